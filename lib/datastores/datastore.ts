@@ -1,0 +1,64 @@
+/** The small interface behind which every datastore stands. */
+
+/** Bytes, and the version they were written as: opaque, never used twice for a key; only equality may be asked of it. */
+export interface Entry {
+  bytes: Uint8Array
+  version: string
+}
+
+export interface PutOptions {
+  /** Forget the entry this long after the write, ms. Absent: keep it. */
+  ttlMs?: number
+  /** Write only over this version; `null` means "only if absent". Absent: always write. */
+  ifVersion?: string | null
+}
+
+/** One write of a batch. */
+export interface Write extends PutOptions {
+  key: string
+  bytes: Uint8Array
+}
+
+/** One removal of a batch. */
+export interface Removal {
+  key: string
+  /** Remove only this version. Absent: whatever is there. */
+  ifVersion?: string
+}
+
+/** What an engine can promise and what it cannot; docs/datastores.md says it in sentences. */
+export interface Promises {
+  /** `ifVersion` decides between writers on different machines, at once. */
+  readonly atomicPut: boolean
+  /** What was acknowledged survives a crash of the engine's machine. */
+  readonly durable: boolean
+  /** Other processes see it. */
+  readonly shared: boolean
+}
+
+/**
+ * A map from key to bytes, shared by the peers of a cluster. Duties of a driver, each a statement of test/contract/datastore.ts:
+ * keys are UTF-8 text of 1 to 240 bytes, values 0 to 1 MiB at least; an absent or forgotten key reads as `undefined`, never as an
+ * error; every call settles within `operationTimeoutMs`; a failing engine rejects with `HomingError` `DATASTORE`, its client's error
+ * as `cause`; a driver retries nothing by itself that could be done twice, and recovers when the engine is back without being reopened;
+ * after disposal every call rejects with `CLOSED` and nothing of the driver keeps the process alive.
+ */
+export interface Datastore extends AsyncDisposable {
+  readonly promises: Promises
+  get(key: string): Promise<Entry | undefined>
+  /** In the order of the keys; one round trip where the engine can. Fails as a whole. */
+  getMany(keys: readonly string[]): Promise<(Entry | undefined)[]>
+  /** Resolves to the new version, or to `undefined` when `ifVersion` did not hold. */
+  put(key: string, bytes: Uint8Array, options?: PutOptions): Promise<string | undefined>
+  /**
+   * Each write by itself as `put` would, in one round trip where the engine can; not atomic as a whole. Resolves in the order of the
+   * writes; rejects if the outcome of any one is not known (then each may or may not have happened).
+   */
+  putMany(writes: readonly Write[]): Promise<(string | undefined)[]>
+  /** Resolves to false when `ifVersion` did not hold (which includes: nothing is there); without `ifVersion` always to true. */
+  delete(key: string, options?: { ifVersion?: string }): Promise<boolean>
+  /** Each removal by itself as `delete` would. */
+  deleteMany(removals: readonly Removal[]): Promise<boolean[]>
+  /** Live keys with the prefix, each once, in no promised order; not a snapshot. */
+  keys(prefix: string): AsyncIterable<string>
+}

@@ -19,6 +19,7 @@ export const UNROUTE = 17
 // A channel, not numbered.
 export const RESUME = 32
 export const ACK = 33
+export const LEAVE = 34
 
 // A channel, numbered: kept until acknowledged, sent again after a break, accepted once.
 export const MESSAGE = 48
@@ -29,6 +30,8 @@ export const REFUSE = 52
 export const ROOM = 53
 export const TELL = 54
 export const CALL = 55
+/** A message or request whose sender gave it up before it was sent again: read for its addresses' numbers, not delivered. */
+export const VOID = 56
 
 /** From here on frames belong to a channel and carry a label. */
 export const FIRST_OF_CHANNEL = 32

@@ -1,0 +1,59 @@
+import { HomingError } from '../errors.ts'
+import { bodyBytesCeiling, bodyBytesDefault, frameOverheadBytes } from '../wire/limits.ts'
+
+export interface LinkOptions {
+  /** Silence after which a ping is sent, ms. */
+  pingAfterMs: number
+  /** Silence after which the link is closed as `stale`, ms; above `pingAfterMs`. */
+  staleAfterMs: number
+  /** From the first byte to the end of the handshake, ms. */
+  handshakeTimeoutMs: number
+  /** From the first to the last byte of one frame, ms. */
+  frameTimeoutMs: number
+  /** From dialling to connected, ms. */
+  dialTimeoutMs: number
+  /** Largest body sent or accepted, bytes encoded. The same on all peers. */
+  bodyBytesMax: number
+  /** First wait before dialling again, ms; doubles, with full jitter. */
+  redialMs: number
+  /** Longest wait while a break is young, ms. */
+  redialCapMs: number
+  /** Longest wait once it failed for longer than `redialYoungMs`, ms. */
+  redialOldCapMs: number
+  redialYoungMs: number
+  /** A link that stood this long starts its backoff afresh, ms. */
+  provenMs: number
+}
+
+export const linkDefaults: Readonly<LinkOptions> = {
+  pingAfterMs: 1_000,
+  staleAfterMs: 5_000,
+  handshakeTimeoutMs: 2_000,
+  frameTimeoutMs: 10_000,
+  dialTimeoutMs: 2_000,
+  bodyBytesMax: bodyBytesDefault,
+  redialMs: 100,
+  redialCapMs: 2_000,
+  redialOldCapMs: 10_000,
+  redialYoungMs: 30_000,
+  provenMs: 1_000,
+}
+
+/** Defaults filled in and checked once, at the door. Throws `BAD_OPTION`. */
+export function linkOptions(given: Partial<LinkOptions> = {}): Readonly<LinkOptions> {
+  const options = { ...linkDefaults, ...given }
+  for (const [name, value] of Object.entries(options)) {
+    if (!(Number.isFinite(value) && value > 0)) throw new HomingError('BAD_OPTION', `${name} is a positive number, not ${String(value)}`)
+  }
+  if (options.staleAfterMs <= options.pingAfterMs) {
+    throw new HomingError('BAD_OPTION', `staleAfterMs (${options.staleAfterMs}) must be above pingAfterMs (${options.pingAfterMs})`)
+  }
+  if (options.bodyBytesMax > bodyBytesCeiling) {
+    throw new HomingError('BAD_OPTION', `bodyBytesMax (${options.bodyBytesMax}) is above the ceiling of ${bodyBytesCeiling} bytes`)
+  }
+  return Object.freeze(options)
+}
+
+export function frameBytesMax(options: LinkOptions): number {
+  return options.bodyBytesMax + frameOverheadBytes
+}

@@ -1,0 +1,181 @@
+/** Requests that wait for their reply, and those that are being served here. */
+import { HomingError, type ErrorCode } from '../errors.ts'
+import type { Channel } from '../mesh/channel.ts'
+import { decodeBody, encodeBody } from '../wire/body.ts'
+
+/** A request of this peer whose reply has not come. */
+interface Asked {
+  readonly what: string
+  readonly deadlineAtMs: number
+  /** Where it was accepted. */
+  channel: Channel | undefined
+  resolve(body: unknown): void
+  reject(error: HomingError): void
+}
+
+/** What a handler is told besides the request. */
+export interface RequestContext {
+  /** Aborts when the asker gives up, its peer goes away, or the deadline passes. */
+  readonly signal: AbortSignal
+  /** Time left when it arrived, ms. */
+  readonly deadlineMs: number
+}
+
+interface Served {
+  readonly controller: AbortController
+  readonly deadlineAtMs: number
+}
+
+/** The body of a reply that says why there is none. */
+interface RemoteFailure {
+  code: string
+  message: string
+}
+
+/** Codes that keep their meaning when the other side's library (not its handler) says them. */
+const ownCodes: ReadonlySet<string> = new Set<ErrorCode>([
+  'CLOSED',
+  'REFUSED',
+  'FENCED',
+  'DATASTORE',
+  'TOO_LARGE',
+  'UNENCODABLE',
+  'LOST',
+  'IDENTITY_IN_USE',
+  'BAD_OPTION',
+  'OVERLOADED',
+])
+
+export class Calls {
+  #lastId = 0
+  readonly #asked = new Map<number, Asked>()
+  readonly #served = new Map<Channel | 'here', Map<number, Served>>()
+
+  get waiting(): number {
+    return this.#asked.size
+  }
+
+  /** Opens a request; its id goes with it. */
+  open(what: string, deadlineAtMs: number): { id: number; reply: Promise<unknown> } {
+    do this.#lastId = (this.#lastId + 1) >>> 0
+    while (this.#asked.has(this.#lastId))
+    const id = this.#lastId
+    const reply = new Promise<unknown>((resolve, reject) => {
+      this.#asked.set(id, { what, deadlineAtMs, channel: undefined, resolve, reject })
+    })
+    return { id, reply }
+  }
+
+  /** The other end has it: from now on its end is ours. */
+  accepted(id: number, channel: Channel | undefined): void {
+    const asked = this.#asked.get(id)
+    if (asked) asked.channel = channel
+  }
+
+  fail(id: number, error: HomingError): void {
+    const asked = this.#asked.get(id)
+    this.#asked.delete(id)
+    asked?.reject(error)
+  }
+
+  /** A reply came; one to a request that nobody waits for any more is dropped. */
+  replied(id: number, ok: boolean, bytes: Buffer): void {
+    const asked = this.#asked.get(id)
+    if (!asked) return
+    this.#asked.delete(id)
+    const body = decodeBody(bytes, 0, bytes.length)
+    if (ok) asked.resolve(body)
+    else asked.reject(remoteError(asked.what, body))
+  }
+
+  /** Requests that the ended channel had accepted. */
+  lostOn(channel: Channel): void {
+    for (const [id, asked] of this.#asked) {
+      if (asked.channel === channel) this.fail(id, new HomingError('LOST', `${asked.what}: its peer went away before it answered`))
+    }
+    this.#abortAll(channel, `the asking peer ${channel.remote.identity} went away`)
+  }
+
+  /** Ends what is past its deadline; `cancel` tells the other end. */
+  sweep(nowMs: number, cancel: (id: number, channel: Channel) => void): void {
+    for (const [id, { deadlineAtMs, channel, what }] of this.#asked) {
+      if (deadlineAtMs > nowMs) continue
+      if (channel) cancel(id, channel)
+      this.fail(id, new HomingError('TIMEOUT', `${what}: no answer by the deadline`))
+    }
+    for (const served of this.#served.values()) {
+      for (const { controller, deadlineAtMs } of served.values()) {
+        if (deadlineAtMs <= nowMs && !controller.signal.aborted) controller.abort(new HomingError('TIMEOUT', 'the deadline of the request passed'))
+      }
+    }
+  }
+
+  /** The asker gave up; returns where to say so. */
+  giveUp(id: number, reason: unknown): Channel | undefined {
+    const asked = this.#asked.get(id)
+    if (!asked) return undefined
+    this.fail(id, new HomingError('TIMEOUT', `${asked.what}: aborted by the caller`, { cause: reason }))
+    return asked.channel
+  }
+
+  // Serving
+
+  /** A request begins here; `ended` must follow. */
+  serving(from: Channel | 'here', id: number, deadlineMs: number, nowMs: number): RequestContext {
+    const controller = new AbortController()
+    let served = this.#served.get(from)
+    if (!served) this.#served.set(from, (served = new Map()))
+    served.set(id, { controller, deadlineAtMs: nowMs + deadlineMs })
+    return { signal: controller.signal, deadlineMs }
+  }
+
+  ended(from: Channel | 'here', id: number): void {
+    const served = this.#served.get(from)
+    served?.delete(id)
+    if (served?.size === 0) this.#served.delete(from)
+  }
+
+  /** The asker cancelled. */
+  cancelled(from: Channel | 'here', id: number): void {
+    this.#served.get(from)?.get(id)?.controller.abort(new HomingError('TIMEOUT', 'cancelled by the asker'))
+  }
+
+  #abortAll(from: Channel | 'here', why: string): void {
+    for (const { controller } of this.#served.get(from)?.values() ?? []) controller.abort(new HomingError('LOST', why))
+    this.#served.delete(from)
+  }
+
+  close(error: HomingError): void {
+    for (const id of [...this.#asked.keys()]) this.fail(id, error)
+    for (const from of [...this.#served.keys()]) this.#abortAll(from, 'this peer is closing')
+  }
+}
+
+/** A failure of a handler as the body of a reply: its code and text, never its stack. */
+export function failureBody(error: unknown): Buffer {
+  const given = error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : 'ERROR'
+  const code = given.replace(libraryPrefix, '')
+  const message = error instanceof Error ? error.message : String(error)
+  return encodeBody({ code: code.slice(0, 64), message: message.slice(0, 1_000) } satisfies RemoteFailure)
+}
+
+function remoteError(what: string, body: unknown): HomingError {
+  const { code, message } = readFailure(body)
+  const library = code.startsWith(libraryPrefix) ? code.slice(libraryPrefix.length) : undefined
+  if (library !== undefined && ownCodes.has(library)) return new HomingError(library as ErrorCode, message)
+  const cause = Object.assign(new Error(message), { code })
+  return new HomingError('REMOTE', `${what}: the other side failed with ${code}: ${message}`, { cause })
+}
+
+/** Marks a code as the library's own, so that a handler cannot speak in its name. */
+const libraryPrefix = 'homing:'
+
+/** A refusal of the library itself as the body of a reply. */
+export function libraryFailureBody(error: HomingError): Buffer {
+  return encodeBody({ code: libraryPrefix + error.code, message: error.message.slice(0, 1_000) } satisfies RemoteFailure)
+}
+
+function readFailure(body: unknown): RemoteFailure {
+  const { code, message } = (typeof body === 'object' && body !== null ? body : {}) as Partial<Record<keyof RemoteFailure, unknown>>
+  return { code: typeof code === 'string' ? code : 'ERROR', message: typeof message === 'string' ? message : 'no reason was given' }
+}

@@ -1,0 +1,90 @@
+/** What users get: a message, with its body decoded only when somebody looks at it. */
+import { decodeBody } from '../wire/body.ts'
+
+export interface Message<T = unknown> {
+  /** The address that the sender gave as its own, if it gave one. */
+  readonly from: string | undefined
+  /** The address that it was sent to. */
+  readonly to: string
+  /** The value that was sent: JSON values, bytes, bigint, Date. Decoded at the first look; the same object at every look. */
+  readonly body: T
+  /** The same text as `id` of the sender's receipt. */
+  readonly id: string
+  /** How it came: from a client of the same peer, over a link between two peers, or through a broker. */
+  readonly via: 'local' | 'direct' | 'broker'
+}
+
+/** Counted for each waiting message besides its body, bytes: what its objects take. */
+export const messageOverheadBytes = 200
+
+const undecoded = Symbol('undecoded')
+
+/** A message with its body still in bytes. */
+export class BytesMessage implements Message {
+  readonly from: string | undefined
+  readonly to: string
+  readonly via: 'local' | 'direct' | 'broker'
+  readonly #origin: string
+  readonly #number: number
+  #bytes: Buffer
+  #body: unknown = undecoded
+
+  /** `origin` names the sending run; with `number` it makes the id. */
+  constructor(from: string, to: string, bytes: Buffer, origin: string, number: number, via: Message['via']) {
+    this.from = from === '' ? undefined : from
+    this.to = to
+    this.#bytes = bytes
+    this.#origin = origin
+    this.#number = number
+    this.via = via
+  }
+
+  get body(): unknown {
+    if (this.#body === undecoded) this.#body = decodeBody(this.#bytes, 0, this.#bytes.length)
+    return this.#body
+  }
+
+  get id(): string {
+    return messageId(this.#origin, this.#number)
+  }
+
+  get bytes(): Buffer {
+    return this.#bytes
+  }
+
+  get origin(): string {
+    return this.#origin
+  }
+
+  get number(): number {
+    return this.#number
+  }
+
+  get size(): number {
+    return this.#bytes.length + messageOverheadBytes
+  }
+
+  /** Gives up the chunk of the wire that the body is a part of: a waiting message must not hold more memory than is counted. */
+  settleIn(): void {
+    this.#bytes = Buffer.from(this.#bytes)
+  }
+
+  toJSON(): Message {
+    const { from, to, body, id, via } = this
+    return { from, to, body, id, via }
+  }
+
+  /** So that `console.log(message)` shows a message. */
+  [Symbol.for('nodejs.util.inspect.custom')](): Message {
+    return this.toJSON()
+  }
+}
+
+/** Text that names a run in ids. */
+export function originOf(run: { identity: string; incarnation: string }): string {
+  return `${run.identity}/${run.incarnation}`
+}
+
+export function messageId(origin: string, number: number): string {
+  return `${origin}/${number}`
+}

@@ -1,0 +1,198 @@
+/** What comes in for the clients of this peer: into their inboxes, or refused for a reason that its sender can act on. */
+import type { Env } from '../env/env.ts'
+import type { Channel } from '../mesh/channel.ts'
+import type { Run } from '../sessions/directory.ts'
+import { BAD_BODY, FULL, MOVING, NO_HANDLER, NOT_HERE, NumbersOut, UNSURE, type Reader } from '../wire/frame.ts'
+import { REQUEST, ROOM } from '../wire/kinds.ts'
+import { scanBody } from '../wire/scan.ts'
+import type { Inbox, Incoming } from './inbox.ts'
+import { BytesMessage, originOf } from './message.ts'
+
+/** What the reception needs of its surroundings. */
+export interface ReceptionHost {
+  /** Runs a client's request handler and sends its answer. Never rejects. */
+  serve(channel: Channel, callId: number, deadlineMs: number, message: BytesMessage): Promise<void>
+  /** Whether the client at this address answers requests. */
+  answers(address: string): boolean
+  /** False while this peer is not sure that it owns what it claimed: nothing is taken until it is. */
+  isSure(): boolean
+}
+
+interface Refusal {
+  reason: number
+  /** Number of our last refusal for the address. */
+  sequence: number
+}
+
+export class Reception {
+  readonly #host: ReceptionHost
+  readonly #env: Env
+  readonly #inboxes = new Map<string, Inbox>()
+  /** Claims in progress, by address; ahead of an inbox of the same address that still serves. */
+  readonly #claiming = new Map<string, Inbox>()
+  /** Addresses that left here and are expected elsewhere, until when. */
+  readonly #moved = new Map<string, number>()
+  /**
+   * Addresses refused to a channel. What its sender had written before it saw the refusal is refused likewise: taken in, it would
+   * overtake what was refused. Forgotten when the sender's acknowledgement shows that it has seen the last refusal.
+   */
+  readonly #refusals = new Map<Channel, Map<string, Refusal>>()
+  /** Who was refused because this peer was not sure of its lease. */
+  readonly #unsure = new Map<Channel, Set<string>>()
+  readonly #origins = new WeakMap<Run, string>()
+  readonly counts = { received: 0, refused: 0 }
+
+  constructor(env: Env, host: ReceptionHost) {
+    this.#env = env
+    this.#host = host
+  }
+
+  get size(): number {
+    return this.#inboxes.size
+  }
+
+  inboxes(): IterableIterator<Inbox> {
+    return this.#inboxes.values()
+  }
+
+  /** The inbox that serves an address, or will as soon as its claim is written. */
+  at(address: string): Inbox | undefined {
+    return this.#claiming.get(address) ?? this.#inboxes.get(address)
+  }
+
+  /** The inbox that serves an address. */
+  serving(address: string): Inbox | undefined {
+    return this.#inboxes.get(address)
+  }
+
+  claiming(inbox: Inbox): void {
+    this.#claiming.set(inbox.address, inbox)
+  }
+
+  /** The claim failed: nothing changes for the address. */
+  claimFailed(inbox: Inbox): void {
+    if (this.#claiming.get(inbox.address) === inbox) this.#claiming.delete(inbox.address)
+  }
+
+  /** The claim is written: this inbox serves the address from now on. Returns the one that served it here before. */
+  claimed(inbox: Inbox): Inbox | undefined {
+    this.claimFailed(inbox)
+    const former = this.#inboxes.get(inbox.address)
+    this.#inboxes.set(inbox.address, inbox)
+    this.#moved.delete(inbox.address)
+    return former
+  }
+
+  remove(inbox: Inbox): void {
+    if (this.#inboxes.get(inbox.address) === inbox) this.#inboxes.delete(inbox.address)
+  }
+
+  /** The address has left and is expected elsewhere: senders wait for it instead of hearing that it is absent. */
+  moved(address: string, untilMs: number): void {
+    this.#moved.set(address, untilMs)
+  }
+
+  /** A message or request from a channel: 0, or why it is refused. */
+  accept(channel: Channel, kind: number, reader: Reader): number {
+    const to = channel.numbersIn.read(reader)
+    const from = channel.numbersIn.read(reader)
+    const number = reader.u48()
+    const request = kind === REQUEST
+    const callId = request ? reader.u32() : 0
+    const deadlineMs = request ? reader.u32() : 0
+    const reason = this.#take(channel, to, from, number, request, callId, deadlineMs, reader)
+    if (reason === 0) {
+      this.counts.received++
+      return 0
+    }
+    this.counts.refused++
+    this.#remember(channel, to, reason)
+    return reason
+  }
+
+  #take(
+    channel: Channel,
+    to: string,
+    from: string,
+    number: number,
+    request: boolean,
+    callId: number,
+    deadlineMs: number,
+    reader: Reader,
+  ): number {
+    const { buffer, at, end } = reader
+    if (scanBody(buffer, at, end) < 0) return BAD_BODY
+    const refusals = this.#refusals.get(channel)
+    const refused = refusals?.get(to)
+    const inbox = this.at(to)
+    if (refused) return this.#again(refused, channel, inbox)
+    if (!inbox || inbox.state === 'closed') return (this.#moved.get(to) ?? 0) > this.#env.clock.monotonicMs() ? MOVING : NOT_HERE
+    if (!this.#host.isSure()) {
+      let addresses = this.#unsure.get(channel)
+      if (!addresses) this.#unsure.set(channel, (addresses = new Set()))
+      addresses.add(to)
+      return UNSURE
+    }
+    if (request && !this.#host.answers(to) && inbox.state !== 'claiming') return NO_HANDLER
+    const message = new BytesMessage(from, to, buffer.subarray(at, end), this.#origin(channel.remote), number, channel.path?.kind ?? 'direct')
+    const incoming: Incoming = request
+      ? { message, serve: taken => this.#host.serve(channel, callId, deadlineMs, taken) }
+      : { message }
+    if (inbox.offer(incoming)) return 0
+    this.#tellRoom(channel, inbox)
+    return FULL
+  }
+
+  /** The same answer as before; where the reason was a full inbox that is not full any more, *room* was told or will be. */
+  #again(refused: Refusal, channel: Channel, inbox: Inbox | undefined): number {
+    if (refused.reason === FULL && inbox && inbox.state !== 'closed') this.#tellRoom(channel, inbox)
+    return refused.reason
+  }
+
+  #remember(channel: Channel, to: string, reason: number): void {
+    if (reason === BAD_BODY || reason === NO_HANDLER) return // for that one frame only
+    let refusals = this.#refusals.get(channel)
+    if (!refusals) this.#refusals.set(channel, (refusals = new Map()))
+    refusals.set(to, { reason, sequence: channel.nextSequence })
+  }
+
+  #tellRoom(channel: Channel, inbox: Inbox): void {
+    inbox.whenRoom(channel.roomTeller ??= address => tellRoom(channel, address))
+  }
+
+  /** The other end has seen our frames up to `sequence`. */
+  acknowledged(channel: Channel, sequence: number): void {
+    const refusals = this.#refusals.get(channel)
+    if (!refusals) return
+    for (const [address, refusal] of refusals) if (refusal.sequence <= sequence) refusals.delete(address)
+    if (refusals.size === 0) this.#refusals.delete(channel)
+  }
+
+  ended(channel: Channel): void {
+    this.#refusals.delete(channel)
+    this.#unsure.delete(channel)
+  }
+
+  /** The lease is sure again: who was put off may send. */
+  sureAgain(): void {
+    for (const [channel, addresses] of this.#unsure) for (const address of addresses) tellRoom(channel, address)
+    this.#unsure.clear()
+  }
+
+  /** Forgets moves that have ended. */
+  sweep(nowMs: number): void {
+    for (const [address, untilMs] of this.#moved) if (untilMs <= nowMs) this.#moved.delete(address)
+  }
+
+  #origin(run: Run): string {
+    let origin = this.#origins.get(run)
+    if (origin === undefined) this.#origins.set(run, (origin = originOf(run)))
+    return origin
+  }
+}
+
+function tellRoom(channel: Channel, address: string): void {
+  if (channel.hasEnded) return
+  const at = channel.begin(ROOM, NumbersOut.size(Buffer.byteLength(address)))
+  channel.commit(channel.numbersOut.write(channel.buffer, at, address))
+}

@@ -1,0 +1,647 @@
+/**
+ * The way of every send to the holder of its address: here, over a channel, or nowhere. And of what peers say to each other: the
+ * protocols on which the layers stand.
+ */
+import type { Env, Timer } from '../env/env.ts'
+import { HomingError } from '../errors.ts'
+import type { Channel, ChannelEnd } from '../mesh/channel.ts'
+import type { Mesh } from '../mesh/mesh.ts'
+import type { Directory, Located, Run } from '../sessions/directory.ts'
+import { encodeBody } from '../wire/body.ts'
+import { BAD_BODY, NO_HANDLER, NumbersOut, writeShortText, type Reader } from '../wire/frame.ts'
+import { CALL, CANCEL, MESSAGE, REPLY, REQUEST, TELL } from '../wire/kinds.ts'
+import type { BodyLimits } from '../wire/scan.ts'
+import { scanBody } from '../wire/scan.ts'
+import { Budget } from './budget.ts'
+import { Calls, failureBody, libraryFailureBody, type RequestContext } from './calls.ts'
+import { Flow, ownerKey, type FlowHost } from './flow.ts'
+import type { Inbox } from './inbox.ts'
+import { BytesMessage, messageId, originOf, type Message } from './message.ts'
+import type { RouterOptions } from './options.ts'
+import { failure, type Failure, type Receipt } from './receipt.ts'
+import { Reception } from './reception.ts'
+import { Send } from './send.ts'
+import { Signals } from './signals.ts'
+
+export interface SendOptions {
+  /** The address of this peer's client that sends; the receiver sees it. */
+  from?: string
+  /** `delivered` (default): the receipt says what became of it. `sent`: it comes as soon as the message is in the outbox. */
+  level?: 'delivered' | 'sent'
+  /** When the receipt is due at the latest, ms from now. */
+  deadlineMs?: number
+  /** How long an absent address is waited for, ms; default 0. */
+  waitMs?: number
+  /** Gives the send up. What had left is `unknown`. */
+  signal?: AbortSignal
+}
+
+export type RequestOptions = Omit<SendOptions, 'level'>
+
+export interface CallOptions {
+  deadlineMs?: number
+  signal?: AbortSignal
+}
+
+/** What answers a protocol here. */
+export interface ProtocolHandlers {
+  /** A message of another peer; nothing is answered. */
+  tell?(from: Run, body: unknown): void
+  /** A call of another peer; what it returns is the answer. */
+  call?(from: Run, body: unknown, context: RequestContext): unknown
+}
+
+export interface RouterSetup {
+  env: Env
+  self: Run
+  options: RouterOptions
+  limits: Readonly<BodyLimits>
+  /** Runs the request handler of a client: its answer, or a rejection. Rejects with `REFUSED` where there is none. */
+  answer(message: Message, context: RequestContext): Promise<unknown>
+  answers(address: string): boolean
+  /** A handler threw. */
+  handlerFailed(where: string, error: unknown): void
+}
+
+/** How often deadlines are looked at, ms. A timer for each message would cost more than the message. */
+const sweepMs = 40
+
+export class Router implements FlowHost {
+  readonly #setup: RouterSetup
+  readonly #env: Env
+  readonly #options: RouterOptions
+  readonly budget: Budget
+  readonly reception: Reception
+  readonly #calls = new Calls()
+  readonly #signals = new Signals()
+  readonly #origin: string
+  #directory: Directory | undefined
+  #mesh: Mesh | undefined
+  #sure = true
+  #closed: HomingError | undefined
+
+  /** Flows to addresses: also the cache of their locations. */
+  readonly #flows = new Map<string, Flow>()
+  readonly #peerFlows = new Map<string, { run: Run; flow: Flow }>()
+  /** Flows in which something waits. */
+  readonly #active = new Set<Flow>()
+  /** Flows that wait for room or for the path of a channel. */
+  readonly #blocked = new Map<Channel, Set<Flow>>()
+  readonly #waits = new Map<Flow, AbortController>()
+  readonly #protocols = new Map<string, ProtocolHandlers>()
+  #lastNumber = 0
+  #sweeper: Timer | undefined
+  readonly counts = { sent: 0, byStatus: {} as Partial<Record<Receipt['status'], number>> }
+
+  constructor(setup: RouterSetup) {
+    this.#setup = setup
+    this.#env = setup.env
+    this.#options = setup.options
+    this.budget = new Budget(setup.options.waitingBytesMax)
+    this.#origin = originOf(setup.self)
+    this.reception = new Reception(setup.env, {
+      serve: (channel, callId, deadlineMs, message) => this.#serve(channel, callId, deadlineMs, message),
+      answers: setup.answers,
+      isSure: () => this.#sure,
+    })
+  }
+
+  /** Before anything else. */
+  connect(directory: Directory, mesh: Mesh): void {
+    this.#directory = directory
+    this.#mesh = mesh
+    this.#sweeper = this.#env.timers.every(sweepMs, () => this.#sweep())
+  }
+
+  get #theDirectory(): Directory {
+    if (!this.#directory) throw new Error('router: used before it was connected')
+    return this.#directory
+  }
+
+  get #theMesh(): Mesh {
+    if (!this.#mesh) throw new Error('router: used before it was connected')
+    return this.#mesh
+  }
+
+  // Sending to addresses
+
+  /** Resolves to the receipt; never rejects. */
+  send(to: string, body: unknown, options: SendOptions = {}): Promise<Receipt> {
+    const number = ++this.#lastNumber
+    const id = messageId(this.#origin, number)
+    return new Promise(resolve => {
+      const settle = (failed: Failure | undefined): void => resolve(this.#receipt(id, options.level ?? 'delivered', failed))
+      this.#send(MESSAGE, to, body, options, number, 0, settle, options.level === 'sent')
+    })
+  }
+
+  #receipt(id: string, level: 'delivered' | 'sent', failed: Failure | undefined): Receipt {
+    const status = failed?.status ?? level
+    this.counts.byStatus[status] = (this.counts.byStatus[status] ?? 0) + 1
+    return failed ? { status, code: failed.cause.code, cause: failed.cause, id } : { status, id }
+  }
+
+  /** Resolves to the handler's reply; rejects with a `HomingError`. */
+  request(to: string, body: unknown, options: RequestOptions = {}): Promise<unknown> {
+    const number = ++this.#lastNumber
+    const deadlineAtMs = this.#deadline(options.deadlineMs)
+    const { id, reply } = this.#calls.open(`request to '${to}'`, deadlineAtMs)
+    let send: Send | undefined
+    const { signal } = options
+    const unwatch = signal && this.#watch(signal, () => this.#giveUp(id, send, signal))
+    send = this.#send(REQUEST, to, body, options, number, id, failed => this.#requested(id, send, failed), false)
+    return unwatch ? reply.finally(unwatch) : reply
+  }
+
+  #requested(callId: number, send: Send | undefined, failed: Failure | undefined): void {
+    if (failed) this.#calls.fail(callId, failed.cause)
+    else this.#calls.accepted(callId, send?.channel)
+  }
+
+  #send(
+    kind: number,
+    to: string,
+    body: unknown,
+    options: SendOptions,
+    number: number,
+    callId: number,
+    settle: (failed: Failure | undefined) => void,
+    early: boolean,
+  ): Send | undefined {
+    this.counts.sent++
+    const { from = '', signal } = options
+    const bytes = this.#encode(body, settle)
+    if (!bytes) return undefined
+    const refused = this.#mayNotSend(from, signal)
+    if (refused) {
+      settle(refused)
+      return undefined
+    }
+    const flow = this.#flowTo(to)
+    const nowMs = this.#env.clock.monotonicMs()
+    const deadlineAtMs = this.#deadline(options.deadlineMs)
+    const waitUntilMs = options.waitMs ? Math.min(deadlineAtMs, nowMs + options.waitMs) : 0
+    const unwatch = signal && kind === MESSAGE ? this.#watch(signal, () => this.#abort(send, signal)) : undefined
+    const settled = unwatch
+      ? (failed: Failure | undefined): void => {
+          unwatch()
+          settle(failed)
+        }
+      : settle
+    const send: Send = new Send(flow, { kind, from, body: bytes, number, callId, deadlineAtMs, waitUntilMs, settle: settled, early })
+    this.#enter(flow, send)
+    return send
+  }
+
+  #encode(body: unknown, settle: (failed: Failure | undefined) => void): Buffer | undefined {
+    try {
+      return encodeBody(body, this.#setup.limits)
+    } catch (error) {
+      if (!(error instanceof HomingError)) throw error
+      settle({ status: 'refused', cause: error })
+      return undefined
+    }
+  }
+
+  #mayNotSend(from: string, signal: AbortSignal | undefined): Failure | undefined {
+    if (this.#closed) return { status: 'refused', cause: this.#closed }
+    if (signal?.aborted) return failure('expired', 'TIMEOUT', 'the signal was aborted before the call', signal.reason)
+    if (this.#options.strictFrom && from !== '' && !this.reception.at(from)) {
+      return failure('refused', 'REFUSED', `'${from}' is not connected at this peer (strictFrom)`)
+    }
+    return undefined
+  }
+
+  /** Into its flow, if what waits there and everywhere has room for it. */
+  #enter(flow: Flow, send: Send): void {
+    const full = flow.queuedBytes > 0 && flow.queuedBytes + send.size > this.#options.waitingBytesPerAddressMax
+    if (full || !this.budget.take(send.size)) {
+      const what = full ? `to '${flow.destination}'` : 'of this peer'
+      send.settle(failure('overloaded', 'OVERLOADED', `the sends ${what} that wait take all the memory they may`))
+      return
+    }
+    flow.add(send)
+    if (flow.queue.length > 0) this.#active.add(flow)
+  }
+
+  #deadline(deadlineMs: number = this.#options.deadlineMs): number {
+    return this.#env.clock.monotonicMs() + deadlineMs
+  }
+
+  #flowTo(address: string): Flow {
+    let flow = this.#flows.get(address)
+    if (flow) return flow
+    if (this.#flows.size >= this.#options.locationsMax) this.#forgetLocations()
+    flow = new Flow('address', address, this)
+    this.#flows.set(address, flow)
+    return flow
+  }
+
+  /** Forgets an eighth of the idle flows, those not used since the last time first. */
+  #forgetLocations(): void {
+    let toForget = this.#options.locationsMax / 8
+    for (const [address, flow] of this.#flows) {
+      if (!flow.isIdle) continue
+      if (flow.used && toForget > 1) {
+        flow.used = false
+        continue
+      }
+      this.#flows.delete(address)
+      if (--toForget <= 0) return
+    }
+    for (const [address, flow] of this.#flows) {
+      if (toForget-- <= 0) return
+      if (flow.isIdle) this.#flows.delete(address)
+    }
+  }
+
+  #watch(signal: AbortSignal, fn: () => void): () => void {
+    if (signal.aborted) {
+      queueMicrotask(fn)
+      return () => {}
+    }
+    return this.#signals.watch(signal, fn)
+  }
+
+  #abort(send: Send, signal: AbortSignal): void {
+    if (send.settled) return
+    if (send.sequence >= 0 && send.channel) {
+      send.flow.unanswered(send, send.channel)
+      return
+    }
+    send.flow.drop(one => (one === send ? failure('expired', 'TIMEOUT', 'aborted by the caller', signal.reason) : undefined))
+  }
+
+  #giveUp(callId: number, send: Send | undefined, signal: AbortSignal): void {
+    const channel = this.#calls.giveUp(callId, signal.reason) ?? send?.channel
+    if (channel) this.#cancel(callId, channel)
+    if (send) this.#abort(send, signal)
+  }
+
+  // FlowHost
+
+  nowMs(): number {
+    return this.#env.clock.monotonicMs()
+  }
+
+  after(ms: number, fn: () => void): Timer {
+    return this.#env.timers.after(ms, fn)
+  }
+
+  find(flow: Flow): void {
+    flow.findMark = this.#lastNumber
+    if (flow.kind === 'peer') return this.#findPeer(flow)
+    const here = this.reception.at(flow.destination)
+    if (here && here.state !== 'closed') return flow.foundHere(here)
+    this.#theDirectory.find(flow.destination).then(
+      located => this.#located(flow, located),
+      (error: unknown) => flow.notFound(unfound(error, flow.destination)),
+    )
+  }
+
+  #located(flow: Flow, located: Located | undefined): void {
+    const here = this.reception.at(flow.destination)
+    if (here && here.state !== 'closed') return flow.foundHere(here)
+    if (!located || located.owner.identity === this.#setup.self.identity) return flow.foundNobody()
+    flow.found(ownerKey(located.owner), this.#theMesh.channelTo(located.owner))
+  }
+
+  #findPeer(flow: Flow): void {
+    const { run } = this.#peerFlows.get(flow.destination)!
+    const member = this.#theDirectory.member(run.identity)
+    const channel = this.#theMesh.find(run) ?? (member?.incarnation === run.incarnation ? this.#theMesh.channelTo(run) : undefined)
+    if (channel) flow.found(flow.destination, channel)
+    else flow.foundNobody()
+  }
+
+  recheck(flow: Flow): void {
+    if (flow.kind === 'peer') return flow.recheckedAs(flow.destination)
+    this.#theDirectory.find(flow.destination).then(
+      located => flow.recheckedAs(located && ownerKey(located.owner)),
+      (error: unknown) => flow.recheckFailed(unfound(error, flow.destination)),
+    )
+  }
+
+  waitFor(flow: Flow, untilMs: number): void {
+    if (this.#waits.has(flow)) return
+    const controller = new AbortController()
+    this.#waits.set(flow, controller)
+    this.#theDirectory.waitFor(flow.destination, untilMs, controller.signal).then(
+      located => {
+        if (this.#waits.get(flow) !== controller) return
+        this.#waits.delete(flow)
+        this.#located(flow, located)
+      },
+      (error: unknown) => {
+        this.#waits.delete(flow)
+        flow.notFound(unfound(error, flow.destination))
+      },
+    )
+  }
+
+  stopWaiting(flow: Flow): void {
+    const controller = this.#waits.get(flow)
+    this.#waits.delete(flow)
+    controller?.abort()
+  }
+
+  held(send: Send): void {
+    this.budget.force(send.size)
+    this.#active.add(send.flow)
+  }
+
+  released(send: Send): void {
+    this.budget.give(send.size)
+  }
+
+  whenWritable(flow: Flow, channel: Channel): void {
+    let flows = this.#blocked.get(channel)
+    if (!flows) this.#blocked.set(channel, (flows = new Set()))
+    flows.add(flow)
+  }
+
+  deliverHere(send: Send, inbox: Inbox): boolean {
+    const message = new BytesMessage(send.from, inbox.address, send.body, this.#origin, send.number, 'local')
+    if (send.kind === MESSAGE) {
+      if (!inbox.offer({ message })) return false
+    } else if (!this.#setup.answers(inbox.address) && inbox.state !== 'claiming') {
+      send.settle(failure('refused', 'REFUSED', `'${inbox.address}' takes no requests`))
+      return true
+    } else if (!inbox.offer({ message, serve: taken => this.#serveHere(send, taken) })) return false
+    send.settle(undefined)
+    return true
+  }
+
+  write(send: Send, channel: Channel): void {
+    const { kind, flow, from, body } = send
+    const names = Buffer.byteLength(from) + (flow.kind === 'address' ? Buffer.byteLength(flow.destination) : 0)
+    let at = channel.begin(kind, body.length + 2 * NumbersOut.size(0) + names + 14)
+    const { buffer } = channel
+    if (flow.kind === 'address') {
+      at = channel.numbersOut.write(buffer, at, flow.destination)
+      at = channel.numbersOut.write(buffer, at, from)
+      at = buffer.writeUIntBE(send.number, at, 6)
+      if (kind === REQUEST) at = this.#writeCall(buffer, at, send)
+    } else if (kind === TELL) at = writeShortText(buffer, at, from)
+    else if (kind === CALL) at = writeShortText(buffer, this.#writeCall(buffer, at, send), from)
+    else {
+      at = buffer.writeUInt32BE(send.callId, at)
+      at = buffer.writeUInt8(from === '' ? 0 : 1, at)
+    }
+    buffer.set(body, at)
+    send.body = nothing
+    send.channel = channel
+    send.sequence = channel.commit(at + body.length, send)
+    if (send.early) send.settle(undefined)
+  }
+
+  #writeCall(buffer: Buffer, at: number, send: Send): number {
+    const leftMs = Math.max(1, Math.min(0xffff_ffff, Math.round(send.deadlineAtMs - this.nowMs())))
+    return buffer.writeUInt32BE(leftMs, buffer.writeUInt32BE(send.callId, at))
+  }
+
+  // Channels: what the mesh tells
+
+  accept(channel: Channel, kind: number, reader: Reader): number {
+    switch (kind) {
+      case MESSAGE:
+      case REQUEST:
+        return this.reception.accept(channel, kind, reader)
+      case REPLY:
+        return this.#replied(reader)
+      case CANCEL:
+        this.#calls.cancelled(channel, reader.u32())
+        return 0
+      case TELL:
+        return this.#told(channel, reader)
+      case CALL:
+        return this.#called(channel, reader)
+      default:
+        throw new HomingError('BAD_FRAME', `a numbered frame of the unknown kind ${kind}`)
+    }
+  }
+
+  room(channel: Channel, address: string): void {
+    const flow = this.#flows.get(address)
+    if (flow?.route.at === 'channel' && flow.route.channel === channel) flow.room()
+  }
+
+  writable(channel: Channel): void {
+    const flows = this.#blocked.get(channel)
+    if (!flows) return
+    this.#blocked.delete(channel)
+    // In turns, so that one flow with much to send does not take the whole window.
+    for (const flow of flows) flow.pump(turn)
+  }
+
+  acknowledged(channel: Channel, sequence: number): void {
+    this.reception.acknowledged(channel, sequence)
+    if (this.#blocked.has(channel) && channel.admits(0)) this.writable(channel)
+  }
+
+  leaving(channel: Channel): void {
+    for (const flow of this.#flows.values()) flow.channelLeaving(channel)
+  }
+
+  ended(channel: Channel, _why: ChannelEnd): void {
+    this.#blocked.delete(channel)
+    this.#calls.lostOn(channel)
+    this.reception.ended(channel)
+    for (const flow of this.#flows.values()) flow.channelEnded(channel)
+    for (const { flow } of this.#peerFlows.values()) flow.channelEnded(channel)
+  }
+
+  // Peers and protocols
+
+  /** Answers a protocol from now on; one answer a name. Throws `BAD_OPTION` for a name that is taken. */
+  serveProtocol(name: string, handlers: ProtocolHandlers): () => void {
+    if (this.#protocols.has(name)) throw new HomingError('BAD_OPTION', `the protocol '${name}' is served already`)
+    this.#protocols.set(name, handlers)
+    return () => void this.#protocols.delete(name)
+  }
+
+  /** Resolves when the run has accepted it; rejects with a `HomingError` otherwise. In order with other tells and calls to that run. */
+  tell(run: Run, protocol: string, body: unknown, options: CallOptions = {}): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const settle = (failed: Failure | undefined): void => (failed ? reject(failed.cause) : resolve())
+      const bytes = this.#encode(body, settle)
+      if (bytes) this.#toPeer(run, TELL, protocol, bytes, 0, this.#deadline(options.deadlineMs), settle)
+    })
+  }
+
+  /** Resolves to what the run's protocol handler answers; rejects with a `HomingError`. */
+  call(run: Run, protocol: string, body: unknown, options: CallOptions = {}): Promise<unknown> {
+    const deadlineAtMs = this.#deadline(options.deadlineMs)
+    const { id, reply } = this.#calls.open(`${protocol} of ${run.identity}`, deadlineAtMs)
+    let send: Send | undefined
+    const { signal } = options
+    const unwatch = signal && this.#watch(signal, () => this.#giveUp(id, send, signal))
+    const settle = (failed: Failure | undefined): void => this.#requested(id, send, failed)
+    const bytes = this.#encode(body, settle)
+    if (bytes) send = this.#toPeer(run, CALL, protocol, bytes, id, deadlineAtMs, settle)
+    return unwatch ? reply.finally(unwatch) : reply
+  }
+
+  #toPeer(run: Run, kind: number, from: string, body: Buffer, callId: number, deadlineAtMs: number, settle: Send['settle']): Send {
+    const key = originOf(run)
+    let known = this.#peerFlows.get(key)
+    if (!known) this.#peerFlows.set(key, (known = { run, flow: new Flow('peer', key, this) }))
+    const number = ++this.#lastNumber
+    const send = new Send(known.flow, { kind, from, body, number, callId, deadlineAtMs, waitUntilMs: 0, settle, early: false })
+    if (this.#closed) send.settle({ status: 'refused', cause: this.#closed })
+    else this.#enter(known.flow, send)
+    return send
+  }
+
+  #told(channel: Channel, reader: Reader): number {
+    const name = reader.shortText()
+    const body = this.#body(reader)
+    if (!body) return BAD_BODY
+    const handler = this.#protocols.get(name)?.tell
+    if (!handler) return NO_HANDLER
+    try {
+      handler(channel.remote, new BytesMessage('', '', body, '', 0, 'direct').body)
+    } catch (error) {
+      this.#setup.handlerFailed(`protocol ${name}`, error)
+    }
+    return 0
+  }
+
+  #called(channel: Channel, reader: Reader): number {
+    const callId = reader.u32()
+    const deadlineMs = reader.u32()
+    const name = reader.shortText()
+    const body = this.#body(reader)
+    if (!body) return BAD_BODY
+    const handler = this.#protocols.get(name)?.call
+    if (!handler) return NO_HANDLER
+    const message = new BytesMessage('', '', body, '', 0, 'direct')
+    void this.#answer(channel, callId, deadlineMs, async context => handler(channel.remote, message.body, context))
+    return 0
+  }
+
+  #body({ buffer, at, end }: Reader): Buffer | undefined {
+    return scanBody(buffer, at, end) < 0 ? undefined : buffer.subarray(at, end)
+  }
+
+  #replied(reader: Reader): number {
+    const callId = reader.u32()
+    const ok = reader.u8() === 0
+    const body = this.#body(reader)
+    if (!body) return BAD_BODY
+    this.#calls.replied(callId, ok, body)
+    return 0
+  }
+
+  // Serving requests
+
+  async #serve(channel: Channel, callId: number, deadlineMs: number, message: BytesMessage): Promise<void> {
+    await this.#answer(channel, callId, deadlineMs, context => this.#setup.answer(message, context))
+  }
+
+  async #answer(channel: Channel, callId: number, deadlineMs: number, work: (context: RequestContext) => Promise<unknown>): Promise<void> {
+    const nowMs = this.nowMs()
+    const { failed, body } = await this.#run(channel, callId, deadlineMs, work)
+    if (channel.hasEnded) return
+    // An answer that cannot be sent is the asker's timeout; there is nobody to tell it to.
+    this.#toPeer(channel.remote, REPLY, failed ? 'failed' : '', body, callId, nowMs + deadlineMs, () => {})
+  }
+
+  async #run(
+    from: Channel | 'here',
+    callId: number,
+    deadlineMs: number,
+    work: (context: RequestContext) => Promise<unknown>,
+  ): Promise<{ failed: boolean; body: Buffer }> {
+    const context = this.#calls.serving(from, callId, deadlineMs, this.nowMs())
+    try {
+      return { failed: false, body: encodeBody(await work(context), this.#setup.limits) }
+    } catch (error) {
+      return { failed: true, body: error instanceof LibraryRefusal ? libraryFailureBody(error.error) : failureBody(error) }
+    } finally {
+      this.#calls.ended(from, callId)
+    }
+  }
+
+  /** A request between two clients of this peer. */
+  async #serveHere(send: Send, message: BytesMessage): Promise<void> {
+    const deadlineMs = Math.max(0, send.deadlineAtMs - this.nowMs())
+    const { failed, body } = await this.#run('here', send.callId, deadlineMs, context => this.#setup.answer(message, context))
+    this.#calls.replied(send.callId, !failed, body)
+  }
+
+  #cancel(callId: number, channel: Channel): void {
+    if (channel.hasEnded) return
+    const at = channel.begin(CANCEL, 4)
+    channel.commit(channel.buffer.writeUInt32BE(callId, at))
+  }
+
+  // Time
+
+  /** Whether what comes in may be taken: this peer is sure that it owns what it claimed. */
+  setSure(sure: boolean): void {
+    if (this.#sure === sure) return
+    this.#sure = sure
+    if (sure) this.reception.sureAgain()
+  }
+
+  #sweep(): void {
+    const nowMs = this.nowMs()
+    for (const flow of this.#active) {
+      flow.sweep(nowMs)
+      if (flow.queue.length === 0) this.#active.delete(flow)
+    }
+    for (const channel of this.#theMesh.channels()) channel.eachWaiter(waiter => this.#overdue(waiter as Send, channel, nowMs))
+    this.#calls.sweep(nowMs, (id, channel) => this.#cancel(id, channel))
+    this.reception.sweep(nowMs)
+    for (const [key, { flow, run }] of this.#peerFlows) {
+      if (flow.isIdle && !this.#theMesh.find(run)) this.#peerFlows.delete(key)
+    }
+  }
+
+  #overdue(send: Send, channel: Channel, nowMs: number): void {
+    if (send.deadlineAtMs <= nowMs && !send.settled) send.flow.unanswered(send, channel)
+  }
+
+  /** What a send to `address` would meet now, in words; for `explain`. */
+  explain(address: string): { state: string; waiting: number; outstanding: number; lastFailure?: string } {
+    const flow = this.#flows.get(address)
+    if (!flow) return { state: 'unused', waiting: 0, outstanding: 0 }
+    const { state, queue, outstanding, lastFailure } = flow
+    return { state, waiting: queue.length, outstanding, ...(lastFailure && { lastFailure: lastFailure.cause.message }) }
+  }
+
+  get waiting(): { sends: number; bytes: number; requests: number } {
+    let sends = 0
+    for (const flow of this.#active) sends += flow.queue.length
+    return { sends, bytes: this.budget.used, requests: this.#calls.waiting }
+  }
+
+  /** Ends everything that waits: nothing is sent any more. */
+  close(error: HomingError): void {
+    this.#closed = error
+    this.#sweeper?.cancel()
+    for (const flow of this.#flows.values()) flow.close({ status: 'refused', cause: error })
+    for (const { flow } of this.#peerFlows.values()) flow.close({ status: 'refused', cause: error })
+    this.#calls.close(error)
+  }
+}
+
+const nothing = Buffer.alloc(0)
+
+/** Sends of one flow in its turn, when several wait for one channel. */
+const turn = 16
+
+/** A refusal that the library, not a handler, answers a request with. */
+export class LibraryRefusal extends Error {
+  readonly error: HomingError
+  constructor(error: HomingError) {
+    super(error.message)
+    this.error = error
+  }
+}
+
+function unfound(error: unknown, destination: string): Failure {
+  const code = error instanceof HomingError ? error.code : 'DATASTORE'
+  return failure('unreachable', code, `it cannot be looked up who holds '${destination}'`, error)
+}

@@ -1,0 +1,87 @@
+/** One message or request on its way, from the call to its outcome. */
+import type { Channel, Waiter } from '../mesh/channel.ts'
+import type { Flow } from './flow.ts'
+import { messageOverheadBytes } from './message.ts'
+import type { Failure } from './receipt.ts'
+
+/** What is told to the caller: nothing when it was accepted, else why not. Called once. */
+export type Settle = (failure: Failure | undefined) => void
+
+export interface SendSetup {
+  kind: number
+  /** The sender's own address, '' for none. For protocols: the protocol's name. */
+  from: string
+  body: Buffer
+  /** Counts the sends of this peer: names the message, and tells which came first. */
+  number: number
+  /** Of requests, calls and replies; else 0. */
+  callId: number
+  deadlineAtMs: number
+  /** Until when an absent address is waited for. */
+  waitUntilMs: number
+  settle: Settle
+  /** The caller wants to know only that it was written. */
+  early: boolean
+}
+
+export class Send implements Waiter {
+  readonly flow: Flow
+  readonly kind: number
+  readonly from: string
+  readonly number: number
+  readonly callId: number
+  readonly deadlineAtMs: number
+  waitUntilMs: number
+  /** Empty while the channel keeps it: it comes back with a refusal. */
+  body: Buffer
+  readonly bodyBytes: number
+  readonly early: boolean
+  /** How often an owner said that the address is not there. */
+  redirects = 0
+  /** Where it was written, last. */
+  channel: Channel | undefined
+  sequence = -1
+  #settle: Settle | undefined
+
+  constructor(flow: Flow, setup: SendSetup) {
+    this.flow = flow
+    this.kind = setup.kind
+    this.from = setup.from
+    this.body = setup.body
+    this.bodyBytes = setup.body.length
+    this.number = setup.number
+    this.callId = setup.callId
+    this.deadlineAtMs = setup.deadlineAtMs
+    this.waitUntilMs = setup.waitUntilMs
+    this.early = setup.early
+    this.#settle = setup.settle
+  }
+
+  /** Whether the caller has its outcome. */
+  get settled(): boolean {
+    return this.#settle === undefined
+  }
+
+  /** What it counts for while it waits, bytes. */
+  get size(): number {
+    return this.bodyBytes + messageOverheadBytes
+  }
+
+  settle(failure: Failure | undefined): void {
+    const settle = this.#settle
+    this.#settle = undefined
+    settle?.(failure)
+  }
+
+  accepted(): void {
+    this.flow.accepted(this)
+  }
+
+  refused(reason: number, _kind: number, payload: Buffer): void {
+    this.flow.refused(this, reason, payload)
+  }
+
+  lost(): void {
+    this.flow.lost(this)
+  }
+}

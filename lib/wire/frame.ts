@@ -1,0 +1,231 @@
+/**
+ * Frames to bytes and back: u32 length of what follows, u8 kind, and for frames of a channel u24 label, for numbered ones u32 sequence.
+ * All numbers are big-endian. Writers return the position after what they wrote; the caller has made room.
+ */
+import { HomingError } from '../errors.ts'
+import * as kinds from './kinds.ts'
+
+/** Bytes of the length prefix. */
+export const PREFIX = 4
+/** Length, kind, label. */
+export const CHANNEL_HEADER = 8
+/** Length, kind, label, sequence. */
+export const NUMBERED_HEADER = 12
+
+export function badFrame(what: string): HomingError {
+  return new HomingError('BAD_FRAME', what)
+}
+
+/** The highest label: 24 bits. 0 is the channel between the two ends of the link. */
+export const labelMax = 0xff_ffff
+
+export function writeChannelHeader(buffer: Buffer, at: number, kind: number, label: number): number {
+  buffer.writeUInt32BE(((kind << 24) | label) >>> 0, at + PREFIX)
+  return at + CHANNEL_HEADER
+}
+
+export function writeNumberedHeader(buffer: Buffer, at: number, kind: number, label: number, sequence: number): number {
+  buffer.writeUInt32BE(((kind << 24) | label) >>> 0, at + PREFIX)
+  buffer.writeUInt32BE(sequence >>> 0, at + CHANNEL_HEADER)
+  return at + NUMBERED_HEADER
+}
+
+/** Fills in the length of the frame that begins at `start` and ends at `end`. */
+export function closeFrame(buffer: Buffer, start: number, end: number): number {
+  buffer.writeUInt32BE(end - start - PREFIX, start)
+  return end
+}
+
+/** A whole small frame of its own buffer: handshake and link frames. */
+export function frameOf(kind: number, payload: Uint8Array): Buffer {
+  const buffer = Buffer.allocUnsafe(PREFIX + 1 + payload.length)
+  buffer.writeUInt32BE(1 + payload.length, 0)
+  buffer[PREFIX] = kind
+  buffer.set(payload, PREFIX + 1)
+  return buffer
+}
+
+/** The label of a frame of a channel whose kind byte is at `at`. */
+export function labelAt(buffer: Buffer, at: number): number {
+  return buffer.readUInt32BE(at) & labelMax
+}
+
+export function writeLabel(buffer: Buffer, frameStart: number, label: number): void {
+  buffer[frameStart + 5] = label >>> 16
+  buffer[frameStart + 6] = label >>> 8
+  buffer[frameStart + 7] = label
+}
+
+// Addresses. A u16 says how: 0 none; 1..16383 that many bytes of UTF-8 follow; 16384 + n: a u16 number and then n bytes, and the number
+// stands for that text on this channel from now on; 32768 + number: the text that was given this number.
+
+const DEFINES = 0x4000
+const REFERS = 0x8000
+/** Numbers a channel direction may give: 0 to 32,767. */
+export const numbersMax = 0x8000
+
+/** The texts that one direction of a channel has numbered, at its sender. */
+export class NumbersOut {
+  readonly #numbers = new Map<string, number>()
+
+  /** Bytes that `text` will take, at most. `bytes` is its UTF-8 length. */
+  static size(bytes: number): number {
+    return 4 + bytes
+  }
+
+  write(buffer: Buffer, at: number, text: string): number {
+    if (text === '') {
+      buffer.writeUInt16BE(0, at)
+      return at + 2
+    }
+    const number = this.#numbers.get(text)
+    if (number !== undefined) {
+      buffer.writeUInt16BE(REFERS | number, at)
+      return at + 2
+    }
+    const next = this.#numbers.size
+    if (next >= numbersMax) {
+      const length = buffer.write(text, at + 2)
+      buffer.writeUInt16BE(length, at)
+      return at + 2 + length
+    }
+    this.#numbers.set(text, next)
+    const length = buffer.write(text, at + 4)
+    buffer.writeUInt16BE(DEFINES | length, at)
+    buffer.writeUInt16BE(next, at + 2)
+    return at + 4 + length
+  }
+}
+
+/** A place in a frame that is being read. Reading past the end is `BAD_FRAME`. */
+export class Reader {
+  buffer: Buffer = Buffer.alloc(0)
+  at = 0
+  end = 0
+
+  set(buffer: Buffer, at: number, end: number): this {
+    this.buffer = buffer
+    this.at = at
+    this.end = end
+    return this
+  }
+
+  #take(bytes: number): number {
+    const at = this.at
+    if (at + bytes > this.end) throw badFrame('a frame ends within a field')
+    this.at = at + bytes
+    return at
+  }
+
+  u8(): number {
+    return this.buffer[this.#take(1)]!
+  }
+  u16(): number {
+    return this.buffer.readUInt16BE(this.#take(2))
+  }
+  u24(): number {
+    return this.buffer.readUIntBE(this.#take(3), 3)
+  }
+  u32(): number {
+    return this.buffer.readUInt32BE(this.#take(4))
+  }
+  u48(): number {
+    return this.buffer.readUIntBE(this.#take(6), 6)
+  }
+  text(bytes: number): string {
+    const at = this.#take(bytes)
+    return this.buffer.toString('utf8', at, at + bytes)
+  }
+  /** A text of up to 255 bytes behind its length. */
+  shortText(): string {
+    return this.text(this.u8())
+  }
+}
+
+export function writeShortText(buffer: Buffer, at: number, text: string): number {
+  const length = buffer.write(text, at + 1)
+  buffer[at] = length
+  return at + 1 + length
+}
+
+/** The texts that the other end has numbered. */
+export class NumbersIn {
+  readonly #texts: string[] = []
+
+  read(reader: Reader): string {
+    const head = reader.u16()
+    if (head === 0) return ''
+    if (head & REFERS) {
+      const text = this.#texts[head & 0x7fff]
+      if (text === undefined) throw badFrame(`number ${head & 0x7fff} stands for nothing`)
+      return text
+    }
+    if ((head & DEFINES) === 0) return reader.text(head)
+    const number = reader.u16()
+    // Numbers are given in turn, or anew; a hole would let the other end claim memory.
+    if (number > this.#texts.length || number >= numbersMax) throw badFrame(`number ${number} is out of turn`)
+    return (this.#texts[number] = reader.text(head & 0x3fff))
+  }
+}
+
+/** Why a receiver refused one numbered frame. */
+export const NOT_HERE = 1
+export const FULL = 2
+export const BAD_BODY = 3
+export const NO_HANDLER = 4
+export const NOT_ALLOWED = 5
+/** The address is held here no more and is expected elsewhere within seconds. */
+export const MOVING = 6
+/** Its owner is not sure that it still owns it, and takes nothing until it is. */
+export const UNSURE = 7
+
+/** Why a way through a broker ended. */
+export const ROUTE_GONE = 1
+export const ROUTE_FULL = 2
+export const ROUTE_DROPPED = 3
+
+export interface Route {
+  label: number
+  /** Both ends of the way open it with the same number, the first one's choice. */
+  pair: number
+  from: { identity: string; incarnation: string }
+  to: { identity: string; incarnation: string }
+}
+
+export function routeFrame({ label, pair, from, to }: Route): Buffer {
+  const buffer = Buffer.allocUnsafe(PREFIX + 1 + 3 + 4 + 4 * 256)
+  buffer[PREFIX] = kinds.ROUTE
+  buffer.writeUIntBE(label, 5, 3)
+  buffer.writeUInt32BE(pair, 8)
+  let at = 12
+  for (const text of [from.identity, from.incarnation, to.identity, to.incarnation]) at = writeShortText(buffer, at, text)
+  return buffer.subarray(0, closeFrame(buffer, 0, at))
+}
+
+export function readRoute(reader: Reader): Route {
+  return {
+    label: reader.u24(),
+    pair: reader.u32(),
+    from: { identity: reader.shortText(), incarnation: reader.shortText() },
+    to: { identity: reader.shortText(), incarnation: reader.shortText() },
+  }
+}
+
+/** `mine`: the label is of the sender's own giving; else the receiver of this frame gave it. */
+export function unrouteFrame(label: number, mine: boolean, reason: number): Buffer {
+  const buffer = Buffer.allocUnsafe(10)
+  buffer.writeUInt32BE(6, 0)
+  buffer[4] = kinds.UNROUTE
+  buffer.writeUIntBE(label, 5, 3)
+  buffer[8] = mine ? 1 : 0
+  buffer[9] = reason
+  return buffer
+}
+
+export function pingFrame(kind: number, nonce: number): Buffer {
+  const buffer = Buffer.allocUnsafe(9)
+  buffer.writeUInt32BE(5, 0)
+  buffer[4] = kind
+  buffer.writeUInt32BE(nonce >>> 0, 5)
+  return buffer
+}

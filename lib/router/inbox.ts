@@ -1,4 +1,5 @@
 /** The bounded place where the messages of one client wait for its handler or reader. */
+import type { Timers } from '../env/env.ts'
 import type { Budget } from './budget.ts'
 import type { BytesMessage } from './message.ts'
 import { Queue } from './queue.ts'
@@ -13,9 +14,18 @@ export interface Incoming {
 /** Somebody who was told *full* and waits for room. */
 export type RoomWaiter = (address: string) => void
 
+/** The client behind an inbox. */
+export interface Consumer {
+  /** It reads by itself, with `next`; `wake` tells it that there is something. */
+  readonly hasReader: boolean
+  wake(): void
+  /** Takes one message; a promise makes the next one wait. Never throws or rejects. */
+  take(message: BytesMessage): Promise<void> | undefined
+}
+
 /**
  * `claiming`: the claim is being written, nothing is taken yet. `held`: taken in, but not given out until the former owner has handed
- * over. `open`. `paused`: this peer is not sure of its lease. `closed`: released, displaced, or this peer ended.
+ * over. `open`. `closed`: released, displaced, or this peer ended.
  */
 export type InboxState = 'claiming' | 'held' | 'open' | 'closed'
 
@@ -33,35 +43,31 @@ export class Inbox {
   #state: InboxState = 'claiming'
   readonly #options: InboxOptions
   readonly #budget: Budget
-  readonly #queue = new Queue<Incoming>()
+  /** Made when first needed: a peer may hold 100,000 inboxes that are nearly always empty. */
+  #queue: Queue<Incoming> | undefined
   #bytes = 0
   /** A message is with the handler. */
   #busy = false
   #serving = 0
   #pumpDue = false
-  readonly #roomWaiters = new Set<RoomWaiter>()
-  /** Takes one message; a promise makes the next one wait. Never throws or rejects. */
-  readonly #take: (message: BytesMessage) => Promise<void> | undefined
-  /** For a reader instead of a handler: wakes it. */
-  readonly #wake: (() => void) | undefined
-  readonly #soon: (fn: () => void) => void
+  #roomWaiters: Set<RoomWaiter> | undefined
+  readonly #consumer: Consumer
+  readonly #timers: Timers
 
   constructor(
     address: string,
     claim: number,
     options: InboxOptions,
     budget: Budget,
-    take: (message: BytesMessage) => Promise<void> | undefined,
-    wake: (() => void) | undefined,
-    soon: (fn: () => void) => void,
+    consumer: Consumer,
+    timers: Timers,
   ) {
     this.address = address
     this.claim = claim
     this.#options = options
     this.#budget = budget
-    this.#take = take
-    this.#wake = wake
-    this.#soon = soon
+    this.#consumer = consumer
+    this.#timers = timers
   }
 
   get state(): InboxState {
@@ -73,7 +79,7 @@ export class Inbox {
   }
 
   get waiting(): number {
-    return this.#queue.length
+    return this.#queue?.length ?? 0
   }
 
   /** Takes a message in, or says that it is full; then `whenRoom` tells when to try again. */
@@ -84,7 +90,7 @@ export class Inbox {
     // What comes off the wire goes straight to an idle handler. What is sent within this process waits for its turn of the loop: two
     // clients that answer each other at once would else never let it go on.
     const local = message.via === 'local'
-    const direct = this.#wake ? incoming.serve !== undefined : this.#queue.length === 0
+    const direct = this.#consumer.hasReader ? incoming.serve !== undefined : this.waiting === 0
     if (direct && !local && this.#state === 'open' && this.#free(incoming)) {
       this.#start(incoming)
       return true
@@ -92,10 +98,15 @@ export class Inbox {
     if (!this.#budget.take(message.size)) return false
     if (!local) message.settleIn()
     this.#bytes += message.size
-    this.#queue.push(incoming)
-    this.#wake?.()
+    this.#push(incoming)
     if (local) this.#pumpSoon()
     return true
+  }
+
+  #push(incoming: Incoming): void {
+    this.#queue ??= new Queue()
+    this.#queue.push(incoming)
+    this.#consumer.wake()
   }
 
   #free({ serve }: Incoming): boolean {
@@ -103,9 +114,9 @@ export class Inbox {
   }
 
   #pumpSoon(): void {
-    if (this.#pumpDue || this.#wake) return
+    if (this.#pumpDue || this.#consumer.hasReader) return
     this.#pumpDue = true
-    this.#soon(() => {
+    this.#timers.soon(() => {
       this.#pumpDue = false
       this.#pump()
     })
@@ -113,6 +124,7 @@ export class Inbox {
 
   /** Calls `waiter` once when there is room, or when the inbox closes. */
   whenRoom(waiter: RoomWaiter): void {
+    this.#roomWaiters ??= new Set()
     this.#roomWaiters.add(waiter)
   }
 
@@ -131,9 +143,12 @@ export class Inbox {
       this.#bytes += message.size
       this.#budget.force(message.size) // it was accepted already, and may not be lost
     }
-    this.#queue.unshift(handedOver)
+    if (handedOver.length > 0) {
+      this.#queue ??= new Queue()
+      this.#queue.unshift(handedOver)
+    }
     this.#state = 'open'
-    this.#wake?.()
+    this.#consumer.wake()
     this.#pump()
   }
 
@@ -155,28 +170,28 @@ export class Inbox {
     const left: Incoming[] = []
     if (!leave) for (let item = this.#remove(); item; item = this.#remove()) left.push(item)
     this.#tellRoom()
-    this.#wake?.()
+    this.#consumer.wake()
     return left
   }
 
   #remove(): Incoming | undefined {
-    const incoming = this.#queue.shift()
+    const incoming = this.#queue?.shift()
     if (!incoming) return undefined
     this.#bytes -= incoming.message.size
     this.#budget.give(incoming.message.size)
-    if (this.#roomWaiters.size > 0 && this.#bytes <= this.#options.inboxBytesMax / 2) this.#tellRoom()
+    if (this.#roomWaiters && this.#bytes <= this.#options.inboxBytesMax / 2) this.#tellRoom()
     return incoming
   }
 
   #tellRoom(): void {
-    const waiters = [...this.#roomWaiters]
-    this.#roomWaiters.clear()
-    for (const waiter of waiters) waiter(this.address)
+    const waiters = this.#roomWaiters
+    this.#roomWaiters = undefined
+    for (const waiter of waiters ?? []) waiter(this.address)
   }
 
   #pump(): void {
-    for (let next = this.#queue.peek(); next; next = this.#queue.peek()) {
-      if (this.#state !== 'open' || this.#wake !== undefined || !this.#free(next)) return
+    for (let next = this.#queue?.peek(); next; next = this.#queue?.peek()) {
+      if (this.#state !== 'open' || this.#consumer.hasReader || !this.#free(next)) return
       this.#start(this.#remove()!)
     }
   }
@@ -185,7 +200,7 @@ export class Inbox {
   #start(incoming: Incoming): void {
     if (incoming.serve) return this.#serve(incoming.serve, incoming.message)
     this.#busy = true // also while the handler runs: a message that it causes waits
-    const taken = this.#take(incoming.message)
+    const taken = this.#consumer.take(incoming.message)
     if (!taken) {
       this.#busy = false
       return

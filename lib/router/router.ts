@@ -4,7 +4,7 @@
  */
 import type { Env, Timer } from '../env/env.ts'
 import { HomingError } from '../errors.ts'
-import type { Channel, ChannelEnd } from '../mesh/channel.ts'
+import type { Channel } from '../mesh/channel.ts'
 import type { Mesh } from '../mesh/mesh.ts'
 import type { Directory, Located, Run } from '../sessions/directory.ts'
 import { encodeBody } from '../wire/body.ts'
@@ -121,6 +121,11 @@ export class Router implements FlowHost {
   get #theMesh(): Mesh {
     if (!this.#mesh) throw new Error('router: used before it was connected')
     return this.#mesh
+  }
+
+  /** Whether the address was sent to before, or is connected here: then it is well-formed. */
+  knows(address: string): boolean {
+    return this.#flows.has(address) || this.reception.serving(address) !== undefined
   }
 
   // Sending to addresses
@@ -443,7 +448,7 @@ export class Router implements FlowHost {
     for (const flow of this.#flows.values()) flow.channelLeaving(channel)
   }
 
-  ended(channel: Channel, _why: ChannelEnd): void {
+  ended(channel: Channel): void {
     this.#blocked.delete(channel)
     this.#calls.lostOn(channel)
     this.reception.ended(channel)

@@ -1,0 +1,109 @@
+/** One message to every client of every peer: one copy a peer, which gives it to each of its clients. */
+import { HomingError, homingError, type ErrorCode } from './errors.ts'
+import { BytesMessage, messageId, originOf } from './router/message.ts'
+import type { Router } from './router/router.ts'
+import type { Directory, Member, Run } from './sessions/directory.ts'
+import { encodeBody } from './wire/body.ts'
+
+const protocol = 'broadcast/1'
+
+export interface BroadcastOptions {
+  /** The address of this peer's client that sends. */
+  from?: string
+  /** Also to this peer's own clients. */
+  own?: boolean
+  deadlineMs?: number
+  signal?: AbortSignal
+}
+
+/** What became of a broadcast at one peer. */
+export interface BroadcastAtPeer {
+  identity: string
+  /** Clients whose inbox took it. */
+  reached: number
+  /** Clients whose inbox was full. */
+  full: number
+  /** Why the peer did not answer: `UNREACHABLE` (it was not reached), `TIMEOUT` or `LOST` (it may have been). */
+  code?: ErrorCode
+  cause?: HomingError
+}
+
+export interface BroadcastResult {
+  id: string
+  /** Clients reached, of all peers that answered. */
+  reached: number
+  /** One entry a member, in the order of their identities. */
+  peers: BroadcastAtPeer[]
+}
+
+interface Copy {
+  from: string
+  number: number
+  bytes: Uint8Array
+}
+
+export class Broadcasts {
+  readonly #self: Run
+  readonly #router: Router
+  readonly #directory: Directory
+  #lastNumber = 0
+
+  constructor(self: Run, router: Router, directory: Directory) {
+    this.#self = self
+    this.#router = router
+    this.#directory = directory
+    router.serveProtocol(protocol, { call: (from, body) => this.#spread(from, readCopy(body)) })
+  }
+
+  async send(body: unknown, { from = '', own = false, ...options }: BroadcastOptions): Promise<BroadcastResult> {
+    const copy: Copy = { from, number: ++this.#lastNumber, bytes: encodeBody(body) }
+    const peers = this.#directory.members().filter(member => member.role === 'peer' && (own || member.identity !== this.#self.identity))
+    const results = await Promise.all(peers.map(member => this.#sendTo(member, copy, options)))
+    results.sort((a, b) => (a.identity < b.identity ? -1 : 1))
+    const reached = results.reduce((sum, result) => sum + result.reached, 0)
+    return { id: this.#id(this.#self, copy.number), reached, peers: results }
+  }
+
+  async #sendTo(member: Member, copy: Copy, options: Pick<BroadcastOptions, 'deadlineMs' | 'signal'>): Promise<BroadcastAtPeer> {
+    const { identity } = member
+    if (identity === this.#self.identity) return { identity, ...this.#spread(this.#self, copy) }
+    try {
+      const answer = (await this.#router.call(member, protocol, copy, options)) as { reached: number; full: number }
+      return { identity, reached: Number(answer.reached), full: Number(answer.full) }
+    } catch (error) {
+      const cause = homingError(error, 'UNREACHABLE', `${identity} was not reached`)
+      return { identity, reached: 0, full: 0, code: cause.code, cause }
+    }
+  }
+
+  #spread(from: Run, copy: Copy): { reached: number; full: number } {
+    const bytes = Buffer.from(copy.bytes)
+    const origin = broadcastOrigin(from)
+    const via = from.incarnation === this.#self.incarnation ? 'local' : this.#router.via
+    let reached = 0
+    let full = 0
+    for (const inbox of [...this.#router.reception.inboxes()]) {
+      const taken = inbox.offer({ message: new BytesMessage(copy.from, inbox.address, bytes, origin, copy.number, via) })
+      if (taken) reached++
+      else full++
+    }
+    return { reached, full }
+  }
+
+  #id(run: Run, number: number): string {
+    return messageId(broadcastOrigin(run), number)
+  }
+}
+
+/** Broadcasts are counted apart from sends. */
+function broadcastOrigin(run: Run): string {
+  return `${originOf(run)}/broadcast`
+}
+
+function readCopy(body: unknown): Copy {
+  const { from, number, bytes } = body as Copy
+  if (typeof from !== 'string' || !Number.isSafeInteger(number) || !(bytes instanceof Uint8Array)) {
+    throw new HomingError('REFUSED', 'not a message of broadcast/1')
+  }
+  return { from, number, bytes }
+}

@@ -1,0 +1,29 @@
+/** What a peer tells: the typed events of `peer.on`. None of them is an error that must be handled. */
+import type { HomingError } from './errors.ts'
+import type { CloseReason } from './link/link.ts'
+import type { Departure, LeaseState, Member, Owner, Run } from './sessions/directory.ts'
+
+export interface PeerEvents {
+  /** It has its identity and its lease: it is a member now. */
+  registered: [identity: string]
+  /** A client of this peer connected elsewhere (`by`), or its record was lost for good. Its inbox has been handed over. */
+  displaced: [{ address: string; by: Owner | undefined }]
+  /** This peer drains: the client should connect elsewhere. */
+  moving: [{ address: string }]
+  /** The former owner of an address did not hand over all that its client had not taken; `missing` where it could say how many. */
+  handOverIncomplete: [{ address: string; from: Owner; missing: number | undefined }]
+  /** A handler threw or rejected. No receipt changed. */
+  handlerError: [{ where: string; error: unknown }]
+  memberUp: [Member]
+  memberChanged: [Member]
+  memberDown: [{ identity: string; incarnation: string; why: Departure }]
+  linkUp: [{ identity: string; address: string }]
+  linkDown: [{ identity: string; reason: CloseReason; error: HomingError | undefined }]
+  dialFailed: [{ identity: string; error: HomingError; attempt: number }]
+  storeDown: [Error]
+  storeUp: []
+  lease: [LeaseState]
+  /** Another incarnation has this identity: this peer has stopped. */
+  fenced: [{ by: Run | undefined }]
+  closed: []
+}

@@ -19,6 +19,8 @@ export interface PeerEvents {
   memberDown: [{ identity: string; incarnation: string; why: Departure }]
   linkUp: [{ identity: string; address: string }]
   linkDown: [{ identity: string; reason: CloseReason; error: HomingError | undefined }]
+  /** Who connected here could not prove itself, or broke the protocol. */
+  linkRefused: [{ remote: string; error: HomingError }]
   dialFailed: [{ identity: string; error: HomingError; attempt: number }]
   storeDown: [Error]
   storeUp: []

@@ -87,7 +87,7 @@ export interface Membership {
   readonly directory: Directory
   readonly mesh: Mesh
   /** Undoes all that directory and mesh do not undo themselves. */
-  dispose(): Promise<void>
+  dispose(): PromiseLike<void>
 }
 
 /** Makes a membership under an identity, and connects the router to it; the handlers hear of everything. Rejects with a `HomingError`. */
@@ -507,7 +507,7 @@ export class Peer extends EventEmitter<PeerEvents> implements AsyncDisposable {
   }
 
   /** The end goes on whatever fails in it: the lease takes care of what is left behind. */
-  async #quietly(what: string, work: Promise<unknown>): Promise<void> {
+  async #quietly(what: string, work: PromiseLike<unknown>): Promise<void> {
     try {
       await work
     } catch (error) {
@@ -584,6 +584,10 @@ export class Peer extends EventEmitter<PeerEvents> implements AsyncDisposable {
       linkDown: (identity, reason, error) => {
         this.#logger?.info({ identity, reason, error }, 'a link ended')
         this.emit('linkDown', { identity, reason, error })
+      },
+      linkRefused: (remote, error) => {
+        this.#logger?.warn({ remote, error }, 'a connection was refused')
+        this.emit('linkRefused', { remote, error })
       },
       dialFailed: (identity, error, attempt) => {
         this.#logger?.debug({ identity, error, attempt }, 'a dial failed')

@@ -394,6 +394,8 @@ export class Channel {
     if (this.#remoteLeaving) return
     this.#remoteLeaving = true
     this.#handler.leaving(this)
+    // After our last frame: when the other end reads it, it has answered all that we sent.
+    if (!this.#leaving) this.#control(LEAVE)
   }
 
   /** A frame without a number. Goes through the same buffer: its place among the numbered ones means something. */

@@ -17,7 +17,7 @@ export interface DirectMeshSetup {
   channel: ChannelOptions
   handler: MeshHandler
   self: Run
-  /** Where a member can be dialled, as its record says now; empty: not known, or not to be dialled. */
+  /** Where a member can be dialled, as its record says now; empty: not known yet. Throws a `HomingError` where it never can. */
   endpointsOf(run: Run): readonly string[]
   /**
    * Two incarnations claim one identity: which one is current? Rejects (with what to refuse the newcomer with) when it cannot be told.
@@ -34,7 +34,6 @@ export interface Relay {
   linkUp(link: Link): void
   /** A frame with a label, or ROUTE or UNROUTE. */
   frame(link: Link, buffer: Buffer, start: number, end: number): void
-  batch(link: Link): void
   linkDown(link: Link, reason: CloseReason): void
 }
 
@@ -138,7 +137,7 @@ export class DirectMesh implements Mesh, LinkHandler {
     const entry = this.#entries.get(run.identity)
     if (entry?.run.incarnation !== run.incarnation) return { at: 'idle', kind: 'direct', unacknowledgedBytes: 0 }
     const { channel, path, dialling, redial, lastError } = entry
-    const over = path?.name ?? this.#setup.endpointsOf(run)[0]
+    const over = path?.name
     return {
       at: channel.ready ? 'up' : path ? 'resuming' : dialling ? 'dialling' : redial ? 'waiting' : 'idle',
       kind: 'direct',
@@ -207,15 +206,14 @@ export class DirectMesh implements Mesh, LinkHandler {
     entry.redial = undefined
     if (this.#closing || entry.path || entry.dialling || entry.channel.hasEnded) return
     const { env, link: setup, handler } = this.#setup
-    const endpoints = this.#setup.endpointsOf(entry.run)
-    if (endpoints.length === 0) return this.#redialLater(entry, entry.backoff.failed(env.clock.monotonicMs()))
-    const endpoint = endpoints[entry.turn++ % endpoints.length]!
     try {
-      const link = Link.dial(env, setup, endpoint, entry.run.identity, this)
+      const endpoints = this.#setup.endpointsOf(entry.run)
+      if (endpoints.length === 0) return this.#redialLater(entry, entry.backoff.failed(env.clock.monotonicMs()))
+      const link = Link.dial(env, setup, endpoints[entry.turn++ % endpoints.length]!, entry.run.identity, this)
       this.#links.add(link)
       entry.dialling = link
     } catch (error) {
-      entry.lastError = homingError(error, 'UNREACHABLE', `${endpoint} cannot be dialled`)
+      entry.lastError = homingError(error, 'UNREACHABLE', `'${entry.run.identity}' cannot be dialled`)
       handler.dialFailed(entry.run.identity, entry.lastError, entry.backoff.failures)
       this.#redialLater(entry, entry.backoff.failed(env.clock.monotonicMs()))
     }
@@ -328,7 +326,6 @@ export class DirectMesh implements Mesh, LinkHandler {
   }
 
   batch(link: Link): void {
-    this.#setup.relay?.batch(link)
     const entry = this.#entries.get(link.remote.identity)
     if (entry?.path?.link === link) entry.channel.afterBatch()
   }
@@ -336,9 +333,13 @@ export class DirectMesh implements Mesh, LinkHandler {
   closed(link: Link, reason: CloseReason, error?: HomingError): void {
     this.#links.delete(link)
     if (link.dialled) this.#dialEnded(link, error)
-    const identity = this.#identityOf(link)
-    if (identity === undefined) return
+    if (!link.wasOpen) {
+      if (!link.dialled && error) this.#setup.handler.linkRefused(link.address, error)
+      return
+    }
+    const { identity } = link.remote
     this.#setup.relay?.linkDown(link, reason)
+    if (reason === 'bad-frame' && error) this.#setup.handler.linkRefused(link.address, error)
     const entry = this.#entries.get(identity)
     if (entry?.path?.link !== link) return
     const path = entry.path
@@ -364,10 +365,6 @@ export class DirectMesh implements Mesh, LinkHandler {
       this.#redialLater(entry, entry.backoff.failed(this.#setup.env.clock.monotonicMs()))
       return
     }
-  }
-
-  #identityOf(link: Link): string | undefined {
-    return link.wasOpen ? link.remote.identity : undefined
   }
 }
 

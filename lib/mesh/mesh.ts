@@ -9,6 +9,8 @@ import type { Channel, ChannelEnd, ChannelHandler } from './channel.ts'
 export interface MeshHandler extends ChannelHandler {
   linkUp(remote: Remote, address: string): void
   linkDown(identity: string, reason: CloseReason, error: HomingError | undefined): void
+  /** Who connected here could not prove itself, or broke the protocol; `remote` is its address. */
+  linkRefused(remote: string, error: HomingError): void
   /** A dial failed; another follows by itself. */
   dialFailed(identity: string, error: HomingError, attempt: number): void
 }

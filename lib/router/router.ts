@@ -106,11 +106,20 @@ export class Router implements FlowHost {
     })
   }
 
-  /** Before anything else. */
-  connect(directory: Directory, mesh: Mesh): void {
-    this.#directory = directory
+  /** Before the first link. */
+  meets(mesh: Mesh): void {
     this.#mesh = mesh
     this.#sweeper = this.#env.timers.every(sweepMs, () => this.#sweep())
+  }
+
+  /** Before anything is sent to an address. */
+  connect(directory: Directory): void {
+    this.#directory = directory
+  }
+
+  /** How a message from another peer comes. */
+  get via(): 'direct' | 'broker' {
+    return this.#theMesh.kind
   }
 
   get #theDirectory(): Directory {
@@ -313,10 +322,18 @@ export class Router implements FlowHost {
 
   #findPeer(flow: Flow): void {
     const { run } = this.#peerFlows.get(flow.destination)!
-    const member = this.#theDirectory.member(run.identity)
-    const channel = this.#theMesh.find(run) ?? (member?.incarnation === run.incarnation ? this.#theMesh.channelTo(run) : undefined)
-    if (channel) flow.found(flow.destination, channel)
-    else flow.foundNobody()
+    const known = this.#theMesh.find(run)
+    if (known) return flow.found(flow.destination, known)
+    if (this.#directory?.member(run.identity)?.incarnation === run.incarnation) {
+      return flow.found(flow.destination, this.#theMesh.channelTo(run))
+    }
+    this.#theDirectory.lookUpMember(run.identity).then(
+      member => {
+        if (member?.incarnation === run.incarnation) flow.found(flow.destination, this.#theMesh.channelTo(run))
+        else flow.foundNobody()
+      },
+      (error: unknown) => flow.notFound(unfound(error, run.identity)),
+    )
   }
 
   recheck(flow: Flow): void {

@@ -63,6 +63,12 @@ export type Departure = 'left' | 'lapsed' | 'replaced'
  */
 export type LeaseState = 'sure' | 'unsure'
 
+/**
+ * Why a lease is unsure. `store`: the datastore does not take renewals; an owner told to `serve` goes on. `late`: this process stood still or
+ * was suspended for so long that others may have judged it; nothing may be delivered before all was revalidated, whatever was chosen.
+ */
+export type Doubt = 'store' | 'late'
+
 /** What a directory tells its peer. No method may throw. */
 export interface DirectoryHandler {
   /** What this peer holds now, for revalidation. */
@@ -76,8 +82,11 @@ export interface DirectoryHandler {
   /** Operations on the datastore fail since now. */
   storeDown(error: Error): void
   storeUp(): void
-  /** The lease became certain or uncertain. When it becomes `sure` again, what was held has been revalidated already. */
-  lease(state: LeaseState): void
+  /**
+   * The lease became certain or uncertain, or the reason of an uncertainty grew from `store` to `late`. When it becomes `sure` again, what
+   * was held has been revalidated already. `why` is there while it is unsure.
+   */
+  lease(state: LeaseState, why: Doubt | undefined): void
   /** Another incarnation holds this identity: stop. Last call. */
   fenced(by: Run | undefined): void
 }

@@ -276,12 +276,14 @@ function putShortText(text: string, start: number): number {
 function putObject(value: object, at: number, depth: number): number {
   if (Array.isArray(value)) return putArray(value, at, depth)
   const prototype: unknown = Object.getPrototypeOf(value)
-  if (prototype === Object.prototype || prototype === null) return putMap(value, at, depth, false)
-  if (types.isUint8Array(value)) return putBytes(value, at)
-  if (types.isDate(value)) return putDate(value, at, depth)
+  const plain = prototype === Object.prototype || prototype === null
+  if (!plain) {
+    if (types.isUint8Array(value)) return putBytes(value, at)
+    if (types.isDate(value)) return putDate(value, at, depth)
+  }
   const { toJSON } = value as { toJSON?: unknown }
   if (typeof toJSON === 'function') return putJson(value, toJSON as ToJSON, at, depth)
-  return putInstance(value, at, depth, false)
+  return plain ? putMap(value, at, depth, false) : putInstance(value, at, depth, false)
 }
 
 type ToJSON = (this: object, key: string) => unknown
@@ -321,25 +323,29 @@ function opaque(value: object): string | undefined {
   return undefined
 }
 
-function enter(elements: number, depth: number): void {
+function enter(depth: number): void {
   if (depth >= depthMax) throw unencodable(depth, `nested deeper than ${depthMax}, or a cycle`)
-  if (elements > elementsLeft) throw unencodable(depth, 'too many array items and object properties')
+}
+
+function count(elements: number, depth: number): void {
   elementsLeft -= elements
+  if (elementsLeft < 0) throw unencodable(depth, 'too many array items and object properties')
 }
 
 function putArray(items: readonly unknown[], at: number, depth: number): number {
-  const count = items.length
-  enter(count, depth)
+  const { length } = items
+  enter(depth)
+  count(length, depth)
   if (at + SLACK_BYTES > room) makeRoom(at, SLACK_BYTES)
-  if (count < 0x10) target[at++] = 0x90 | count
-  else if (count < 0x10000) {
+  if (length < 0x10) target[at++] = 0x90 | length
+  else if (length < 0x10000) {
     target[at] = 0xdc
-    at = putUint16(count, at + 1)
+    at = putUint16(length, at + 1)
   } else {
     target[at] = 0xdd
-    at = putUint32(count, at + 1)
+    at = putUint32(length, at + 1)
   }
-  for (let i = 0; i < count; i++) {
+  for (let i = 0; i < length; i++) {
     trail[depth] = i
     at = put(items[i], at, depth + 1)
   }
@@ -351,49 +357,40 @@ function mapHead(entries: number): number {
   return entries < 0x10 ? 1 : entries < 0x10000 ? 3 : 5
 }
 
-/** `asked`: this is what a `toJSON` returned, so one of its own is not asked again. */
+/** `asked`: this is what a `toJSON` returned; one of its own is neither asked again nor in the way. */
 function putMap(value: object, start: number, depth: number, asked: boolean): number {
-  const before = elementsLeft
   const keys = Object.keys(value)
-  enter(keys.length, depth)
+  enter(depth)
   if (start + SLACK_BYTES > room) makeRoom(start, SLACK_BYTES)
-  let count = keys.length
-  let head = mapHead(count)
+  let entries = keys.length
+  let head = mapHead(entries)
   let at = start + head
   for (let i = 0; i < keys.length; i++) {
     const key = keys[i]!
     const item = (value as Record<string, unknown>)[key]
-    if (item === undefined) {
-      count--
-      continue
-    }
-    if (typeof item === 'function' && key === 'toJSON') {
-      if (!asked) {
-        elementsLeft = before
-        return putJson(value, item as ToJSON, start, depth)
-      }
-      count--
+    if (item === undefined || (asked && key === 'toJSON' && typeof item === 'function')) {
+      entries--
       continue
     }
     trail[depth] = key
+    count(1, depth)
     at = put(item, putText(key, at), depth + 1)
   }
-  if (count !== keys.length) {
-    elementsLeft += keys.length - count
-    const rightHead = mapHead(count)
+  if (entries !== keys.length) {
+    const rightHead = mapHead(entries)
     if (rightHead !== head) {
       target.copyWithin(start + rightHead, start + head, at)
       at -= head - rightHead
       head = rightHead
     }
   }
-  if (head === 1) target[start] = 0x80 | count
+  if (head === 1) target[start] = 0x80 | entries
   else if (head === 3) {
     target[start] = 0xde
-    putUint16(count, start + 1)
+    putUint16(entries, start + 1)
   } else {
     target[start] = 0xdf
-    putUint32(count, start + 1)
+    putUint32(entries, start + 1)
   }
   return at
 }

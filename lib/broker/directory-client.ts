@@ -1,0 +1,387 @@
+/** The directory of a peer behind a broker: asks the broker, and hears from it. */
+import type { Env, Timer } from '../env/env.ts'
+import { HomingError } from '../errors.ts'
+import type { Router } from '../router/router.ts'
+import type {
+  Claimed,
+  Directory,
+  DirectoryHandler,
+  Doubt,
+  Held,
+  LeaseState,
+  Located,
+  Member,
+  Owner,
+  Released,
+  Run,
+  Self,
+} from '../sessions/directory.ts'
+import type { SessionOptions } from '../sessions/options.ts'
+import { claimsMax, directoryProtocol, type Answer, type News, type Question } from './directory-protocol.ts'
+
+export interface DirectoryClientSetup {
+  readonly env: Env
+  readonly router: Router
+  readonly self: Self
+  readonly options: Readonly<SessionOptions>
+  readonly handler: DirectoryHandler
+  trouble(error: HomingError): void
+}
+
+interface Asked {
+  readonly waiting: { resolve(located: Located | undefined): void; reject(error: unknown): void }[]
+}
+
+/** How long one question may take before it is asked again of whichever broker there is then, ms. */
+const askMs = 5_000
+/** How long after a failure the next try follows, ms. */
+const retryMs = 100
+
+export class DirectoryClient implements Directory {
+  readonly #setup: DirectoryClientSetup
+  readonly #run: Run
+  #self: Self
+  #broker: Run | undefined
+  /** It has joined at the present broker: other questions may be asked. */
+  #joined = false
+  #waitingForBroker: (() => void)[] = []
+  readonly #members = new Map<string, Member>()
+  /** Addresses to be asked for in the next question, and those that are being asked for. */
+  #gathering = new Map<string, Asked>()
+  #gatherDue = false
+  #lease: LeaseState = 'unsure'
+  #why: Doubt | undefined
+  #heardMs: number
+  #tickedMs: number
+  #driftMs: number
+  readonly #ticker: Timer
+  #storeUp = true
+  #ended: HomingError | undefined
+
+  constructor(setup: DirectoryClientSetup) {
+    this.#setup = setup
+    this.#self = setup.self
+    this.#run = { identity: setup.self.identity, incarnation: setup.self.incarnation }
+    this.#members.set(setup.self.identity, setup.self)
+    const { clock, timers } = setup.env
+    this.#heardMs = this.#tickedMs = clock.monotonicMs()
+    this.#driftMs = clock.bootMs() - this.#heardMs
+    this.#ticker = timers.every(Math.min(1_000, setup.options.renewEveryMs / 3), () => this.#tick())
+    setup.router.serveProtocol(directoryProtocol, { tell: (from, body) => this.#hear(from, body as News) })
+  }
+
+  // The broker comes and goes
+
+  /** A link to this broker is up. Joins there; resolves when the peer is a member. Rejects where it may not. */
+  async brokerUp(broker: Run): Promise<void> {
+    this.#broker = broker
+    this.#joined = false
+    const { members } = await this.#callBroker(broker, { op: 'join', member: this.#self }, this.#setup.options.leaseMs * 2)
+    if (this.#broker !== broker) return
+    this.#joined = true
+    this.#learnAll(members)
+    await this.#revalidate(broker)
+    if (this.#broker !== broker) return
+    for (const wake of this.#waitingForBroker.splice(0)) wake()
+    this.#tellStore(true, '')
+  }
+
+  brokerDown(): void {
+    if (this.#joined) this.#heardMs = this.#setup.env.clock.monotonicMs()
+    this.#broker = undefined
+    this.#joined = false
+    this.#tellStore(false, 'no broker is linked')
+  }
+
+  #tellStore(up: boolean, text: string): void {
+    if (this.#storeUp === up) return
+    this.#storeUp = up
+    if (up) this.#setup.handler.storeUp()
+    else this.#setup.handler.storeDown(new HomingError('DATASTORE', text))
+  }
+
+  /** What this peer holds is put back where the datastore or the broker lost it; what others took is given up. */
+  async #revalidate(broker: Run): Promise<void> {
+    const held = [...this.#setup.handler.held()]
+    for (let from = 0; from < held.length; from += claimsMax) {
+      const claims = held.slice(from, from + claimsMax)
+      const { elsewhere } = await this.#callBroker(broker, { op: 'reassert', claims, ms: askMs }, askMs)
+      for (const { at, owner } of elsewhere) {
+        const lost = claims[at]
+        if (lost) this.#setup.handler.displaced(lost.address, lost.claim, owner)
+      }
+    }
+    this.#heardMs = this.#setup.env.clock.monotonicMs()
+    this.#becomes('sure', undefined)
+  }
+
+  #learnAll(members: readonly Member[]): void {
+    const { handler } = this.#setup
+    const now = new Map(members.map(member => [member.identity, member]))
+    for (const [identity, member] of this.#members) {
+      if (identity === this.#run.identity || now.get(identity)?.incarnation === member.incarnation) continue
+      this.#members.delete(identity)
+      handler.memberDown({ identity, incarnation: member.incarnation }, now.has(identity) ? 'replaced' : 'left')
+    }
+    for (const member of members) this.#learn(member)
+  }
+
+  #learn(member: Member): void {
+    const { handler } = this.#setup
+    if (member.identity === this.#run.identity) return
+    const before = this.#members.get(member.identity)
+    this.#members.set(member.identity, member)
+    if (before?.incarnation === member.incarnation) return handler.memberChanged(member)
+    if (before) handler.memberDown({ identity: before.identity, incarnation: before.incarnation }, 'replaced')
+    handler.memberUp(member)
+  }
+
+  #hear(from: Run, news: News): void {
+    if (from.identity !== this.#broker?.identity || from.incarnation !== this.#broker.incarnation || this.#ended) return
+    const { handler } = this.#setup
+    switch (news.op) {
+      case 'displaced':
+        return handler.displaced(news.address, news.claim, news.by)
+      case 'revalidate':
+        return void this.#revalidateAgain(this.#broker)
+      case 'memberUp':
+      case 'memberChanged':
+        return this.#learn(news.member)
+      case 'memberDown': {
+        const known = this.#members.get(news.run.identity)
+        if (known?.incarnation !== news.run.incarnation || news.run.identity === this.#run.identity) return
+        this.#members.delete(news.run.identity)
+        return handler.memberDown(news.run, news.why)
+      }
+      case 'store':
+        return this.#tellStore(news.up, news.text)
+      case 'fenced':
+        this.#end(new HomingError('FENCED', `'${this.#run.identity}' has a newer incarnation`))
+        return handler.fenced(news.by)
+    }
+  }
+
+  async #revalidateAgain(broker: Run): Promise<void> {
+    try {
+      await this.#revalidate(broker)
+    } catch (error) {
+      if (error instanceof HomingError) return this.#setup.trouble(error)
+      throw error
+    }
+  }
+
+  // The lease: the broker renews it as long as it is linked
+
+  get lease(): LeaseState {
+    return this.#lease
+  }
+
+  #becomes(state: LeaseState, why: Doubt | undefined): void {
+    if (this.#lease === state && this.#why === why) return
+    this.#lease = state
+    this.#why = why
+    this.#setup.handler.lease(state, why)
+  }
+
+  #tick(): void {
+    const { env, options } = this.#setup
+    const nowMs = env.clock.monotonicMs()
+    const stoodMs = nowMs - this.#tickedMs
+    this.#tickedMs = nowMs
+    const suspendedMs = env.clock.bootMs() - nowMs - this.#driftMs
+    this.#driftMs += suspendedMs
+    const trustedMs = options.leaseMs - options.guardMs
+    if (stoodMs + suspendedMs > trustedMs) {
+      // Others may have judged it dead meanwhile: nothing is taken before the broker said what is still ours.
+      this.#becomes('unsure', 'late')
+      if (this.#broker && this.#joined) void this.#revalidateAgain(this.#broker)
+      return
+    }
+    if (this.#joined) this.#heardMs = nowMs
+    else if (nowMs - this.#heardMs > trustedMs && this.#lease === 'sure') this.#becomes('unsure', 'store')
+  }
+
+  // Asking
+
+  async #callBroker<Q extends Question>(broker: Run, question: Q, deadlineMs: number, signal?: AbortSignal): Promise<Answer<Q['op']>> {
+    const answer = await this.#setup.router.call(broker, directoryProtocol, question, { deadlineMs, ...(signal && { signal }) })
+    return answer as Answer<Q['op']>
+  }
+
+  /** Asks whichever broker there is, until `untilMs`; a question that may have been answered is asked again: all can be. */
+  async #ask<Q extends Question>(make: (leftMs: number) => Q, untilMs: number, signal?: AbortSignal): Promise<Answer<Q['op']>> {
+    for (;;) {
+      const leftMs = untilMs - this.#setup.env.clock.monotonicMs()
+      if (this.#ended) throw this.#ended
+      const broker = this.#joined ? this.#broker : await this.#nextBroker(leftMs, signal)
+      if (!broker) throw new HomingError('DATASTORE', 'no broker is linked: sessions can neither be read nor written')
+      try {
+        const ms = Math.max(1, untilMs - this.#setup.env.clock.monotonicMs())
+        return await this.#callBroker(broker, make(ms), ms, signal)
+      } catch (error) {
+        if (!(error instanceof HomingError) || !passing.has(error.code)) throw error
+        if (this.#setup.env.clock.monotonicMs() + retryMs >= untilMs || signal?.aborted) {
+          throw new HomingError('DATASTORE', `the broker did not answer in time: ${error.message}`, { cause: error, outcome: error.outcome })
+        }
+        await new Promise<void>(resolve => void this.#setup.env.timers.after(retryMs, resolve))
+      }
+    }
+  }
+
+  #nextBroker(leftMs: number, signal: AbortSignal | undefined): Promise<Run | undefined> {
+    if (leftMs <= 0 || signal?.aborted) return Promise.resolve(undefined)
+    return new Promise(resolve => {
+      const done = (): void => {
+        timer.cancel()
+        this.#waitingForBroker = this.#waitingForBroker.filter(wake => wake !== done)
+        resolve(this.#joined ? this.#broker : undefined)
+      }
+      const timer = this.#setup.env.timers.after(leftMs, done)
+      this.#waitingForBroker.push(done)
+      signal?.addEventListener('abort', done, { once: true })
+    })
+  }
+
+  async #inChunks<T>(claims: readonly Held[], ask: (chunk: Held[]) => Promise<T[]>): Promise<T[]> {
+    const results: T[] = []
+    for (let from = 0; from < claims.length; from += claimsMax) results.push(...(await ask(claims.slice(from, from + claimsMax).map(plain))))
+    return results
+  }
+
+  async claim(claims: readonly Held[], untilMs: number): Promise<Claimed[]> {
+    const previous = await this.#inChunks(claims, async chunk => (await this.#ask(ms => ({ op: 'claim', claims: chunk, ms }), untilMs)).previous)
+    return claims.map(({ address, claim }, at) => ({ address, claim, previous: previous[at] ?? undefined }))
+  }
+
+  release(claims: readonly Held[], untilMs: number): Promise<Released[]> {
+    return this.#inChunks(claims, async chunk => (await this.#ask(ms => ({ op: 'release', claims: chunk, ms }), untilMs)).released)
+  }
+
+  async markMoving(claims: readonly Held[], untilMs: number): Promise<void> {
+    await this.#inChunks(claims, async chunk => {
+      await this.#ask(ms => ({ op: 'moving', claims: chunk, ms }), untilMs)
+      return []
+    })
+  }
+
+  /** One question at a time for an address; those of one turn of the loop go together. */
+  find(address: string): Promise<Located | undefined> {
+    if (this.#ended) return Promise.reject(this.#ended)
+    return new Promise((resolve, reject) => {
+      const asked = this.#gathering.get(address) ?? { waiting: [] }
+      asked.waiting.push({ resolve, reject })
+      this.#gathering.set(address, asked)
+      if (this.#gatherDue) return
+      this.#gatherDue = true
+      queueMicrotask(() => void this.#findGathered())
+    })
+  }
+
+  async #findGathered(): Promise<void> {
+    this.#gatherDue = false
+    const gathered = [...this.#gathering]
+    this.#gathering = new Map()
+    for (let from = 0; from < gathered.length; from += claimsMax) {
+      const chunk = gathered.slice(from, from + claimsMax)
+      try {
+        const untilMs = this.#setup.env.clock.monotonicMs() + this.#setup.options.operationTimeoutMs
+        const { located } = await this.#ask(() => ({ op: 'find', addresses: chunk.map(([address]) => address) }), untilMs)
+        for (const [at, [, { waiting }]] of chunk.entries()) for (const { resolve } of waiting) resolve(this.#met(located[at]))
+      } catch (error) {
+        for (const [, { waiting }] of chunk) for (const { reject } of waiting) reject(error)
+      }
+    }
+  }
+
+  /** Who is found is a member, whether its coming was told already or not. */
+  #met(located: Located | null | undefined): Located | undefined {
+    if (!located) return undefined
+    if (!this.#members.has(located.owner.identity)) this.#learn(located.member)
+    return located
+  }
+
+  async waitFor(address: string, untilMs: number, signal?: AbortSignal): Promise<Located | undefined> {
+    const { clock } = this.#setup.env
+    while (clock.monotonicMs() < untilMs && !signal?.aborted) {
+      try {
+        const { located } = await this.#ask(ms => ({ op: 'wait', address, ms: Math.max(0, ms - answerMs) }), untilMs, signal)
+        return this.#met(located)
+      } catch (error) {
+        if (!(error instanceof HomingError)) throw error
+        if (this.#ended) throw this.#ended
+        if (signal?.aborted || clock.monotonicMs() + retryMs >= untilMs) return undefined
+        await new Promise<void>(resolve => void this.#setup.env.timers.after(retryMs, resolve))
+      }
+    }
+    return undefined
+  }
+
+  async *sessions(): AsyncGenerator<{ address: string; owner: Owner; moving: boolean }> {
+    let cursor = 0
+    do {
+      const untilMs = this.#setup.env.clock.monotonicMs() + askMs
+      const page = await this.#ask(() => ({ op: 'sessions', cursor }), untilMs)
+      yield* page.sessions
+      cursor = page.cursor
+    } while (cursor !== 0)
+  }
+
+  members(): readonly Member[] {
+    return [...this.#members.values()]
+  }
+
+  member(identity: string): Member | undefined {
+    return this.#members.get(identity)
+  }
+
+  async lookUpMember(identity: string): Promise<Member | undefined> {
+    const untilMs = this.#setup.env.clock.monotonicMs() + this.#setup.options.operationTimeoutMs
+    const { member } = await this.#ask(() => ({ op: 'member', identity }), untilMs)
+    if (member) this.#learn(member)
+    return member ?? undefined
+  }
+
+  async leaveNote(to: Owner, address: string, by: Owner): Promise<void> {
+    const untilMs = this.#setup.env.clock.monotonicMs() + askMs
+    await this.#ask(() => ({ op: 'note', to: { ...to }, address, by: { ...by } }), untilMs)
+  }
+
+  async update(change: Partial<Pick<Self, 'endpoints' | 'state' | 'metadata' | 'via'>>): Promise<void> {
+    this.#self = { ...this.#self, ...change }
+    this.#members.set(this.#run.identity, this.#self)
+    const untilMs = this.#setup.env.clock.monotonicMs() + askMs
+    await this.#ask(() => ({ op: 'update', member: this.#self }), untilMs)
+  }
+
+  async leave(untilMs: number): Promise<void> {
+    try {
+      if (this.#joined && this.#broker && !this.#ended) {
+        await this.#callBroker(this.#broker, { op: 'leave' }, Math.max(1, untilMs - this.#setup.env.clock.monotonicMs()))
+      }
+    } finally {
+      await this[Symbol.asyncDispose]()
+    }
+  }
+
+  #end(error: HomingError): void {
+    if (this.#ended) return
+    this.#ended = error
+    this.#ticker.cancel()
+    for (const wake of this.#waitingForBroker.splice(0)) wake()
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    this.#end(new HomingError('CLOSED', 'this peer has been closed'))
+    return Promise.resolve()
+  }
+}
+
+/** What the broker's answer to a wait may take, ms: it comes before our own deadline. */
+const answerMs = 50
+
+/** Failures after which the same question may be asked again, of this broker or the next. */
+const passing: ReadonlySet<string> = new Set(['LOST', 'TIMEOUT', 'UNREACHABLE', 'ABSENT', 'CLOSED', 'OVERLOADED', 'FENCED'])
+
+function plain({ address, claim }: Held): Held {
+  return { address, claim }
+}

@@ -1,0 +1,145 @@
+/** Answers the questions of the peers that are linked to a broker. */
+import type { Env } from '../env/env.ts'
+import type { Directory, Held, Owner, Run } from '../sessions/directory.ts'
+import type { SessionStore } from '../sessions/session-store.ts'
+import { HomingError } from '../errors.ts'
+import type { RequestContext } from '../router/calls.ts'
+import { readQuestion, type Answers, type Question } from './directory-protocol.ts'
+import type { ServedPeers } from './served-peers.ts'
+
+export interface DirectoryServerSetup {
+  readonly env: Env
+  /** The broker's own. */
+  readonly directory: Directory
+  readonly sessions: SessionStore
+  readonly peers: ServedPeers
+  connected(run: Run, address: string): void
+  disconnected(run: Run, address: string, owner: Owner | undefined): void
+}
+
+/** Sessions in one answer to a listing. */
+const pageMax = 1_000
+/** Listings under way; the oldest is given up for a newer one. */
+const listingsMax = 64
+
+type Listing = AsyncIterator<{ address: string; owner: Owner; moving: boolean }>
+
+export class DirectoryServer {
+  readonly #setup: DirectoryServerSetup
+  readonly #listings = new Map<number, Listing>()
+  #lastListing = 0
+
+  constructor(setup: DirectoryServerSetup) {
+    this.#setup = setup
+  }
+
+  /** Answers one question of `from`. Rejects with a `HomingError` whose code the asker sees. */
+  async answer(from: Run, body: unknown, { signal }: RequestContext): Promise<Answers[keyof Answers]> {
+    const question = readQuestion(body)
+    const { directory, peers } = this.#setup
+    if (question.op === 'join') return this.#join(from, question)
+    peers.check(from)
+    switch (question.op) {
+      case 'claim':
+        return this.#claim(from, question)
+      case 'release':
+        return this.#release(from, question)
+      case 'reassert':
+        return this.#reassert(from, question)
+      case 'moving':
+        await this.#setup.sessions.markMoving(from, question.claims, this.#until(question))
+        return null
+      case 'find': {
+        const located = await Promise.all(question.addresses.map(address => directory.find(address)))
+        return { located: located.map(one => one ?? null) }
+      }
+      case 'wait':
+        return { located: (await directory.waitFor(question.address, this.#until(question), signal)) ?? null }
+      case 'sessions':
+        return this.#sessions(question.cursor)
+      case 'member':
+        return { member: (await directory.lookUpMember(question.identity)) ?? null }
+      case 'note':
+        await directory.leaveNote(question.to, question.address, question.by)
+        return null
+      case 'update':
+        await peers.update(from, question.member)
+        return null
+      case 'leave':
+        await peers.leave(from)
+        return null
+    }
+  }
+
+  #until({ ms }: { ms: number }): number {
+    return this.#setup.env.clock.monotonicMs() + ms
+  }
+
+  async #join(from: Run, { member }: Question & { op: 'join' }): Promise<Answers['join']> {
+    const { directory, peers } = this.#setup
+    await peers.join(from, member)
+    await directory.lookUpMember(from.identity) // so that it is known here, and told to the others, at once
+    return { members: [...directory.members()] }
+  }
+
+  async #claim(from: Run, question: Question & { op: 'claim' }): Promise<Answers['claim']> {
+    const claimed = await this.#setup.sessions.claimMany(from, question.claims, this.#until(question))
+    const previous = await Promise.all(claimed.map(({ previous }) => this.#living(from, previous)))
+    for (const { address } of question.claims) this.#setup.connected(from, address)
+    return { previous }
+  }
+
+  /** A former owner that is gone has nothing to hand over. */
+  async #living(from: Run, previous: Owner | undefined): Promise<Owner | null> {
+    if (!previous) return null
+    if (previous.identity === from.identity) return previous.incarnation === from.incarnation ? previous : null
+    const { directory } = this.#setup
+    const member = directory.member(previous.identity) ?? (await directory.lookUpMember(previous.identity).catch(toldByStore))
+    return member?.incarnation === previous.incarnation ? previous : null
+  }
+
+  async #release(from: Run, question: Question & { op: 'release' }): Promise<Answers['release']> {
+    const released = await this.#setup.sessions.releaseMany(from, question.claims, this.#until(question))
+    for (const [at, { address }] of question.claims.entries()) {
+      const result = released[at]!
+      this.#setup.disconnected(from, address, result.at === 'elsewhere' ? result.owner : undefined)
+    }
+    return { released }
+  }
+
+  async #reassert(from: Run, question: Question & { op: 'reassert' }): Promise<Answers['reassert']> {
+    const owners = await this.#setup.sessions.reassertMany(from, question.claims satisfies Held[], this.#until(question))
+    const elsewhere: Answers['reassert']['elsewhere'] = []
+    for (const [at, owner] of owners.entries()) if (owner) elsewhere.push({ at, owner })
+    return { elsewhere }
+  }
+
+  /** A listing goes on where the last answer ended; 0 begins one. */
+  async #sessions(cursor: number): Promise<Answers['sessions']> {
+    const listing = cursor === 0 ? this.#setup.directory.sessions()[Symbol.asyncIterator]() : this.#listings.get(cursor)
+    if (!listing) throw new HomingError('REFUSED', 'this listing has ended or was given up: begin it again')
+    this.#listings.delete(cursor)
+    const sessions: Answers['sessions']['sessions'] = []
+    while (sessions.length < pageMax) {
+      const next = await listing.next()
+      if (next.done) return { sessions, cursor: 0 }
+      sessions.push(next.value)
+    }
+    const id = cursor === 0 ? ++this.#lastListing : cursor
+    this.#listings.set(id, listing)
+    if (this.#listings.size > listingsMax) await this.#giveUpOldest()
+    return { sessions, cursor: id }
+  }
+
+  async #giveUpOldest(): Promise<void> {
+    const [id, listing] = this.#listings.entries().next().value!
+    this.#listings.delete(id)
+    await listing.return?.()
+  }
+}
+
+/** The directory tells its peer by itself that the datastore failed; here it only means that nothing is known. */
+function toldByStore(error: unknown): undefined {
+  if (error instanceof HomingError && error.code === 'DATASTORE') return undefined
+  throw error
+}

@@ -1,0 +1,83 @@
+/** Makes a peer a member through a broker. */
+import type { Env } from '../env/env.ts'
+import { HomingError, homingError } from '../errors.ts'
+import { selfOf } from '../members.ts'
+import { RelayedMesh } from '../mesh/relayed.ts'
+import type { Settings } from '../options.ts'
+import type { Join } from '../peer.ts'
+import { DirectoryClient } from './directory-client.ts'
+
+/** Errors of a broker that trying again will not change. */
+const final: ReadonlySet<string> = new Set(['REFUSED', 'IDENTITY_IN_USE', 'BAD_OPTION', 'FENCED'])
+
+export function joinThroughBroker(env: Env, settings: Settings): Join {
+  return async (run, directoryHandler, meshHandler, router) => {
+    const { logger } = settings
+    const directory = new DirectoryClient({
+      env,
+      router,
+      self: selfOf(env, run, 'peer', []),
+      options: settings.sessions,
+      handler: directoryHandler,
+      trouble: error => logger?.warn({ error }, 'a session operation failed'),
+    })
+    let joined = false
+    let settle: { resolve(): void; reject(error: HomingError): void } | undefined
+    const first = new Promise<void>((resolve, reject) => (settle = { resolve, reject }))
+    const failed = (error: HomingError): void => {
+      if (!joined && final.has(error.code)) settle?.reject(error)
+      else if (joined && error.code === 'IDENTITY_IN_USE') directoryHandler.fenced(undefined)
+    }
+    const mesh = new RelayedMesh({
+      env,
+      link: {
+        options: settings.link,
+        cluster: settings.cluster,
+        secrets: settings.secrets,
+        tls: settings.tls,
+        introduce: () => ({ ...run, role: 'peer', capabilities: [] }),
+      },
+      channel: settings.channel,
+      handler: meshHandler,
+      self: run,
+      brokers: settings.brokers,
+      brokerUp: broker => {
+        directory.brokerUp(broker).then(
+          () => {
+            joined = true
+            settle?.resolve()
+          },
+          (error: unknown) => {
+            const why = homingError(error, 'UNREACHABLE', 'the broker did not take this peer')
+            failed(why)
+            logger?.warn({ error: why, broker: broker.identity }, 'this peer could not join at the broker')
+            mesh.tryNext()
+          },
+        )
+      },
+      brokerDown: () => directory.brokerDown(),
+      brokerFailed: (error, attempt) => {
+        meshHandler.dialFailed('broker', error, attempt)
+        failed(error)
+      },
+    })
+    const timeout = env.timers.after(settings.sessions.startTimeoutMs, () => {
+      const why = mesh.lastError ? `: ${mesh.lastError.message}` : ''
+      const text = `no broker at ${settings.brokers.join(', ')} took this peer within ${settings.sessions.startTimeoutMs} ms${why}`
+      settle?.reject(new HomingError('UNREACHABLE', text, { cause: mesh.lastError }))
+    })
+    router.meets(mesh)
+    router.connect(directory)
+    try {
+      mesh.start()
+      await first
+    } catch (error) {
+      await mesh.close(0)
+      await directory[Symbol.asyncDispose]()
+      throw error
+    } finally {
+      timeout.cancel()
+    }
+    return { directory, mesh, dispose: () => Promise.resolve() }
+  }
+}

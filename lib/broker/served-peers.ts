@@ -1,0 +1,219 @@
+/** The peers that are linked to a broker: it keeps their leases for them, as long as anything of them is linked. */
+import type { Env, Timer } from '../env/env.ts'
+import { HomingError, homingError } from '../errors.ts'
+import type { Link } from '../link/link.ts'
+import type { Departure, Member, Probe, Run } from '../sessions/directory.ts'
+import { Joining } from '../sessions/joining.ts'
+import type { SessionOptions } from '../sessions/options.ts'
+import type { PeerRecords, Renewal } from '../sessions/peer-records.ts'
+import type { SessionStore } from '../sessions/session-store.ts'
+import type { News } from './directory-protocol.ts'
+
+export interface ServedPeersSetup {
+  readonly env: Env
+  readonly records: PeerRecords
+  readonly sessions: SessionStore
+  readonly options: Readonly<SessionOptions>
+  /** The broker's own identity: what the records of its peers name as the way to them. */
+  readonly identity: string
+  /** Asks an incumbent that is not linked here. Does not reject. */
+  probe(incumbent: Member): Promise<Probe>
+  tell(run: Run, news: News): void
+  joined(run: Run): void
+  gone(run: Run, why: Departure): void
+  trouble(error: HomingError): void
+}
+
+/** A peer that has joined here. */
+interface Served {
+  readonly run: Run
+  member: Member
+  /** Links of it that are open: its main one, its pulse. */
+  readonly links: Set<Link>
+  /** When the last of them ended; undefined while one is open. */
+  silentSinceMs: number | undefined
+}
+
+export class ServedPeers {
+  readonly #setup: ServedPeersSetup
+  readonly #served = new Map<string, Served>()
+  /** Open links of runs, joined or not, by incarnation. */
+  readonly #links = new Map<string, Set<Link>>()
+  #timer: Timer | undefined
+  #renewing: Promise<void> | undefined
+  #ended = false
+
+  constructor(setup: ServedPeersSetup) {
+    this.#setup = setup
+    this.#timer = setup.env.timers.every(setup.options.renewEveryMs, () => void this.#renew())
+  }
+
+  get size(): number {
+    return this.#served.size
+  }
+
+  runs(): Run[] {
+    return [...this.#served.values()].map(({ run }) => run)
+  }
+
+  serves(run: Run): boolean {
+    return this.#served.get(run.identity)?.run.incarnation === run.incarnation
+  }
+
+  /** Whether anything of this run is linked here. */
+  isLinked(run: Run): boolean {
+    return (this.#links.get(run.incarnation)?.size ?? 0) > 0
+  }
+
+  linkUp(link: Link): void {
+    const { identity, incarnation } = link.remote
+    let links = this.#links.get(incarnation)
+    if (!links) this.#links.set(incarnation, (links = new Set()))
+    links.add(link)
+    const served = this.#served.get(identity)
+    if (served?.run.incarnation !== incarnation) return
+    served.links.add(link)
+    served.silentSinceMs = undefined
+  }
+
+  linkDown(link: Link): void {
+    const { identity, incarnation } = link.remote
+    const links = this.#links.get(incarnation)
+    links?.delete(link)
+    if (links?.size === 0) this.#links.delete(incarnation)
+    const served = this.#served.get(identity)
+    if (served?.run.incarnation !== incarnation || !served.links.delete(link)) return
+    if (served.links.size === 0) served.silentSinceMs = this.#setup.env.clock.monotonicMs()
+  }
+
+  /**
+   * Writes the peer's record, so that it is a member, reached through this broker. Rejects with `IDENTITY_IN_USE`, `DATASTORE`.
+   * A former run of the identity that is dead on this machine, or silent for a lease, is taken over from.
+   */
+  async join(run: Run, given: Member): Promise<void> {
+    const { env, records, options, identity } = this.#setup
+    const member = this.#described(run, given)
+    const joining = new Joining({ env, records, options, probe: incumbent => this.#probe(incumbent), waiting: () => {} })
+    await joining.join(member)
+    if (this.#ended) throw new HomingError('CLOSED', `the broker '${identity}' is closing`)
+    const before = this.#served.get(run.identity)
+    if (before && before.run.incarnation !== run.incarnation) this.#drop(before, 'replaced')
+    const links = new Set(this.#links.get(run.incarnation))
+    this.#served.set(run.identity, { run, member, links, silentSinceMs: links.size > 0 ? undefined : env.clock.monotonicMs() })
+    if (before?.run.incarnation !== run.incarnation) this.#setup.joined(run)
+  }
+
+  #described(run: Run, given: Member): Member {
+    return { ...given, ...run, endpoints: [], role: 'peer', via: this.#setup.identity }
+  }
+
+  /** A run that is linked here lives; one that was linked here and is not, on the machine of the newcomer, has ended: its sockets closed. */
+  async #probe(incumbent: Member): Promise<Probe> {
+    if (this.isLinked(incumbent)) return 'answers'
+    if (incumbent.via === this.#setup.identity) return 'refused'
+    return this.#setup.probe(incumbent)
+  }
+
+  /** Rewrites what a peer says of itself. */
+  async update(run: Run, given: Member): Promise<void> {
+    const served = this.#mustServe(run)
+    served.member = this.#described(run, given)
+    const [renewal] = await this.#setup.records.renewMany([{ run, member: served.member }])
+    this.#judge(served, renewal!)
+    if (renewal!.at === 'failed') throw renewal!.error
+  }
+
+  /** The peer says goodbye. */
+  async leave(run: Run): Promise<void> {
+    await this.#setup.records.remove(run)
+    const served = this.#served.get(run.identity)
+    if (served?.run.incarnation === run.incarnation) this.#drop(served, 'left')
+  }
+
+  #mustServe(run: Run): Served {
+    const served = this.#served.get(run.identity)
+    if (served?.run.incarnation !== run.incarnation) {
+      throw new HomingError('FENCED', `'${run.identity}' has not joined here under the incarnation ${run.incarnation}`)
+    }
+    return served
+  }
+
+  check(run: Run): void {
+    this.#mustServe(run)
+  }
+
+  #drop(served: Served, why: Departure): void {
+    if (this.#served.get(served.run.identity) === served) this.#served.delete(served.run.identity)
+    this.#setup.gone(served.run, why)
+  }
+
+  // Leases
+
+  #renew(): Promise<void> {
+    this.#renewing ??= this.#renewAll().finally(() => {
+      this.#renewing = undefined
+    })
+    return this.#renewing
+  }
+
+  async #renewAll(): Promise<void> {
+    const { env, records, options, trouble } = this.#setup
+    const nowMs = env.clock.monotonicMs()
+    for (const served of this.#served.values()) {
+      // Its lease has run out by now, or is about to: whoever comes back joins again.
+      if (served.silentSinceMs !== undefined && nowMs - served.silentSinceMs > options.leaseMs) this.#drop(served, 'lapsed')
+    }
+    const living = [...this.#served.values()].filter(served => served.silentSinceMs === undefined)
+    try {
+      const renewals = await records.renewMany(living.map(({ run }) => ({ run })))
+      for (const [at, renewal] of renewals.entries()) if (!this.#ended) this.#judge(living[at]!, renewal)
+    } catch (error) {
+      if (!this.#ended) trouble(homingError(error, 'DATASTORE', 'the leases of the linked peers could not be renewed'))
+    }
+  }
+
+  #judge(served: Served, renewal: Renewal): void {
+    const { identity, tell, trouble } = this.#setup
+    if (!this.serves(served.run)) return
+    if (renewal.at === 'failed') return trouble(renewal.error)
+    if (renewal.at === 'missing') return void this.#restore(served)
+    if (renewal.at === 'fenced') {
+      tell(served.run, { op: 'fenced', by: renewal.by })
+      return this.#drop(served, 'replaced')
+    }
+    // It has joined another broker: that one keeps its lease now.
+    if (renewal.member.via !== identity) return this.#drop(served, 'left')
+    if (renewal.noted) void this.#readNotes(served)
+  }
+
+  /** The datastore has forgotten the record, or somebody thought the peer gone: it is put back, and what it holds is checked. */
+  async #restore(served: Served): Promise<void> {
+    try {
+      await this.#setup.records.put({ member: served.member, beat: 1 }, null)
+      this.#setup.tell(served.run, { op: 'revalidate' })
+    } catch (error) {
+      this.#setup.trouble(homingError(error, 'DATASTORE', `the record of '${served.run.identity}' could not be put back`))
+    }
+  }
+
+  async #readNotes({ run }: Served): Promise<void> {
+    const { sessions, tell, trouble } = this.#setup
+    try {
+      const stored = await sessions.readNotes(run.identity)
+      if (!stored) return
+      if (stored.overflow) tell(run, { op: 'revalidate' })
+      for (const { address, incarnation, claim, by } of stored.notes) {
+        if (incarnation === run.incarnation) tell(run, { op: 'displaced', address, claim, by })
+      }
+      await sessions.dropNotes(run.identity, stored)
+    } catch (error) {
+      trouble(homingError(error, 'DATASTORE', `the notes for '${run.identity}' could not be read`))
+    }
+  }
+
+  async end(): Promise<void> {
+    this.#ended = true
+    this.#timer?.cancel()
+    await this.#renewing
+  }
+}

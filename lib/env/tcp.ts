@@ -1,0 +1,117 @@
+/** Streams over TCP and Unix sockets, with or without TLS. */
+
+import { connect, createServer, type AddressInfo, type Server, type Socket } from 'node:net'
+import type { TLSSocket } from 'node:tls'
+import { HomingError } from '../errors.ts'
+import { endpointText, hostAndPort, parseEndpoint, type Endpoint } from './endpoint.ts'
+import type { Connection, ConnectionHandler, Listener, TlsOptions, Transport } from './env.ts'
+import { codeOf, systemError } from './system-error.ts'
+import { TcpConnection } from './tcp-connection.ts'
+import { tlsDial, tlsFacts, tlsServer } from './tls.ts'
+import { removeStale } from './unix-socket.ts'
+
+type Accept = (connection: Connection) => ConnectionHandler
+
+/** What Node's timers can wait. */
+const timeoutMsMax = 2 ** 31 - 1
+
+export function tcpTransport(): Transport {
+  return {
+    async listen(endpoint, tls, accept) {
+      const where = parseEndpoint(endpoint)
+      const server = tls ? tlsServer(tls) : createServer({ noDelay: true })
+      const listener = new TcpListener(server, accept, tls !== undefined)
+      await listener.open(where)
+      return listener
+    },
+    dial,
+  }
+}
+
+function dial(endpoint: string, tls: TlsOptions | undefined, timeoutMs: number, handler: ConnectionHandler): Connection {
+  const where = parseEndpoint(endpoint)
+  if (where.at === 'tcp' && where.port === 0)
+    throw new HomingError('BAD_OPTION', `endpoint '${endpoint}': port 0 cannot be dialled`)
+  const remote = where.at === 'unix' ? where.path : hostAndPort(where.host, where.port)
+  const secure = tls && tlsDial(where, tls)
+  const socket = secure ?? connect(where.at === 'unix' ? { path: where.path } : { host: where.host, port: where.port })
+  socket.setNoDelay(true)
+
+  const connection = new TcpConnection(socket, remote)
+  const timer = setTimeout(
+    () => socket.destroy(systemError('ETIMEDOUT', 'connect', `${remote} after ${timeoutMs} ms`)),
+    Math.min(timeoutMs, timeoutMsMax),
+  )
+  socket.once('close', () => clearTimeout(timer))
+  socket.once(secure ? 'secureConnect' : 'connect', () => {
+    clearTimeout(timer)
+    if (secure) connection.proved(tlsFacts(secure))
+    handler.opened?.()
+  })
+  connection.serve(handler)
+  return connection
+}
+
+class TcpListener implements Listener {
+  readonly #server: Server
+  readonly #accept: Accept
+  #endpoint = ''
+  #closed = false
+
+  constructor(server: Server, accept: Accept, secure: boolean) {
+    this.#server = server
+    this.#accept = accept
+    if (secure) server.on('secureConnection', (socket: TLSSocket) => this.#serve(socket, socket))
+    else server.on('connection', (socket: Socket) => this.#serve(socket))
+  }
+
+  get endpoint(): string {
+    return this.#endpoint
+  }
+
+  async open(where: Endpoint): Promise<void> {
+    try {
+      await listening(this.#server, where)
+    } catch (error) {
+      if (where.at !== 'unix' || codeOf(error) !== 'EADDRINUSE' || !(await removeStale(where.path))) throw error
+      await listening(this.#server, where)
+    }
+    // A call that could not be accepted (no descriptors left) was dropped by the system; its dialler sees that and comes again.
+    this.#server.on('error', () => undefined)
+    this.#endpoint = endpointText(where.at === 'unix' ? where : { ...where, port: (this.#server.address() as AddressInfo).port })
+  }
+
+  /** Resolves at once: Node's own `close` would wait for the end of every accepted connection. */
+  async close(): Promise<void> {
+    if (this.#closed) return
+    this.#closed = true
+    this.#server.close()
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close()
+  }
+
+  #serve(socket: Socket, secure?: TLSSocket): void {
+    // A TLS handshake may end after the listener did, or after its caller did.
+    if (this.#closed || socket.destroyed) return void socket.destroy()
+    const connection = new TcpConnection(socket, remoteOf(socket), secure && tlsFacts(secure))
+    connection.serve(this.#accept(connection))
+  }
+}
+
+function listening(server: Server, where: Endpoint): Promise<void> {
+  return new Promise((resolve, reject) => {
+    server.once('error', reject)
+    // `exclusive`: a worker of node:cluster has an endpoint of its own, not a share in that of its siblings.
+    server.listen(where.at === 'unix' ? { path: where.path } : { host: where.host, port: where.port, exclusive: true }, () => {
+      server.off('error', reject)
+      resolve()
+    })
+  })
+}
+
+function remoteOf(socket: Socket): string {
+  if (socket.remoteAddress === undefined) return 'unix'
+  return hostAndPort(socket.remoteAddress.replace(/^::ffff:(?=\d+\.)/, ''), socket.remotePort ?? 0)
+}

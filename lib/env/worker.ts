@@ -1,0 +1,36 @@
+/** Code that runs in a thread of its own, beside the main loop. */
+
+import { Worker } from 'node:worker_threads'
+import type { BackgroundWorker } from './env.ts'
+
+/** Never keeps the process alive. It has failed when it threw or ended before `stop`. */
+export function startWorker(module: URL, data: unknown): BackgroundWorker {
+  const worker = new Worker(module, { workerData: data })
+  worker.unref()
+
+  const listeners: ((error: Error) => void)[] = []
+  let failure: Error | undefined
+  let stopped = false
+  const fail = (error: Error): void => {
+    if (stopped || failure) return
+    failure = error
+    for (const listener of listeners) listener(error)
+  }
+  worker.on('error', fail)
+  worker.on('messageerror', fail)
+  worker.on('exit', code => fail(new Error(`worker ${module.pathname} ended with code ${code}`)))
+
+  return {
+    post: message => worker.postMessage(message),
+    onMessage: fn => void worker.on('message', fn),
+    onFailure(fn) {
+      listeners.push(fn)
+      const before = failure
+      if (before) queueMicrotask(() => fn(before))
+    },
+    async stop() {
+      stopped = true
+      await worker.terminate()
+    },
+  }
+}

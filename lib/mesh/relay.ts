@@ -1,0 +1,177 @@
+/** The broker's part of the wire: forwards frames from link to link by their labels, and keeps nothing for a message. */
+import type { Env } from '../env/env.ts'
+import type { Link } from '../link/link.ts'
+import type { Run } from '../sessions/directory.ts'
+import {
+  badFrame,
+  labelAt,
+  labelMax,
+  PREFIX,
+  Reader,
+  readRoute,
+  ROUTE_DROPPED,
+  ROUTE_FULL,
+  ROUTE_GONE,
+  routeFrame,
+  unrouteFrame,
+  writeLabel,
+  type Route,
+} from '../wire/frame.ts'
+import { FIRST_OF_CHANNEL, ROUTE, UNROUTE } from '../wire/kinds.ts'
+
+/** One direction between two peers: in on one link under one label, out on another under another. */
+interface Way {
+  readonly from: Port
+  readonly inLabel: number
+  readonly to: Port
+  readonly outLabel: number
+}
+
+/** A link, and what passes through it. */
+interface Port {
+  readonly link: Link
+  /** Ways that come in here, by the label that the other end gave. */
+  readonly incoming: Map<number, Way>
+  /** Ways that go out here, by the label that we gave. */
+  readonly outgoing: Map<number, Way>
+  lastLabel: number
+  /** What is gathered for this link in the present read, copied: slices would cost ten times as much once destinations interleave. */
+  buffer: Buffer
+  filled: number
+}
+
+const gatherBytes = 64 * 1024
+
+export interface RelayOptions {
+  /** Bytes that may wait for one destination; what does not fit is refused to its sender, who sends it again. */
+  outboxBytesMax: number
+}
+
+export const relayDefaults: Readonly<RelayOptions> = { outboxBytesMax: 32 << 20 }
+
+/** The link that leads to a run: its own, or that of the broker it is behind. */
+export type FindLink = (to: Run, from: Link) => Link | undefined
+
+export class FrameRelay {
+  readonly #env: Env
+  readonly #options: RelayOptions
+  readonly #find: FindLink
+  readonly #ports = new Map<Link, Port>()
+  /** Ports with something gathered. */
+  readonly #gathered = new Set<Port>()
+  readonly #reader = new Reader()
+  #flushDue = false
+  forwarded = 0
+
+  constructor(env: Env, options: RelayOptions, find: FindLink) {
+    this.#env = env
+    this.#options = options
+    this.#find = find
+  }
+
+  add(link: Link): void {
+    const port = { link, incoming: new Map(), outgoing: new Map(), lastLabel: 0, buffer: Buffer.alloc(0), filled: 0 }
+    this.#ports.set(link, port)
+  }
+
+  /** Ends all ways through a link that is gone. */
+  remove(link: Link): void {
+    const port = this.#ports.get(link)
+    if (!port) return
+    this.#ports.delete(link)
+    this.#gathered.delete(port)
+    for (const way of [...port.incoming.values()]) this.#end(way, ROUTE_GONE)
+    for (const way of [...port.outgoing.values()]) this.#end(way, ROUTE_GONE)
+  }
+
+  /** A frame that is not for the broker itself. Throws `BAD_FRAME`. */
+  frame(link: Link, buffer: Buffer, start: number, end: number): void {
+    const port = this.#ports.get(link)
+    if (!port) throw badFrame('a frame to forward from a link that may not')
+    const kind = buffer[start]!
+    if (kind === ROUTE) return this.#route(port, readRoute(this.#reader.set(buffer, start + 1, end)))
+    if (kind === UNROUTE) return this.#unroute(port, this.#reader.set(buffer, start + 1, end))
+    if (kind < FIRST_OF_CHANNEL || end - start < 4) throw badFrame(`a frame of kind ${kind}`)
+    const way = port.incoming.get(labelAt(buffer, start))
+    if (way) this.#forward(way, buffer, start - PREFIX, end)
+  }
+
+  #route(port: Port, { label, pair, from, to }: Route): void {
+    const { remote } = port.link
+    if (label === 0) throw badFrame('a route under the label 0')
+    // A peer speaks for itself; what a broker passes on, it has checked.
+    if (remote.role === 'peer' && (from.identity !== remote.identity || from.incarnation !== remote.incarnation)) {
+      throw badFrame(`a route in the name of '${from.identity}'`)
+    }
+    const old = port.incoming.get(label)
+    if (old) this.#end(old, ROUTE_DROPPED)
+    const link = this.#find(to, port.link)
+    const target = link && this.#ports.get(link)
+    if (!target) return port.link.write(unrouteFrame(label, false, ROUTE_GONE))
+    const way: Way = { from: port, inLabel: label, to: target, outLabel: freeLabel(target) }
+    port.incoming.set(label, way)
+    target.outgoing.set(way.outLabel, way)
+    this.#flush(target)
+    target.link.write(routeFrame({ label: way.outLabel, pair, from, to }))
+  }
+
+  #unroute(port: Port, reader: Reader): void {
+    const label = reader.u24()
+    const way = reader.u8() === 1 ? port.incoming.get(label) : port.outgoing.get(label)
+    const reason = reader.u8()
+    if (way) this.#end(way, reason, port)
+  }
+
+  /** Both ends are told, but not `except`, who said it. */
+  #end(way: Way, reason: number, except?: Port): void {
+    way.from.incoming.delete(way.inLabel)
+    way.to.outgoing.delete(way.outLabel)
+    if (way.from !== except && this.#ports.has(way.from.link)) way.from.link.write(unrouteFrame(way.inLabel, false, reason))
+    if (way.to !== except && this.#ports.has(way.to.link)) {
+      this.#flush(way.to)
+      way.to.link.write(unrouteFrame(way.outLabel, true, reason))
+    }
+  }
+
+  #forward(way: Way, buffer: Buffer, start: number, end: number): void {
+    const { to } = way
+    const bytes = end - start
+    if (to.link.pendingBytes + to.filled + bytes > this.#options.outboxBytesMax) return this.#end(way, ROUTE_FULL)
+    if (to.filled + bytes > to.buffer.length) {
+      this.#flush(to)
+      to.buffer = Buffer.allocUnsafeSlow(Math.max(gatherBytes, bytes))
+    }
+    const at = to.filled
+    // The prefix is written anew: a frame that came in pieces is handed over without the bytes before its kind.
+    to.buffer.writeUInt32BE(bytes - PREFIX, at)
+    buffer.copy(to.buffer, at + PREFIX, start + PREFIX, end)
+    writeLabel(to.buffer, at, way.outLabel)
+    to.filled = at + bytes
+    this.forwarded++
+    if (this.#gathered.has(to)) return
+    this.#gathered.add(to)
+    if (this.#flushDue) return
+    this.#flushDue = true
+    this.#env.timers.soon(() => this.flush())
+  }
+
+  #flush(port: Port): void {
+    this.#gathered.delete(port)
+    if (port.filled === 0) return
+    port.link.write(port.buffer.subarray(0, port.filled))
+    // The rest of the buffer is filled on: what was written is not touched again.
+    port.buffer = port.buffer.subarray(port.filled)
+    port.filled = 0
+  }
+
+  flush(): void {
+    this.#flushDue = false
+    for (const port of this.#gathered) this.#flush(port)
+  }
+}
+
+function freeLabel(port: Port): number {
+  do port.lastLabel = (port.lastLabel % labelMax) + 1
+  while (port.outgoing.has(port.lastLabel))
+  return port.lastLabel
+}

@@ -1,0 +1,42 @@
+/** What the main loop and the pulse's thread say to each other, and the memory that they share. */
+
+import type { Run } from './directory.ts'
+import type { SessionOptions } from './options.ts'
+
+export type ToPulse =
+  | { at: 'add'; id: number; storeUrl: string; cluster: string; run: Run; options: SessionOptions; shared: SharedArrayBuffer }
+  | { at: 'remove'; id: number }
+
+/** One renewal that succeeded. `startedMs` is when it began, by the main loop's monotonic clock. */
+export interface PulseRenewal {
+  startedMs: number
+  beat: number
+  /** There are notes for this identity. */
+  noted: boolean
+  /** The beat had gone back: the datastore lost writes. */
+  forgot: boolean
+}
+
+export type FromPulse =
+  | { at: 'begun'; id: number }
+  | { at: 'renewed'; id: number; renewal: PulseRenewal }
+  | { at: 'failed'; id: number; error: string }
+  | { at: 'lost'; id: number }
+  | { at: 'removed'; id: number }
+
+/** The main loop's monotonic clock, µs, when it last showed that it moves. Written by the main loop. */
+export const movedCell = 0
+/** When the last successful renewal began, µs of the main loop's monotonic clock; 0: none yet. Written by the thread. */
+export const renewedCell = 1
+/** 1: others may have judged this peer. Set by the thread, taken by the main loop. */
+export const doubtCell = 2
+
+/** The cells in shared memory. */
+export function pulseCells(shared: SharedArrayBuffer): BigInt64Array {
+  return new BigInt64Array(shared)
+}
+pulseCells.bytes = 24
+
+export function toMicros(ms: number): bigint {
+  return BigInt(Math.floor(ms * 1_000))
+}

@@ -1,0 +1,205 @@
+/** Renews leases from a worker thread, one for all peers of this process, as long as the main loop shows that it moves. */
+
+import type { BackgroundWorker, Env, Timer } from '../env/env.ts'
+import { homingError, HomingError } from '../errors.ts'
+import type { Run } from './directory.ts'
+import type { SessionOptions } from './options.ts'
+import type { FromPulse, PulseRenewal, ToPulse } from './pulse-messages.ts'
+import { doubtCell, movedCell, pulseCells, renewedCell, toMicros } from './pulse-messages.ts'
+
+export type { PulseRenewal }
+
+/** What a pulse tells the main loop when that has time to listen. No method may throw. */
+export interface PulseListener {
+  /** It renews from now on: the main loop need not. */
+  begun(): void
+  renewed(renewal: PulseRenewal): void
+  failed(error: HomingError): void
+  /** The record is missing, or another incarnation's: the main loop decides what that means. */
+  lost(): void
+  /** The thread failed. It is started again by and by; `begun` says when it renews again. */
+  ended(error: HomingError): void
+}
+
+/** The main loop's hold on its pulse; cheap, through shared memory. */
+export interface Pulse {
+  /** The main loop moves: call it each second or so, with the monotonic clock. */
+  moved(nowMs: number): void
+  /** When the last successful renewal began, by the main loop's monotonic clock, never too late; `-Infinity` before the first. */
+  readonly renewedMs: number
+  /** Something happened that others may have judged us for (a gap between renewals, a rival's record): asked once, it is forgotten. */
+  doubtful(): boolean
+  /** Resolves when nothing of it is under way any more. */
+  stop(): Promise<void>
+}
+
+export interface PulseOptions {
+  readonly env: Env
+  /** Where the thread opens its own connection. */
+  readonly storeUrl: string
+  readonly cluster: string
+  readonly run: Run
+  readonly options: Readonly<SessionOptions>
+  readonly listener: PulseListener
+}
+
+/** Nobody waits longer than that for the thread to say goodbye, ms. */
+const goodbyeMs = 1_500
+const restartMsMin = 500
+const restartMsMax = 30_000
+/** A thread that lived so long has earned a fresh backoff, ms. */
+const provenMs = 60_000
+
+const code = new URL('./pulse-worker.js', import.meta.url)
+
+/** The threads that run, by what starts them: in production one a process. */
+const hearts = new Map<NonNullable<Env['startWorker']>, Heart>()
+
+/** `undefined` where there is no thread to be had, or no other connection can see the same store. */
+export function startPulse(given: PulseOptions): Pulse | undefined {
+  const { startWorker } = given.env
+  if (!startWorker || given.storeUrl.startsWith('memory:')) return undefined
+  const heart = hearts.get(startWorker) ?? new Heart(startWorker)
+  hearts.set(startWorker, heart)
+  return heart.add(given)
+}
+
+class PeerPulse implements Pulse {
+  readonly id: number
+  readonly given: PulseOptions
+  readonly cells: BigInt64Array
+  readonly #heart: Heart
+
+  constructor(id: number, given: PulseOptions, heart: Heart) {
+    this.id = id
+    this.given = given
+    this.cells = pulseCells(new SharedArrayBuffer(pulseCells.bytes))
+    this.#heart = heart
+    this.moved(given.env.clock.monotonicMs())
+  }
+
+  moved(nowMs: number): void {
+    Atomics.store(this.cells, movedCell, toMicros(nowMs))
+  }
+
+  get renewedMs(): number {
+    const micros = Atomics.load(this.cells, renewedCell)
+    return micros === 0n ? -Infinity : Number(micros) / 1_000
+  }
+
+  doubtful(): boolean {
+    return Atomics.exchange(this.cells, doubtCell, 0n) !== 0n
+  }
+
+  stop(): Promise<void> {
+    return this.#heart.remove(this)
+  }
+}
+
+/** One worker thread and the peers that it renews for. */
+class Heart {
+  readonly #startWorker: NonNullable<Env['startWorker']>
+  readonly #peers = new Map<number, PeerPulse>()
+  readonly #goodbyes = new Map<number, () => void>()
+  #worker: BackgroundWorker | undefined
+  #startedMs = 0
+  #failures = 0
+  #restart: Timer | undefined
+  #lastId = 0
+
+  constructor(startWorker: NonNullable<Env['startWorker']>) {
+    this.#startWorker = startWorker
+  }
+
+  add(given: PulseOptions): Pulse {
+    const peer = new PeerPulse(++this.#lastId, given, this)
+    this.#peers.set(peer.id, peer)
+    if (this.#worker) this.#post(this.#worker, peer)
+    else if (!this.#restart) this.#start(given.env)
+    return peer
+  }
+
+  async remove(peer: PeerPulse): Promise<void> {
+    if (!this.#peers.delete(peer.id)) return
+    if (this.#peers.size === 0) {
+      hearts.delete(this.#startWorker) // who comes from now on gets a new one
+      this.#restart?.cancel()
+    }
+    const worker = this.#worker
+    if (worker) await this.#goodbye(worker, peer)
+    if (worker && this.#peers.size === 0 && this.#worker === worker) {
+      this.#worker = undefined
+      await worker.stop()
+    }
+  }
+
+  /** The thread finishes what it has begun for the peer, and closes its connection with the last one on it. */
+  #goodbye(worker: BackgroundWorker, { id, given }: PeerPulse): Promise<void> {
+    return new Promise(resolve => {
+      const done = (): void => {
+        timer.cancel()
+        this.#goodbyes.delete(id)
+        resolve()
+      }
+      const timer = given.env.timers.after(goodbyeMs, done)
+      this.#goodbyes.set(id, done)
+      worker.post({ at: 'remove', id } satisfies ToPulse)
+    })
+  }
+
+  #start(env: Env): void {
+    this.#startedMs = env.clock.monotonicMs()
+    try {
+      const worker = this.#startWorker(code, undefined)
+      this.#worker = worker
+      worker.onMessage(message => this.#heard(message as FromPulse))
+      worker.onFailure(error => this.#failed(worker, error))
+      for (const peer of this.#peers.values()) this.#post(worker, peer)
+    } catch (error) {
+      this.#failed(undefined, error)
+    }
+  }
+
+  #post(worker: BackgroundWorker, { id, given, cells }: PeerPulse): void {
+    const { storeUrl, cluster, run, options } = given
+    const { identity, incarnation } = run
+    worker.post({ at: 'add', id, storeUrl, cluster, run: { identity, incarnation }, options: { ...options }, shared: cells.buffer as SharedArrayBuffer } satisfies ToPulse)
+  }
+
+  #heard(message: FromPulse): void {
+    if (message.at === 'removed') return this.#goodbyes.get(message.id)?.()
+    const listener = this.#peers.get(message.id)?.given.listener
+    if (!listener) return
+    switch (message.at) {
+      case 'begun':
+        return listener.begun()
+      case 'renewed':
+        return listener.renewed(message.renewal)
+      case 'failed':
+        return listener.failed(new HomingError('DATASTORE', `the pulse could not renew the lease: ${message.error}`))
+      case 'lost':
+        return listener.lost()
+    }
+  }
+
+  #failed(worker: BackgroundWorker | undefined, cause: unknown): void {
+    if (worker !== this.#worker) return
+    this.#worker = undefined
+    for (const done of [...this.#goodbyes.values()]) done()
+    const peers = [...this.#peers.values()]
+    const [first] = peers
+    if (!first) return
+    this.#restartLater(first.given.env)
+    const error = homingError(cause, 'STORAGE', 'the thread that renews leases failed')
+    for (const peer of peers) peer.given.listener.ended(error)
+  }
+
+  #restartLater(env: Env): void {
+    this.#failures = env.clock.monotonicMs() - this.#startedMs > provenMs ? 1 : this.#failures + 1
+    const delayMs = Math.min(restartMsMax, restartMsMin * 2 ** Math.min(this.#failures - 1, 10)) * (0.5 + env.random.fraction() / 2)
+    this.#restart = env.timers.after(delayMs, () => {
+      this.#restart = undefined
+      if (this.#peers.size > 0) this.#start(env)
+    })
+  }
+}

@@ -1,0 +1,86 @@
+/** What one operation on an address does about the record that it found: pure decisions, no I/O. */
+
+import type { Held, Owner, Released, Run } from './directory.ts'
+import { sameClaim, sameRun, type SessionRecord } from './records.ts'
+
+/** `reassert`: a claim that should be there already, after a time in which the datastore or this peer may have lost it. */
+export type MoveKind = 'claim' | 'reassert' | 'release' | 'moving'
+
+/** One operation, and what is known of its earlier attempts. */
+export interface Move extends Held {
+  readonly kind: MoveKind
+  readonly run: Run
+  /** A write of it left and was neither confirmed nor refused: it may have happened, or may happen yet. */
+  readonly wrote: boolean
+}
+
+/** What each kind of operation resolves to. */
+export type Moved =
+  | { kind: 'claim'; previous: Owner | undefined }
+  | { kind: 'reassert'; by: Owner | undefined }
+  | { kind: 'release'; released: Released }
+  | { kind: 'moving' }
+
+/** The next step: it is done already, a write, or a removal (both over what was read). */
+export type Step = { done: Moved } | { write: SessionRecord; then: Moved } | { remove: true; then: Moved }
+
+/** `unreadable`: a record is there and cannot be read. A claim goes over it: an address that nobody can ever claim again helps no one. */
+export function nextStep(move: Move, found: SessionRecord | 'unreadable' | undefined): Step {
+  switch (move.kind) {
+    case 'claim':
+      return claimStep(move, found)
+    case 'reassert':
+      return reassertStep(move, found)
+    case 'release':
+      return releaseStep(move, found)
+    case 'moving':
+      return movingStep(move, found)
+  }
+}
+
+function ownerOf(move: Move): Owner {
+  return { identity: move.run.identity, incarnation: move.run.incarnation, claim: move.claim }
+}
+
+function written(move: Move, previous: Owner | undefined): SessionRecord {
+  return { owner: ownerOf(move), previous, moving: false }
+}
+
+/** Whom a claim displaced elsewhere. This run's own earlier claim is known to its peer; an earlier run of this identity is gone. */
+function displaced(move: Move, previous: Owner | undefined): Moved {
+  return { kind: 'claim', previous: previous?.identity === move.run.identity ? undefined : previous }
+}
+
+function claimStep(move: Move, found: SessionRecord | 'unreadable' | undefined): Step {
+  if (found === undefined || found === 'unreadable') return { write: written(move, undefined), then: displaced(move, undefined) }
+  if (sameRun(found.owner, move.run) && found.owner.claim >= move.claim) {
+    // Ours, written by an attempt whose answer was lost; or a later one, which must not be undone.
+    return { done: displaced(move, found.owner.claim === move.claim ? found.previous : undefined) }
+  }
+  // An attempt of ours succeeded and was overtaken before we learnt it: the other one is newer, and stays.
+  if (move.wrote && found.previous && sameClaim(found.previous, ownerOf(move))) return { done: displaced(move, undefined) }
+  return { write: written(move, found.owner), then: displaced(move, found.owner) }
+}
+
+function reassertStep(move: Move, found: SessionRecord | 'unreadable' | undefined): Step {
+  const kept: Moved = { kind: 'reassert', by: undefined }
+  if (found === undefined || found === 'unreadable') return { write: written(move, undefined), then: kept }
+  if (!sameRun(found.owner, move.run)) return { done: { kind: 'reassert', by: found.owner } }
+  if (found.owner.claim >= move.claim) return { done: kept }
+  // The datastore lost our last write and has the one before.
+  return { write: written(move, found.previous), then: kept }
+}
+
+function releaseStep(move: Move, found: SessionRecord | 'unreadable' | undefined): Step {
+  const released: Moved = { kind: 'release', released: { at: 'released' } }
+  if (found === undefined) return { done: move.wrote ? released : { kind: 'release', released: { at: 'absent' } } }
+  if (found !== 'unreadable' && sameClaim(found.owner, ownerOf(move))) return { remove: true, then: released }
+  // What cannot be read does not carry our claim.
+  return { done: { kind: 'release', released: found === 'unreadable' ? { at: 'absent' } : { at: 'elsewhere', owner: found.owner } } }
+}
+
+function movingStep(move: Move, found: SessionRecord | 'unreadable' | undefined): Step {
+  const moved: Moved = { kind: 'moving' }
+  if (found === undefined || found === 'unreadable' || found.moving || !sameClaim(found.owner, ownerOf(move))) return { done: moved }
+  return { write: { ...found, moving: true }, then: moved }
+}

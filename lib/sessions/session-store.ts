@@ -1,0 +1,505 @@
+/** Claims, releases and finds sessions on a datastore, for any run: a peer uses it for itself, a broker for its peers. */
+
+import { HomingError } from '../errors.ts'
+import type { Datastore, Removal, Write } from '../datastores/datastore.ts'
+import type { Env, Timer } from '../env/env.ts'
+import { BatchedReads } from './batched-reads.ts'
+import type { Claimed, Held, Owner, Released, Run } from './directory.ts'
+import { NoteBox, type StoredNotes } from './note-box.ts'
+import { decodeSession, encodeSession, isUnreadable, Keys, sameRun, type SessionRecord } from './records.ts'
+import { nextStep, type Moved, type MoveKind } from './session-moves.ts'
+
+/** A session record as it was read. */
+export interface StoredSession extends SessionRecord {
+  readonly address: string
+  /** To be written or removed over. */
+  readonly version: string
+}
+
+export interface SessionStoreOptions {
+  readonly env: Env
+  readonly datastore: Datastore
+  readonly cluster: string
+  /** What failed in the background, where no caller waits: unreadable records, garbage that could not be removed. */
+  readonly trouble?: (error: HomingError) => void
+}
+
+/** A record that nobody needs any more, as it was read. */
+export type Stale = Pick<StoredSession, 'address' | 'version'>
+
+/** Protects a round trip from becoming longer than an operation may take. */
+const batchMax = 1_000
+/** While the datastore fails, little is tried at a time: what was tried and not answered has to be cleaned up after. */
+const batchWhileFailingMax = 32
+const batchesInFlightMax = 8
+/** From this many lost races on, an operation pauses before it reads again; after the maximum it fails. */
+const racesAtOnce = 3
+const racesMax = 50
+const pauseMsMin = 50
+/** With an operation's own second it keeps the recovery after an outage within two (FAULTS.md, F5). */
+const pauseMsMax = 500
+/** Protects the memory during an outage: what nobody waits for any more, and is to be removed when the datastore is back. */
+const orphansMax = 20_000
+
+interface Op extends Held {
+  kind: MoveKind
+  readonly run: Run
+  readonly key: string
+  /** Nobody is known to hold the address: a claim is tried without reading. */
+  blind: boolean
+  wrote: boolean
+  races: number
+  flying: boolean
+  result: Moved | undefined
+  /** Absent: nobody waits for it any more. */
+  call: Call | undefined
+  /** A release that goes on for its own sake, without a call. */
+  orphan: boolean
+  pause: Timer | undefined
+}
+
+interface Call {
+  readonly what: string
+  readonly ops: readonly Op[]
+  left: number
+  resolve(results: Moved[]): void
+  reject(error: HomingError): void
+  timer: Timer | undefined
+}
+
+/**
+ * Operations on one address take effect in the order of the calls; those on different addresses share round trips. Each settles by its
+ * `untilMs` (monotonic clock) at the latest and outlasts failures of the datastore until then; afterwards `DATASTORE`. A call that
+ * rejects holds nothing: what had been claimed by it is given back in the background, as soon as the datastore allows.
+ */
+export class SessionStore implements AsyncDisposable {
+  readonly #env: Env
+  readonly #datastore: Datastore
+  readonly #keys: Keys
+  readonly #reads: BatchedReads<StoredSession>
+  readonly #notes: NoteBox
+  readonly #trouble: (error: HomingError) => void
+
+  /** What is to be done with an address, in order; only the first of each is ready or flying. */
+  readonly #lines = new Map<string, Op[]>()
+  readonly #ready = new Set<Op>()
+  readonly #flights = new Set<Promise<void>>()
+  #scheduled = false
+  #orphans = 0
+  #failures = 0
+  #lastError: unknown
+  #pause: Timer | undefined
+  #ended: HomingError | undefined
+
+  constructor({ env, datastore, cluster, trouble = () => undefined }: SessionStoreOptions) {
+    this.#env = env
+    this.#datastore = datastore
+    this.#keys = new Keys(cluster)
+    this.#reads = new BatchedReads(addresses => this.#readBatch(addresses))
+    this.#notes = new NoteBox({ env, datastore, keys: this.#keys })
+    this.#trouble = trouble
+  }
+
+  /** Claims addresses for `run`, whoever held them. In the order of `claims`; `previous` is whoever was displaced elsewhere. */
+  async claimMany(run: Run, claims: readonly Held[], untilMs: number): Promise<Claimed[]> {
+    const moved = await this.#call('claim', run, claims, untilMs)
+    return moved.map((result, index) => ({ ...claims[index]!, previous: result.kind === 'claim' ? result.previous : undefined }))
+  }
+
+  /** Puts claims back that are missing. In the order of `claims`: who holds the address instead, or `undefined` where it is ours. */
+  async reassertMany(run: Run, claims: readonly Held[], untilMs: number): Promise<(Owner | undefined)[]> {
+    const moved = await this.#call('reassert', run, claims, untilMs)
+    return moved.map(result => (result.kind === 'reassert' ? result.by : undefined))
+  }
+
+  /** Removes what still carries these claims. In the order of `claims`. */
+  async releaseMany(run: Run, claims: readonly Held[], untilMs: number): Promise<Released[]> {
+    const moved = await this.#call('release', run, claims, untilMs)
+    return moved.map(result => (result.kind === 'release' ? result.released : { at: 'absent' }))
+  }
+
+  /** Marks what still carries these claims as moving. */
+  async markMoving(run: Run, claims: readonly Held[], untilMs: number): Promise<void> {
+    await this.#call('moving', run, claims, untilMs)
+  }
+
+  /** Reads afresh: what is resolved was read after the call. Rejects with `DATASTORE`, also when the record cannot be read. */
+  async read(address: string): Promise<StoredSession | undefined> {
+    this.#keys.session(address) // throws for an address that nobody can hold, before it is gathered with others
+    if (this.#ended) throw this.#ended
+    return this.#reads.read(address)
+  }
+
+  readMany(addresses: readonly string[]): Promise<(StoredSession | undefined)[]> {
+    return Promise.all(addresses.map(address => this.read(address)))
+  }
+
+  async #readBatch(addresses: readonly string[]): Promise<(StoredSession | HomingError | undefined)[]> {
+    const entries = await this.#datastore.getMany(addresses.map(address => this.#keys.session(address)))
+    return entries.map((entry, index) => {
+      const address = addresses[index]!
+      if (!entry) return undefined
+      try {
+        return { ...decodeSession(this.#keys.session(address), entry.bytes), address, version: entry.version }
+      } catch (error) {
+        if (isUnreadable(error)) return error
+        throw error
+      }
+    })
+  }
+
+  /** All sessions, live or not; not a snapshot. Unreadable ones are left out. */
+  async *list(): AsyncGenerator<StoredSession> {
+    let chunk: string[] = []
+    for await (const key of this.#datastore.keys(this.#keys.sessions)) {
+      chunk.push(key)
+      if (chunk.length < batchMax) continue
+      yield* await this.#listed(chunk)
+      chunk = []
+    }
+    if (chunk.length > 0) yield* await this.#listed(chunk)
+  }
+
+  async #listed(keys: readonly string[]): Promise<StoredSession[]> {
+    const entries = await this.#datastore.getMany(keys)
+    const sessions: StoredSession[] = []
+    for (const [index, entry] of entries.entries()) {
+      const key = keys[index]!
+      const record = entry && this.#decode(key, entry.bytes)
+      if (!record || record === 'unreadable') continue
+      sessions.push({ ...record, address: key.slice(this.#keys.sessions.length), version: entry!.version })
+    }
+    return sessions
+  }
+
+  /** Removes records as they were read; what was written since stays. Resolves to how many went. Rejects with `DATASTORE`. */
+  async removeIf(stale: readonly Stale[]): Promise<number> {
+    let removed = 0
+    for (let from = 0; from < stale.length; from += batchMax) {
+      const chunk = stale.slice(from, from + batchMax)
+      const went = await this.#datastore.deleteMany(
+        chunk.map(({ address, version }) => ({ key: this.#keys.session(address), ifVersion: version })),
+      )
+      removed += went.filter(Boolean).length
+    }
+    return removed
+  }
+
+  /** Tells a former owner that `by` has the address now. Rejects with `DATASTORE`. */
+  leaveNote(to: Owner, address: string, by: Owner): Promise<void> {
+    return this.#ended ? Promise.reject(this.#ended) : this.#notes.leave(to, address, by)
+  }
+
+  readNotes(identity: string): Promise<StoredNotes | undefined> {
+    return this.#notes.read(identity)
+  }
+
+  /** Removes notes that were acted upon, unless more came meanwhile. */
+  dropNotes(identity: string, read: StoredNotes): Promise<boolean> {
+    return this.#notes.drop(identity, read)
+  }
+
+  /** The datastore is said to be back: tries again at once. */
+  retryNow(): void {
+    this.#pause?.cancel()
+    this.#pause = undefined
+    this.#schedule()
+  }
+
+  /** Ends it: what waits and what is called from now on rejects with `error`. */
+  end(error: HomingError): void {
+    if (this.#ended) return
+    this.#ended = error
+    this.#pause?.cancel()
+    this.#ready.clear()
+    for (const line of this.#lines.values()) {
+      for (const op of line) {
+        op.pause?.cancel()
+        op.call?.timer?.cancel()
+        op.call?.reject(error)
+        op.call = undefined
+      }
+    }
+    this.#lines.clear()
+    this.#notes.end(error)
+  }
+
+  /** Also waits for what is on its way to the datastore, so that it may be closed afterwards. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.end(new HomingError('CLOSED', 'the session store is closed'))
+    await Promise.all(this.#flights)
+    await this.#notes.settled()
+  }
+
+  // Calls and their operations.
+
+  #call(kind: MoveKind, run: Run, claims: readonly Held[], untilMs: number): Promise<Moved[]> {
+    if (this.#ended) return Promise.reject(this.#ended)
+    if (claims.length === 0) return Promise.resolve([])
+    return new Promise((resolve, reject) => {
+      // Keys first, all of them: a malformed address throws before anything is queued.
+      const keys = claims.map(({ address }) => this.#keys.session(address))
+      const ops = claims.map(({ address, claim }, index) => newOp(kind, run, address, claim, keys[index]!))
+      const call: Call = { what: `${kind} of ${naming(claims)}`, ops, left: ops.length, resolve, reject, timer: undefined }
+      const leftMs = Math.max(0, untilMs - this.#env.clock.monotonicMs())
+      call.timer = this.#env.timers.after(leftMs, () => this.#giveUp(call, this.#late(call)))
+      for (const op of ops) {
+        op.call = call
+        if (kind === 'reassert' && this.#overtaken(op)) this.#report(op, { kind, by: undefined })
+        else this.#enqueue(op)
+      }
+    })
+  }
+
+  /** A release or a newer claim of the same run is on its way: the claim is not to be put back. */
+  #overtaken(op: Op): boolean {
+    const line = this.#lines.get(op.address)
+    return line !== undefined && line.some(other => sameRun(other.run, op.run) && (other.kind === 'release' || other.claim > op.claim))
+  }
+
+  #enqueue(op: Op): void {
+    const line = this.#lines.get(op.address)
+    if (line) {
+      line.push(op)
+    } else {
+      this.#lines.set(op.address, [op])
+      this.#makeReady(op)
+    }
+  }
+
+  #makeReady(op: Op): void {
+    this.#ready.add(op)
+    this.#schedule()
+  }
+
+  /** Takes an operation out of its line; the next one there comes to its turn. */
+  #leaveLine(op: Op): void {
+    op.pause?.cancel()
+    this.#ready.delete(op)
+    const line = this.#lines.get(op.address)
+    const at = line ? line.indexOf(op) : -1
+    if (!line || at < 0) return
+    line.splice(at, 1)
+    if (line.length === 0) this.#lines.delete(op.address)
+    else if (at === 0) this.#makeReady(line[0]!)
+  }
+
+  #settle(op: Op, result: Moved): void {
+    op.result = result
+    this.#leaveLine(op)
+    if (op.call) this.#report(op, result)
+    else if (op.orphan) this.#orphans--
+    else if (op.kind === 'claim') this.#takeBack(op) // it succeeded in flight, after its call was given up
+  }
+
+  #report(op: Op, result: Moved): void {
+    const call = op.call!
+    op.result = result
+    if (--call.left > 0) return
+    call.timer?.cancel()
+    call.resolve(call.ops.map(({ result }) => result!))
+  }
+
+  #takeBack({ run, address, claim, key }: Op): void {
+    if (this.#ended || !this.#adoptOrphan(address)) return
+    this.#enqueue({ ...newOp('release', run, address, claim, key), orphan: true })
+  }
+
+  #adoptOrphan(address: string): boolean {
+    if (this.#orphans < orphansMax) {
+      this.#orphans++
+      return true
+    }
+    const what = `'${address}' may stay claimed by nobody: ${orphansMax} releases wait for the datastore already`
+    this.#trouble(new HomingError('OVERLOADED', what))
+    return false
+  }
+
+  #late(call: Call): HomingError {
+    const unknown = call.ops.some(op => op.wrote || op.flying || op.result)
+    const options = { outcome: unknown ? ('unknown' as const) : ('not-delivered' as const) }
+    return new HomingError('DATASTORE', `${call.what} was not confirmed in time`, this.#lastError === undefined ? options : { ...options, cause: this.#lastError })
+  }
+
+  #giveUp(call: Call, error: HomingError): void {
+    call.timer?.cancel()
+    call.reject(error)
+    for (const op of call.ops) {
+      op.call = undefined
+      if (op.result) {
+        if (op.kind === 'claim') this.#takeBack(op)
+      } else if (!op.flying) {
+        this.#abandon(op)
+      }
+    }
+  }
+
+  /** Nobody waits for it any more: what may have taken effect has to be undone or completed, the rest is forgotten. */
+  #abandon(op: Op): void {
+    const matters = op.kind === 'release' || (op.kind === 'claim' && op.wrote)
+    if (!matters || !this.#adoptOrphan(op.address)) return this.#leaveLine(op)
+    op.orphan = true
+    op.kind = 'release'
+    op.blind = false
+    op.races = 0
+    if (this.#lines.get(op.address)?.[0] === op && !op.pause) this.#makeReady(op)
+  }
+
+  // Batches.
+
+  #schedule(): void {
+    if (this.#scheduled) return
+    this.#scheduled = true
+    queueMicrotask(() => {
+      this.#scheduled = false
+      this.#launch()
+    })
+  }
+
+  #launch(): void {
+    const failing = this.#failures > 0
+    while (!this.#pause && !this.#ended && this.#ready.size > 0 && this.#flights.size < (failing ? 1 : batchesInFlightMax)) {
+      const batch: Op[] = []
+      for (const op of this.#ready) {
+        if (batch.push(op) === (failing ? batchWhileFailingMax : batchMax)) break
+      }
+      for (const op of batch) {
+        this.#ready.delete(op)
+        op.flying = true
+      }
+      const flight = this.#fly(batch).finally(() => {
+        this.#flights.delete(flight)
+        this.#schedule()
+      })
+      this.#flights.add(flight)
+    }
+  }
+
+  async #fly(batch: readonly Op[]): Promise<void> {
+    try {
+      const blind = batch.filter(op => op.blind)
+      if (blind.length > 0) await this.#claimBlindly(blind)
+      const open = batch.filter(op => !op.result && (op.call || op.orphan))
+      if (open.length > 0) await this.#readAndWrite(open)
+      this.#failures = 0
+      this.#lastError = undefined
+    } catch (error) {
+      this.#failed(error)
+    }
+    for (const op of batch) {
+      op.flying = false
+      if (!op.result) this.#again(op)
+    }
+  }
+
+  /** One write an address where nobody holds it. */
+  async #claimBlindly(ops: readonly Op[]): Promise<void> {
+    for (const op of ops) op.blind = false
+    const steps = ops.map(op => nextStep(op, undefined))
+    await this.#write(ops.map((op, index) => ({ op, step: steps[index]!, ifVersion: null })))
+  }
+
+  async #readAndWrite(ops: readonly Op[]): Promise<void> {
+    const entries = await this.#datastore.getMany(ops.map(op => op.key))
+    const writes: Planned[] = []
+    for (const [index, entry] of entries.entries()) {
+      const op = ops[index]!
+      const step = nextStep(op, entry && this.#decode(op.key, entry.bytes))
+      if ('done' in step) this.#settle(op, step.done)
+      else writes.push({ op, step, ifVersion: entry?.version ?? null })
+    }
+    await this.#write(writes)
+  }
+
+  /** Writes and removals side by side; each operation whose condition held is settled, the others stay open. */
+  async #write(planned: readonly Planned[]): Promise<void> {
+    const writes: (Planned & { write: Write })[] = []
+    const removals: (Planned & { removal: Removal })[] = []
+    for (const plan of planned) {
+      const { op, step, ifVersion } = plan
+      if ('write' in step) writes.push({ ...plan, write: { key: op.key, bytes: encodeSession(step.write), ifVersion } })
+      else if (ifVersion !== null) removals.push({ ...plan, removal: { key: op.key, ifVersion } })
+    }
+    const outcomes = await Promise.allSettled([
+      writes.length === 0 ? [] : this.#datastore.putMany(writes.map(({ write }) => write)),
+      removals.length === 0 ? [] : this.#datastore.deleteMany(removals.map(({ removal }) => removal)),
+    ])
+    for (const [which, outcome] of outcomes.entries()) {
+      const plans = which === 0 ? writes : removals
+      if (outcome.status === 'rejected') for (const { op } of plans) op.wrote = true
+      else for (const [index, { op, step }] of plans.entries()) this.#learn(op, step, outcome.value[index])
+    }
+    for (const outcome of outcomes) if (outcome.status === 'rejected') throw outcome.reason
+  }
+
+  #learn(op: Op, step: Planned['step'], held: string | boolean | undefined): void {
+    if (held !== undefined && held !== false && 'then' in step) this.#settle(op, step.then)
+    else op.races++
+  }
+
+  #again(op: Op): void {
+    if (this.#ended) return
+    if (!op.call && !op.orphan) return this.#abandon(op)
+    if (op.races > racesMax) return this.#contended(op)
+    if (op.races <= racesAtOnce) return this.#makeReady(op)
+    const delayMs = this.#env.random.fraction() * Math.min(50, 2 ** op.races)
+    op.pause = this.#env.timers.after(delayMs, () => {
+      op.pause = undefined
+      this.#makeReady(op)
+    })
+  }
+
+  #contended(op: Op): void {
+    const error = new HomingError('DATASTORE', `'${op.address}' was written by others ${op.races} times in between`)
+    if (op.call) return this.#giveUp(op.call, error)
+    this.#leaveLine(op)
+    this.#orphans--
+    this.#trouble(error)
+  }
+
+  /** The datastore failed: everybody waits a little, longer each time. */
+  #failed(error: unknown): void {
+    this.#lastError = error
+    const pauseMs = Math.min(pauseMsMax, pauseMsMin * 2 ** Math.min(this.#failures++, 10)) * (0.5 + this.#env.random.fraction() / 2)
+    if (this.#pause || this.#ended) return
+    this.#pause = this.#env.timers.after(pauseMs, () => this.retryNow())
+  }
+
+  #decode(key: string, bytes: Uint8Array): SessionRecord | 'unreadable' {
+    try {
+      return decodeSession(key, bytes)
+    } catch (error) {
+      if (!isUnreadable(error)) throw error
+      this.#trouble(error)
+      return 'unreadable'
+    }
+  }
+}
+
+interface Planned {
+  readonly op: Op
+  readonly step: ReturnType<typeof nextStep>
+  readonly ifVersion: string | null
+}
+
+function newOp(kind: MoveKind, run: Run, address: string, claim: number, key: string): Op {
+  return {
+    kind,
+    run,
+    address,
+    claim,
+    key,
+    blind: kind === 'claim',
+    wrote: false,
+    races: 0,
+    flying: false,
+    result: undefined,
+    call: undefined,
+    orphan: false,
+    pause: undefined,
+  }
+}
+
+function naming(claims: readonly Held[]): string {
+  return claims.length === 1 ? `'${claims[0]!.address}'` : `${claims.length} addresses`
+}

@@ -1,0 +1,278 @@
+/** The directory of a peer that has a datastore of its own. */
+
+import type { Datastore } from '../datastores/datastore.ts'
+import type { Env } from '../env/env.ts'
+import { HomingError } from '../errors.ts'
+import { settledBy } from './deadline.ts'
+import type { Claimed, Directory, DirectoryHandler, Held, LeaseState, Located, Member, Owner, Probe, Released, Run, Self } from './directory.ts'
+import { Health } from './health.ts'
+import { LeaseKeeper } from './lease-keeper.ts'
+import { Membership } from './membership.ts'
+import type { SessionOptions } from './options.ts'
+import { PeerRecords } from './peer-records.ts'
+import { startPulse } from './pulse.ts'
+import { Keys } from './records.ts'
+import { SessionStore, type StoredSession } from './session-store.ts'
+import { StaleSessions } from './stale-sessions.ts'
+import { Waiters } from './waiters.ts'
+
+export interface StoreDirectoryOptions {
+  readonly env: Env
+  /** Stays open: whoever opened it closes it, after this directory. */
+  readonly datastore: Datastore
+  /** Where the pulse opens its own connection; absent: the main loop renews. */
+  readonly storeUrl?: string
+  readonly cluster: string
+  readonly self: Self
+  readonly options: Readonly<SessionOptions>
+  readonly handler: DirectoryHandler
+  /** Asks who answers at the endpoints of an incumbent with our identity. Does not reject. */
+  readonly probe: (incumbent: Member) => Promise<Probe>
+  /** A silent incumbent has our identity: it is waited for, one lease long. */
+  readonly waiting?: (incumbent: Member, forMs: number) => void
+  /** What failed in the background, for the log. */
+  readonly trouble?: (error: HomingError) => void
+}
+
+/** Made by `StoreDirectory.join`. What it costs a peer: one reading of all peers' records an interval, nothing an address. */
+export class StoreDirectory implements Directory {
+  readonly #env: Env
+  readonly #run: Run
+  readonly #handler: DirectoryHandler
+  readonly #health: Health
+  readonly #sessions: SessionStore
+  readonly #keeper: LeaseKeeper
+  readonly #membership: Membership
+  readonly #waiters: Waiters
+  readonly #stale: StaleSessions
+  #ended: HomingError | undefined
+  #disposed: Promise<void> | undefined
+
+  private constructor(given: StoreDirectoryOptions) {
+    const { env, cluster, self, options, handler, trouble = () => undefined } = given
+    this.#env = env
+    this.#run = { identity: self.identity, incarnation: self.incarnation }
+    this.#handler = handler
+    this.#health = new Health({
+      env,
+      datastore: given.datastore,
+      key: new Keys(cluster).peer(self.identity),
+      down: error => handler.storeDown(error),
+      up: () => this.#storeUp(),
+    })
+    const datastore = this.#health.watched
+    const records = new PeerRecords(datastore, cluster, trouble)
+    this.#sessions = new SessionStore({ env, datastore, cluster, trouble })
+    this.#keeper = this.#newKeeper(given, records, trouble)
+    this.#membership = new Membership({
+      env,
+      records,
+      options,
+      self: () => this.#keeper.self,
+      handler: {
+        memberUp: member => handler.memberUp(member),
+        memberChanged: member => handler.memberChanged(member),
+        memberDown: (run, why) => handler.memberDown(run, why),
+        selfSeen: () => void this.#keeper.renewNow(),
+        trouble,
+      },
+    })
+    this.#waiters = new Waiters({
+      env,
+      pollMs: options.waitPollMs,
+      find: address => this.#find(address),
+      blind: () => this.#health.error !== undefined,
+    })
+    this.#stale = new StaleSessions({ sessions: this.#sessions, membership: this.#membership, trouble })
+  }
+
+  /**
+   * Takes the identity and begins to renew its lease. Rejects with `IDENTITY_IN_USE` (a living rival), `DATASTORE` (it could not be
+   * reached for `startTimeoutMs`), `BAD_OPTION` (names that make no key).
+   */
+  static async join(given: StoreDirectoryOptions): Promise<StoreDirectory> {
+    const directory = new StoreDirectory(given)
+    try {
+      await directory.#keeper.join()
+    } catch (error) {
+      await directory[Symbol.asyncDispose]()
+      throw error
+    }
+    directory.#health.begin()
+    await directory.#membership.begin()
+    return directory
+  }
+
+  get lease(): LeaseState {
+    return this.#ended ? 'unsure' : this.#keeper.lease
+  }
+
+  async claim(claims: readonly Held[], untilMs: number): Promise<Claimed[]> {
+    const claimed = await this.#sessions.claimMany(this.#run, claims, untilMs)
+    for (const { address, claim } of claimed) {
+      this.#waiters.appeared(address, { address, owner: { ...this.#run, claim }, moving: false, member: this.#keeper.self })
+    }
+    return Promise.all(claimed.map(one => this.#withLivingPrevious(one, untilMs)))
+  }
+
+  async release(claims: readonly Held[], untilMs: number): Promise<Released[]> {
+    return this.#sessions.releaseMany(this.#run, claims, untilMs)
+  }
+
+  async markMoving(claims: readonly Held[], untilMs: number): Promise<void> {
+    await this.#sessions.markMoving(this.#run, claims, untilMs)
+  }
+
+  async find(address: string): Promise<Located | undefined> {
+    const down = this.#health.error
+    if (down && !this.#ended) throw new HomingError('DATASTORE', `'${address}' cannot be looked up: ${down.message}`, { cause: down })
+    return this.#find(address)
+  }
+
+  waitFor(address: string, untilMs: number, signal?: AbortSignal): Promise<Located | undefined> {
+    return this.#waiters.wait(address, untilMs, signal)
+  }
+
+  async *sessions(): AsyncGenerator<{ address: string; owner: Owner; moving: boolean }> {
+    if (this.#ended) throw this.#ended
+    await this.#membership.refresh()
+    const living = new Map<string, boolean>()
+    for await (const { address, owner, moving } of this.#sessions.list()) {
+      let lives = living.get(owner.incarnation)
+      if (lives === undefined) living.set(owner.incarnation, (lives = (await this.#membership.living(owner)) !== undefined))
+      if (lives) yield { address, owner, moving }
+    }
+  }
+
+  members(): readonly Member[] {
+    return this.#membership.members()
+  }
+
+  member(identity: string): Member | undefined {
+    return this.#membership.member(identity)
+  }
+
+  async lookUpMember(identity: string): Promise<Member | undefined> {
+    if (this.#ended) throw this.#ended
+    return this.#membership.lookUp(identity)
+  }
+
+  leaveNote(to: Owner, address: string, by: Owner): Promise<void> {
+    return this.#sessions.leaveNote(to, address, by)
+  }
+
+  async update(change: Partial<Pick<Self, 'endpoints' | 'state' | 'metadata' | 'via'>>): Promise<void> {
+    if (this.#ended) throw this.#ended
+    await this.#keeper.update(change)
+  }
+
+  async leave(untilMs: number): Promise<void> {
+    if (this.#ended) return this[Symbol.asyncDispose]()
+    this.#end(closed())
+    try {
+      await this.#keeper.leave(untilMs)
+    } finally {
+      const late = (): HomingError => new HomingError('DATASTORE', 'the datastore still works on the last calls', { outcome: 'unknown' })
+      await settledBy(this.#env, untilMs, this[Symbol.asyncDispose](), late)
+    }
+  }
+
+  /** Without `leave` the peer's record stays, and lapses. */
+  [Symbol.asyncDispose](): Promise<void> {
+    this.#disposed ??= this.#dispose()
+    return this.#disposed
+  }
+
+  async #dispose(): Promise<void> {
+    this.#end(closed())
+    await Promise.all([
+      this.#keeper[Symbol.asyncDispose](),
+      this.#membership.stop(),
+      this.#stale.stop(),
+      this.#sessions[Symbol.asyncDispose](),
+    ])
+  }
+
+  /** From now on calls reject with `error`, and nothing is told any more. */
+  #end(error: HomingError): void {
+    if (this.#ended) return
+    this.#ended = error
+    this.#keeper.stop()
+    this.#health.stop()
+    void this.#membership.stop()
+    void this.#stale.stop()
+    this.#waiters.end(error)
+    this.#sessions.end(error)
+  }
+
+  #newKeeper(given: StoreDirectoryOptions, records: PeerRecords, trouble: (error: HomingError) => void): LeaseKeeper {
+    const { env, storeUrl, cluster, self, options, handler, probe } = given
+    return new LeaseKeeper({
+      env,
+      records,
+      sessions: this.#sessions,
+      self,
+      options,
+      probe,
+      handler: {
+        held: () => handler.held(),
+        displaced: (address, claim, by) => handler.displaced(address, claim, by),
+        lease: (state, why) => handler.lease(state, why),
+        fenced: by => this.#fenced(by),
+        renewed: () => this.#membership.ownRenewed(),
+        renewalFailed: () => this.#membership.ownFailed(),
+        late: () => this.#membership.late(),
+        restored: () => this.#membership.forgetful(),
+        waiting: (incumbent, forMs) => given.waiting?.(incumbent, forMs),
+        trouble,
+      },
+      ...(storeUrl === undefined
+        ? {}
+        : { startPulse: listener => startPulse({ env, storeUrl, cluster, run: this.#run, options, listener }) }),
+    })
+  }
+
+  #fenced(by: Run | undefined): void {
+    if (this.#ended) return
+    this.#end(new HomingError('FENCED', `another run of '${this.#run.identity}' has taken over`))
+    this.#handler.fenced(by)
+  }
+
+  #storeUp(): void {
+    this.#handler.storeUp()
+    this.#sessions.retryNow()
+    void this.#keeper.renewNow()
+    void this.#membership.refresh()
+    this.#waiters.lookNow()
+  }
+
+  async #find(address: string): Promise<Located | undefined> {
+    const session = await this.#sessions.read(address)
+    return session && this.#locate(session)
+  }
+
+  async #locate(session: StoredSession): Promise<Located | undefined> {
+    const { address, owner, moving } = session
+    const member = await this.#membership.living(owner)
+    if (member) return { address, owner, moving, member }
+    this.#stale.offer(session)
+    return undefined
+  }
+
+  /** Whether the displaced owner is gone is worth one reading, not a failed claim: in doubt it is named. */
+  async #withLivingPrevious(claimed: Claimed, untilMs: number): Promise<Claimed> {
+    if (!claimed.previous) return claimed
+    try {
+      const late = (): HomingError => new HomingError('DATASTORE', 'not known in time')
+      const member = await settledBy(this.#env, untilMs, this.#membership.living(claimed.previous), late)
+      return member ? claimed : { ...claimed, previous: undefined }
+    } catch (error) {
+      if (error instanceof HomingError && error.code === 'DATASTORE') return claimed
+      throw error
+    }
+  }
+}
+
+function closed(): HomingError {
+  return new HomingError('CLOSED', 'this peer has left')
+}

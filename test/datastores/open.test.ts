@@ -1,0 +1,113 @@
+import { execFile } from 'node:child_process'
+import { cp, mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir, userInfo } from 'node:os'
+import { join, resolve } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
+import t from 'tap'
+import { datastorePlace, openDatastore } from '../../lib/datastores/open.ts'
+
+const options = { operationTimeoutMs: 1_000, cluster: 'test' }
+
+t.test('what is no URL of a datastore throws BAD_OPTION at the call, and names the schemes or the form', async t => {
+  for (const url of ['', ':', 'redis', '/tmp/store', 'riak://localhost', 'http://localhost', 'Memory:', 'file:///tmp']) {
+    t.throws(
+      () => openDatastore(url, options),
+      { name: 'HomingError', code: 'BAD_OPTION', message: /memory:.*lmdb:.*redis:/ },
+      url,
+    )
+    t.throws(() => datastorePlace(url, 'test'), { code: 'BAD_OPTION' }, url)
+  }
+  for (const url of [
+    'redis:',
+    'redis://',
+    'redis:localhost',
+    'redis:/localhost',
+    'redis://localhost/x',
+    'redis://localhost/1/2',
+    'redis://localhost:port',
+    'redis://localhost:70000',
+    'redis://localhost?db=1',
+    'redis://a b',
+    'redis://:%zz@localhost',
+    'rediss://',
+  ]) {
+    t.throws(() => openDatastore(url, options), { code: 'BAD_OPTION', message: /:\/\/\[user:password@\]host:port\/db/ }, url)
+  }
+  t.throws(() => openDatastore('lmdb:/a\0b', options), { code: 'BAD_OPTION' })
+  for (const cluster of ['', '.', '..']) t.throws(() => openDatastore('lmdb:', { ...options, cluster }), { code: 'BAD_OPTION' })
+  for (const operationTimeoutMs of [0, -1, NaN])
+    t.throws(() => openDatastore('memory:', { ...options, operationTimeoutMs }), { code: 'BAD_OPTION' })
+})
+
+t.test('no password is in what is thrown', async t => {
+  for (const url of [
+    'redis://me:hush-hush@localhost:port',
+    'redis://me:hush-hush@localhost/x',
+    'redis://me:hush-hush@',
+    'redis:me:hush-hush@h',
+    'redis://me:hush-hush%@h',
+  ]) {
+    try {
+      await openDatastore(url, options)
+      t.fail(url)
+    } catch (error) {
+      t.match(error, { code: 'BAD_OPTION' })
+      t.notMatch(`${(error as Error).stack} ${JSON.stringify(error)} ${String((error as Error).cause)}`, /hush/, url)
+    }
+  }
+})
+
+t.test('the place, for people', async t => {
+  const before = process.env['XDG_RUNTIME_DIR']
+  t.teardown(() => {
+    if (before === undefined) delete process.env['XDG_RUNTIME_DIR']
+    else process.env['XDG_RUNTIME_DIR'] = before
+  })
+  process.env['XDG_RUNTIME_DIR'] = '/run/user/1000'
+  t.equal(datastorePlace('lmdb:', 'shop'), '/run/user/1000/homing/shop')
+  t.equal(datastorePlace('lmdb:', '../a b'), '/run/user/1000/homing/..%2Fa%20b')
+  for (const none of [undefined, '', 'relative']) {
+    if (none === undefined) delete process.env['XDG_RUNTIME_DIR']
+    else process.env['XDG_RUNTIME_DIR'] = none
+    t.equal(datastorePlace('lmdb:', 'shop'), join(tmpdir(), `homing-${userInfo().uid}`, 'shop'))
+  }
+  for (const [url, place] of [
+    ['memory:', 'memory:'],
+    ['memory:here', 'memory:here'],
+    ['lmdb:/var/lib/homing', '/var/lib/homing'],
+    ['lmdb:store', resolve('store')],
+    ['lmdb:./a/../store', resolve('store')],
+    ['redis://localhost', 'redis://localhost:6379/0'],
+    ['redis://me:secret@10.0.0.1:7000/3', 'redis://me@10.0.0.1:7000/3'],
+    ['redis://:secret@host/', 'redis://host:6379/0'],
+    ['rediss://a%40b:secret@[::1]:7000/12', 'rediss://a%40b@[::1]:7000/12'],
+  ] as const) {
+    t.equal(datastorePlace(url, 'shop'), place)
+  }
+})
+
+t.test('a driver whose package is not installed says how to install it', async t => {
+  // The drivers alone, in a folder from where no package is found.
+  const folder = await mkdtemp(join(tmpdir(), 'homing-bare-'))
+  t.teardown(() => rm(folder, { recursive: true, force: true }))
+  const lib = fileURLToPath(new URL('../../lib/', import.meta.url))
+  await cp(join(lib, 'datastores'), join(folder, 'lib/datastores'), { recursive: true })
+  await cp(join(lib, 'errors.js'), join(folder, 'lib/errors.js'))
+  await writeFile(join(folder, 'package.json'), '{"type":"module"}')
+  await writeFile(
+    join(folder, 'try.js'),
+    `import { openDatastore } from './lib/datastores/open.js'
+    const options = { operationTimeoutMs: 1_000, cluster: 'test' }
+    for (const url of ['redis://localhost:1', 'lmdb:' + import.meta.dirname + '/store']) {
+      await openDatastore(url, options).catch(error => console.log(error.code, error.message))
+    }
+    await using_memory()
+    async function using_memory() {
+      const store = await openDatastore('memory:', options)
+      console.log(typeof (await store.put('a', new Uint8Array(1))))
+    }`,
+  )
+  const { stdout } = await promisify(execFile)(process.execPath, [join(folder, 'try.js')])
+  t.equal(stdout, 'BAD_OPTION install ioredis: npm install ioredis\nBAD_OPTION install lmdb: npm install lmdb\nstring\n')
+})

@@ -1,0 +1,166 @@
+import t from 'tap'
+import { HomingError } from '../../lib/errors.ts'
+import type { Claimed } from '../../lib/sessions/directory.ts'
+import { decodeSession } from '../../lib/sessions/records.ts'
+import { ownerOf, whats, World, type TestPeer } from './world.ts'
+
+const firstSeed = Number(process.env['SEED'] ?? 1)
+const runs = Number(process.env['RUNS'] ?? (process.env['SEED'] === undefined ? 25 : 1))
+const addresses = ['alice', 'bob', 'carol', 'dave', 'erin']
+const prefix = 'homing:test:sessions:'
+
+/** A peer as the upper layers would drive it: one claim an address, told of displacements, noting what it displaced. */
+class Driver {
+  readonly peer: TestPeer
+  readonly #world: World
+  readonly #pending = new Map<string, number>()
+  readonly #displaced = new Set<string>()
+  #claims = 1_000
+  alive = true
+
+  constructor(peer: TestPeer, world: World) {
+    this.peer = peer
+    this.#world = world
+  }
+
+  get #untilMs(): number {
+    return this.peer.env.clock.monotonicMs() + 3_000
+  }
+
+  async connect(address: string): Promise<void> {
+    const { directory, held } = this.peer
+    const claim = ++this.#claims
+    const before = held.get(address)
+    held.delete(address)
+    this.#pending.set(address, claim)
+    try {
+      const [claimed] = await directory.claim([{ address, claim }], this.#untilMs)
+      if (this.#pending.get(address) === claim && !this.#displaced.has(`${address} ${claim}`)) held.set(address, claim)
+      await this.#tell(claimed!)
+    } catch (error) {
+      this.#expect(error)
+      if (before !== undefined) await this.#release(address, before)
+    } finally {
+      if (this.#pending.get(address) === claim) this.#pending.delete(address)
+    }
+  }
+
+  async disconnect(address: string): Promise<void> {
+    const claim = this.peer.held.get(address)
+    if (claim === undefined) return
+    this.peer.held.delete(address)
+    await this.#release(address, claim)
+  }
+
+  /** What the directory told since the last look. */
+  hear(): void {
+    for (const what of whats(this.peer)) {
+      const told = /^displaced (\S+) (\d+) by/.exec(what)
+      if (told) this.#displaced.add(`${told[1]} ${told[2]}`)
+    }
+  }
+
+  async #release(address: string, claim: number): Promise<void> {
+    try {
+      await this.peer.directory.release([{ address, claim }], this.#untilMs)
+    } catch (error) {
+      this.#expect(error)
+    }
+  }
+
+  /** Nobody can be told directly in this world: every former owner gets a note. */
+  async #tell({ address, claim, previous }: Claimed): Promise<void> {
+    while (previous && this.alive) {
+      try {
+        return await this.peer.directory.leaveNote(previous, address, ownerOf(this.peer, claim))
+      } catch (error) {
+        this.#expect(error)
+        if ((error as HomingError).code !== 'DATASTORE') return
+      }
+      await new Promise<void>(resolve => void this.#world.time.timers.after(500, resolve))
+    }
+  }
+
+  #expect(error: unknown): void {
+    if (!(error instanceof HomingError) || !['DATASTORE', 'FENCED', 'CLOSED'].includes(error.code)) throw error
+  }
+}
+
+async function run(seed: number): Promise<{ displaced: number; outcome: string[] }> {
+  const world = new World(seed)
+  const { random } = world.time
+  const pick = <T>(from: readonly T[]): T => from[Math.floor(random.fraction() * from.length)]!
+  const drivers: Driver[] = []
+  const works: Promise<void>[] = []
+  for (const host of ['a', 'b', 'c']) drivers.push(new Driver(await world.peer(host), world))
+  const everybody = [...drivers]
+
+  for (let step = 0; step < 150; step++) {
+    const index = Math.floor(random.fraction() * drivers.length)
+    const driver = drivers[index]!
+    const { store, host } = driver.peer
+    const dice = random.fraction()
+    if (dice < 0.55) works.push(driver.connect(pick(addresses)))
+    else if (dice < 0.8) works.push(driver.disconnect(pick(addresses)))
+    else if (dice < 0.86) store.down = !store.down
+    else if (dice < 0.92) store.ambiguous = !store.ambiguous
+    else if (dice < 0.95) store.slowMs = store.slowMs ? 0 : 300
+    else if (dice < 0.97) world.time.stall(host, random.fraction() * 20_000)
+    else if (dice < 0.99) world.time.suspend(host, random.fraction() * 20_000)
+    else if (!store.down && !store.ambiguous) {
+      world.time.halt(host)
+      driver.alive = false
+      const next = new Driver(await world.peer(host, { probe: async () => 'refused' }), world)
+      drivers[index] = next
+      everybody.push(next)
+    }
+    await world.time.run(random.fraction() * 800)
+    for (const each of drivers) each.hear()
+  }
+  for (const { peer } of drivers) Object.assign(peer.store, { down: false, ambiguous: false, slowMs: 0 })
+  for (let second = 0; second < 60; second++) {
+    await world.time.run(1_000)
+    for (const each of drivers) each.hear()
+  }
+  return judge(seed, world, drivers, everybody)
+}
+
+function judge(seed: number, world: World, drivers: readonly Driver[], everybody: readonly Driver[]): { displaced: number; outcome: string[] } {
+  const wrong: string[] = []
+  const living = new Map(drivers.map(({ peer }) => [peer.self.incarnation, peer]))
+  for (const key of world.engine.keys(prefix)) {
+    const address = key.slice(prefix.length)
+    const { owner } = decodeSession(key, world.engine.get(key)!.bytes)
+    const peer = living.get(owner.incarnation)
+    if (peer && peer.held.get(address) !== owner.claim) wrong.push(`${address} is recorded for ${owner.identity} ${owner.claim}, which holds ${peer.held.get(address)}`)
+  }
+  for (const { peer } of drivers) {
+    for (const [address, claim] of peer.held) {
+      const entry = world.engine.get(prefix + address)
+      const owner = entry && decodeSession(prefix + address, entry.bytes).owner
+      if (owner?.incarnation !== peer.self.incarnation || owner.claim !== claim) {
+        wrong.push(`${peer.host} holds ${address} ${claim}, and the record says ${owner?.identity} ${owner?.claim}`)
+      }
+    }
+    if (peer.directory.lease !== 'sure') wrong.push(`${peer.host} is unsure`)
+    if (peer.directory.members().length !== drivers.length) wrong.push(`${peer.host} sees ${peer.directory.members().length} members`)
+  }
+  let displaced = 0
+  for (const { peer } of everybody) {
+    const told = whats(peer).filter(what => what.startsWith('displaced'))
+    displaced += told.length
+    if (new Set(told.map(what => what.replace(/ by .*/, ''))).size !== told.length) wrong.push(`${peer.host} was told twice: ${told.join(', ')}`)
+    if (whats(peer).some(what => what.startsWith('fenced')) && living.has(peer.self.incarnation)) wrong.push(`${peer.host} was fenced`)
+  }
+  return { displaced, outcome: wrong.map(what => `seed ${seed}: ${what}`) }
+}
+
+t.test(`claims, releases and moves under faults converge: one owner an address, recorded, and every other was told once`, async t => {
+  let displaced = 0
+  for (let seed = firstSeed; seed < firstSeed + runs; seed++) {
+    const result = await run(seed)
+    t.same(result.outcome, [], `seed ${seed}`)
+    displaced += result.displaced
+  }
+  t.ok(displaced > runs, `${displaced} displacements in ${runs} runs`)
+})

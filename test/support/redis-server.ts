@@ -1,0 +1,90 @@
+/** A redis-server of a test's own: on loopback, on a free port, writing nothing. */
+
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { createConnection, createServer, type AddressInfo } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+
+export interface RedisServer extends AsyncDisposable {
+  readonly port: number
+  readonly url: string
+  readonly pid: number
+  /** Ends it as a crash would. */
+  kill(): Promise<void>
+  /** Starts it again on the same port, empty. */
+  restart(): Promise<void>
+}
+
+/** Whether the program is installed; without it, and without `HOMING_TEST_REDIS`, tests of Redis are skipped. */
+export function hasRedisServer(): boolean {
+  try {
+    execFileSync('redis-server', ['--version'], { stdio: 'ignore' })
+    return true
+  } catch {
+    return false // not installed: that is the answer
+  }
+}
+
+/** @param args further options of redis-server, such as `--requirepass`. */
+export async function startRedisServer(...args: string[]): Promise<RedisServer> {
+  const folder = await mkdtemp(join(tmpdir(), 'homing-redis-'))
+  const port = await freePort()
+  let child = await start(port, folder, args)
+  return {
+    port,
+    url: `redis://127.0.0.1:${port}/0`,
+    get pid() {
+      return child.pid!
+    },
+    kill: () => end(child),
+    async restart() {
+      child = await start(port, folder, args)
+    },
+    async [Symbol.asyncDispose]() {
+      await end(child)
+      await rm(folder, { recursive: true, force: true })
+    },
+  }
+}
+
+async function start(port: number, folder: string, args: readonly string[]): Promise<ChildProcess> {
+  const basics = ['--port', `${port}`, '--bind', '127.0.0.1', '--save', '', '--appendonly', 'no', '--dir', folder]
+  const child = spawn('redis-server', [...basics, ...args], { stdio: 'ignore' })
+  const failed = once(child, 'exit').then(() => {
+    throw new Error(`redis-server on port ${port} ended before it accepted`)
+  })
+  await Promise.race([accepts(port, child), failed])
+  failed.catch(() => {}) // from here on its end is the test's business
+  return child
+}
+
+async function end(child: ChildProcess): Promise<void> {
+  if (child.exitCode !== null || child.signalCode !== null) return
+  const gone = once(child, 'exit')
+  child.kill('SIGKILL')
+  await gone
+}
+
+/** Until it takes a connection. Refused ones are its start; each try waits for the answer of the system. */
+async function accepts(port: number, child: ChildProcess): Promise<void> {
+  while (child.exitCode === null) {
+    const socket = createConnection(port, '127.0.0.1')
+    const answer = await Promise.race([once(socket, 'connect').then(() => true), once(socket, 'close').then(() => false)]).catch(
+      () => false,
+    )
+    socket.destroy()
+    if (answer) return
+    await new Promise(resolve => setTimeout(resolve, 10))
+  }
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const { port } = server.address() as AddressInfo
+  server.close()
+  await once(server, 'close')
+  return port
+}

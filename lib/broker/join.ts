@@ -6,6 +6,7 @@ import { RelayedMesh } from '../mesh/relayed.ts'
 import type { Settings } from '../options.ts'
 import type { Join } from '../peer.ts'
 import { DirectoryClient } from './directory-client.ts'
+import { startPulseLink } from './pulse-links.ts'
 
 /** Errors of a broker that trying again will not change. */
 const final: ReadonlySet<string> = new Set(['REFUSED', 'IDENTITY_IN_USE', 'BAD_OPTION', 'FENCED'])
@@ -28,20 +29,18 @@ export function joinThroughBroker(env: Env, settings: Settings): Join {
       if (!joined && final.has(error.code)) settle?.reject(error)
       else if (joined && error.code === 'IDENTITY_IN_USE') directoryHandler.fenced(undefined)
     }
+    const { link: options, cluster, secrets, tls } = settings
+    const { stallMs } = settings.sessions
+    const pulse = startPulseLink({ env, run, cluster, secrets, tls, options, stallMs, failed: text => logger?.warn({}, `pulse: ${text}`) })
     const mesh = new RelayedMesh({
       env,
-      link: {
-        options: settings.link,
-        cluster: settings.cluster,
-        secrets: settings.secrets,
-        tls: settings.tls,
-        introduce: () => ({ ...run, role: 'peer', capabilities: [] }),
-      },
+      link: { options, cluster, secrets, tls, introduce: () => ({ ...run, role: 'peer', capabilities: [] }) },
       channel: settings.channel,
       handler: meshHandler,
       self: run,
       brokers: settings.brokers,
-      brokerUp: broker => {
+      brokerUp: (broker, endpoint) => {
+        pulse?.linkTo(endpoint)
         directory.brokerUp(broker).then(
           () => {
             joined = true
@@ -55,6 +54,7 @@ export function joinThroughBroker(env: Env, settings: Settings): Join {
           },
         )
       },
+      // The pulse link stays: where it stands, the broker lives, and so do we.
       brokerDown: () => directory.brokerDown(),
       brokerFailed: (error, attempt) => {
         meshHandler.dialFailed('broker', error, attempt)
@@ -72,12 +72,13 @@ export function joinThroughBroker(env: Env, settings: Settings): Join {
       mesh.start()
       await first
     } catch (error) {
+      await pulse?.stop()
       await mesh.close(0)
       await directory[Symbol.asyncDispose]()
       throw error
     } finally {
       timeout.cancel()
     }
-    return { directory, mesh, dispose: () => Promise.resolve() }
+    return { directory, mesh, dispose: () => pulse?.stop() ?? Promise.resolve() }
   }
 }

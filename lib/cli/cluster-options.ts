@@ -52,9 +52,9 @@ export function wholeNumber(typed: string): number {
   return Number(typed)
 }
 
-/** For commander: milliseconds, 0 or more. */
-export function milliseconds(typed: string): number {
-  if (!/^\d{1,15}$/.test(typed)) throw new InvalidArgumentError('It is a whole number of milliseconds.')
+/** For commander: a whole number, 0 or more. */
+export function count(typed: string): number {
+  if (!/^\d{1,15}$/.test(typed)) throw new InvalidArgumentError('It is a whole number, 0 or more.')
   return Number(typed)
 }
 

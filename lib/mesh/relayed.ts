@@ -18,8 +18,8 @@ export interface RelayedMeshSetup {
   self: Run
   /** Endpoints of brokers, tried in turn. */
   brokers: readonly string[]
-  /** The link to a broker is up, and its channel attached; `fresh`: this broker's channel is a new one. */
-  brokerUp(broker: Run, fresh: boolean): void
+  /** The link to a broker is up, or the broker has forgotten this peer: join there. */
+  brokerUp(broker: Run, endpoint: string): void
   brokerDown(broker: Run): void
   /** No broker answered; another attempt follows. */
   brokerFailed(error: HomingError, attempt: number): void
@@ -105,6 +105,8 @@ export class RelayedMesh implements Mesh, LinkHandler {
   #dialling: Link | undefined
   #redial: Timer | undefined
   #turn = 0
+  /** Of the present or the last broker. */
+  #endpoint = ''
   #lastError: HomingError | undefined
   /** The channel to the broker of the present or the last link. */
   #broker: { run: Run; channel: Channel; path: BrokerPath | undefined } | undefined
@@ -213,8 +215,8 @@ export class RelayedMesh implements Mesh, LinkHandler {
   #dial(): void {
     if (this.#closing || this.#link || this.#dialling) return
     const { env, link, brokers } = this.#setup
-    const endpoint = brokers[this.#turn++ % brokers.length]!
-    this.#dialling = Link.dial(env, link, endpoint, undefined, this)
+    this.#endpoint = brokers[this.#turn++ % brokers.length]!
+    this.#dialling = Link.dial(env, link, this.#endpoint, undefined, this)
   }
 
   #redialAfter(ms: number): void {
@@ -235,23 +237,20 @@ export class RelayedMesh implements Mesh, LinkHandler {
     this.#incoming.clear()
     this.#lastError = undefined
     this.#setup.handler.linkUp(remote, link.address)
-    const fresh = this.#useBroker(link)
+    this.#useBroker(link)
     for (const entry of this.#entries.values()) this.#open(entry)
-    this.#setup.brokerUp(this.#broker!.run, fresh)
+    this.#setup.brokerUp(this.#broker!.run, this.#endpoint)
   }
 
-  /** True: the channel to this broker is a new one. */
-  #useBroker(link: Link): boolean {
+  #useBroker(link: Link): void {
     const { identity, incarnation } = link.remote
     const path = new BrokerPath(link)
-    const fresh = !this.#isBroker(link.remote)
-    if (fresh) {
+    if (!this.#isBroker(link.remote)) {
       this.#broker?.channel.end('replaced')
       this.#broker = { run: { identity, incarnation }, channel: this.#newChannel({ identity, incarnation }), path }
     }
     this.#broker!.path = path
     this.#broker!.channel.attach(path)
-    return fresh
   }
 
   closed(link: Link, reason: CloseReason, error?: HomingError): void {
@@ -392,7 +391,7 @@ export class RelayedMesh implements Mesh, LinkHandler {
     this.#broker = { run, channel: this.#newChannel(run), path: new BrokerPath(link) }
     this.#broker.channel.attach(this.#broker.path!)
     this.#broker.channel.receive(buffer, start, end)
-    this.#setup.brokerUp(run, true)
+    this.#setup.brokerUp(run, this.#endpoint)
   }
 
   /** The other end has a new channel to us under the same incarnation: begin anew on the same way. */

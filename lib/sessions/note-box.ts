@@ -47,9 +47,7 @@ export class NoteBox {
       const pending: Pending = this.#pending.get(to.identity) ?? { notes: new Map(), waiting: [] }
       this.#pending.set(to.identity, pending)
       // Beyond the bound one more says nothing that the overflow does not.
-      if (pending.notes.size <= notesMax) {
-        pending.notes.set(`${to.incarnation}:${address}`, { address, incarnation: to.incarnation, claim: to.claim, by })
-      }
+      if (pending.notes.size <= notesMax) add(pending.notes, { address, incarnation: to.incarnation, claim: to.claim, by })
       pending.waiting.push({ resolve, reject })
       this.#write(to.identity)
     })
@@ -122,10 +120,16 @@ function readNotes(key: string, bytes: Uint8Array): NotesRecord {
   }
 }
 
-/** The newest note on an address of a run stands for the earlier ones. */
 function joined(before: NotesRecord | undefined, more: readonly Note[]): NotesRecord {
   if (before?.overflow) return before
   const notes = new Map<string, Note>()
-  for (const note of [...(before?.notes ?? []), ...more]) notes.set(`${note.incarnation}:${note.address}`, note)
+  for (const note of [...(before?.notes ?? []), ...more]) add(notes, note)
   return notes.size > notesMax ? { overflow: true, notes: [] } : { overflow: false, notes: [...notes.values()] }
+}
+
+/** One note an address of a run: the one for its latest claim, in whatever order they came. */
+function add(notes: Map<string, Note>, note: Note): void {
+  const name = `${note.incarnation}:${note.address}`
+  const other = notes.get(name)
+  if (!other || other.claim <= note.claim) notes.set(name, note)
 }

@@ -321,6 +321,14 @@ t.test('notes: many writers, one bounded record; a reader takes away what it rea
   t.ok(inMs(0) < 5_000)
 })
 
+t.test('an older note that comes late does not hide a newer one', async t => {
+  const { user, soon } = setUp()
+  const [one, two] = [user().sessions, user().sessions]
+  await soon(one.leaveNote({ ...a, claim: 5 }, 'alice', { ...b, claim: 2 }))
+  await soon(two.leaveNote({ ...a, claim: 4 }, 'alice', { ...b, claim: 1 }))
+  t.match(await soon(one.readNotes('a')), { notes: [{ address: 'alice', claim: 5, by: { claim: 2 } }] })
+})
+
 t.test('after its end every call rejects with the reason, waiting ones at once', async t => {
   const { user, soon, inMs } = setUp()
   const { sessions, store } = user()

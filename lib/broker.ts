@@ -107,7 +107,7 @@ export class Broker extends EventEmitter<BrokerEvents> implements AsyncDisposabl
     this.#directory = await StoreDirectory.join({
       env: this.#env,
       datastore,
-      storeUrl: store,
+      ...(this.#settings.openStore ? {} : { storeUrl: store }),
       cluster,
       self: selfOf(this.#env, this.#run, 'broker', [advertise ?? listening]),
       options,
@@ -255,7 +255,10 @@ export class Broker extends EventEmitter<BrokerEvents> implements AsyncDisposabl
   }
 
   #tellAll(news: News): void {
-    for (const run of this.#peers?.runs() ?? []) if (this.#links.has(run.identity)) this.#tell(run, news)
+    for (const run of this.#peers?.runs() ?? []) {
+      // Its successor may be linked already, and not have joined: to look for the former run would end that link.
+      if (this.#links.get(run.identity)?.remote.incarnation === run.incarnation) this.#tell(run, news)
+    }
   }
 
   #directoryHandler(): DirectoryHandler {

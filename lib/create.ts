@@ -37,8 +37,8 @@ export async function createBroker(options: BrokerOptions = {}): Promise<Broker>
 }
 
 /** The store's URL is checked before any I/O. */
-function checkPlace(settings: Settings): void {
-  readPlace(settings.store, settings.cluster)
+function checkPlace({ store, openStore, cluster }: Settings): void {
+  if (!openStore) readPlace(store, cluster)
 }
 
 function joinDirectly(env: Env, settings: Settings): Join {
@@ -69,7 +69,7 @@ function joinDirectly(env: Env, settings: Settings): Join {
       directory = await StoreDirectory.join({
         env,
         datastore,
-        storeUrl: settings.store,
+        ...(settings.openStore ? {} : { storeUrl: settings.store }),
         cluster: settings.cluster,
         self,
         options: settings.sessions,
@@ -93,10 +93,11 @@ function joinDirectly(env: Env, settings: Settings): Join {
 const quickTries = 5
 
 /** Opens the datastore; while it is down, tries again until `startTimeoutMs`. */
-async function openPatiently(env: Env, { store, cluster, sessions, logger }: Settings): Promise<Datastore> {
+async function openPatiently(env: Env, { store, openStore, cluster, sessions, logger }: Settings): Promise<Datastore> {
   const giveUpMs = env.clock.monotonicMs() + sessions.startTimeoutMs
   for (let tries = 1; ; tries++) {
     try {
+      if (openStore) return await openStore()
       return await openDatastore(store, {
         operationTimeoutMs: sessions.operationTimeoutMs,
         cluster,

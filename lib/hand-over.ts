@@ -4,7 +4,7 @@ import { HomingError } from './errors.ts'
 import type { Inbox, Incoming } from './router/inbox.ts'
 import { BytesMessage } from './router/message.ts'
 import type { Router } from './router/router.ts'
-import type { Directory, Owner, Run } from './sessions/directory.ts'
+import type { Directory, Owner } from './sessions/directory.ts'
 
 const protocol = 'sessions/1'
 /** Bytes of messages in one answer: within the smallest usual limit of a body. */
@@ -39,21 +39,21 @@ export type GiveUp = (address: string, claim: number, by: Owner) => Incoming[]
 
 export class HandOver {
   readonly #env: Env
-  readonly #self: Run
   readonly #waitMs: number
   readonly #noteAfterMs: number
   readonly #router: Router
   readonly #directory: Directory
+  readonly #trouble: (error: unknown) => void
   /** What displaced clients left, by address and claim. */
   readonly #kept = new Map<string, Moved[]>()
 
-  constructor(env: Env, self: Run, waitMs: number, noteAfterMs: number, router: Router, directory: Directory) {
+  constructor(env: Env, waitMs: number, noteAfterMs: number, router: Router, directory: Directory, trouble: (error: unknown) => void) {
     this.#env = env
-    this.#self = self
     this.#waitMs = waitMs
     this.#noteAfterMs = noteAfterMs
     this.#router = router
     this.#directory = directory
+    this.#trouble = trouble
   }
 
   serve(giveUp: GiveUp): void {
@@ -126,12 +126,8 @@ export class HandOver {
   }
 
   #leaveNote(to: Owner, address: string, by: Owner): void {
-    // A note that cannot be written is not needed where the datastore is down: its lease ends without one.
-    this.#directory.leaveNote(to, address, by).catch(() => undefined)
-  }
-
-  get identity(): string {
-    return this.#self.identity
+    // Without a note it learns of it at its next revalidation, or its lease ends.
+    this.#directory.leaveNote(to, address, by).catch((error: unknown) => this.#trouble(error))
   }
 }
 

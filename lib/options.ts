@@ -1,4 +1,5 @@
 /** Everything that can be set of a peer or broker: one flat object, each name once, each unit in its name. */
+import type { Datastore } from './datastores/datastore.ts'
 import type { Env, TlsOptions } from './env/env.ts'
 import { HomingError } from './errors.ts'
 import { linkDefaults, linkOptions, type LinkOptions } from './link/options.ts'
@@ -23,6 +24,11 @@ export interface CommonOptions extends Partial<LinkOptions>, Partial<ChannelOpti
   cluster?: string
   /** The datastore of the sessions: `lmdb:` (default), `lmdb:/folder`, `memory:`, `redis://host:port`. */
   store?: string
+  /**
+   * Opens the datastore instead of `store`: a driver of one's own, or one with faults (`homing/testing`). What rejects with `DATASTORE` is
+   * tried again. It is closed with the peer. The lease is then renewed by the main loop.
+   */
+  openStore?: () => Promise<Datastore>
   /** Where to listen: `tcp://host:port`; default a free port on loopback. */
   listen?: string
   /** Under which endpoint others reach it; default: where it listens. */
@@ -49,6 +55,7 @@ export interface Settings {
   readonly identity: string | undefined
   readonly cluster: string
   readonly store: string
+  readonly openStore: (() => Promise<Datastore>) | undefined
   readonly brokers: readonly string[]
   readonly listen: string
   readonly advertise: string | undefined
@@ -62,7 +69,7 @@ export interface Settings {
   readonly router: Readonly<RouterOptions>
 }
 
-const plain = ['identity', 'cluster', 'store', 'broker', 'listen', 'advertise', 'secret', 'tls', 'insecure', 'logger', 'env']
+const plain = ['identity', 'cluster', 'store', 'openStore', 'broker', 'listen', 'advertise', 'secret', 'tls', 'insecure', 'logger', 'env']
 const groups = [linkDefaults, channelDefaults, sessionDefaults, routerDefaults]
 const known = new Set([...plain, ...groups.flatMap(group => Object.keys(group))])
 
@@ -76,13 +83,17 @@ export function readOptions(given: PeerOptions, defaults: { listen: string }): S
   }
   if (options.identity !== undefined) checkName('identity', options.identity)
   const brokers = readBrokers(options.broker)
-  if (brokers.length > 0 && options.store !== undefined) {
+  if (options.store !== undefined && options.openStore !== undefined) {
+    throw new HomingError('BAD_OPTION', 'store and openStore exclude each other: both name the datastore')
+  }
+  if (brokers.length > 0 && (options.store ?? options.openStore) !== undefined) {
     throw new HomingError('BAD_OPTION', 'broker and store exclude each other: behind a broker, the broker keeps the sessions')
   }
   const settings: Settings = {
     identity: options.identity,
     cluster,
     store: options.store ?? 'lmdb:',
+    openStore: options.openStore,
     brokers,
     listen: options.listen ?? defaults.listen,
     advertise: options.advertise,

@@ -77,6 +77,8 @@ export interface Stats {
   waiting: { sends: number; bytes: number; requests: number }
 }
 
+/** Claims of one call that are written at once: enough to fill a batch, few enough that a call with 100,000 stays small in memory. */
+const connectsAtOnce = 2_000
 /** How long the answers to what is under way are waited for at the end, ms. */
 const goodbyeMs = 1_000
 /** How long senders wait for an address that left a draining peer, ms. */
@@ -106,6 +108,8 @@ export class Peer extends EventEmitter<PeerEvents> implements AsyncDisposable {
   #broadcasts: Broadcasts | undefined
   readonly #clients = new Map<string, Client>()
   #lastClaim = 0
+  /** Claims of clients that left during a drain. */
+  readonly #moved: Held[] = []
   #storeUp = true
   #state: 'new' | 'joining' | 'up' | 'draining' | 'closing' | 'closed' = 'new'
   #closing: Promise<void> | undefined
@@ -163,7 +167,11 @@ export class Peer extends EventEmitter<PeerEvents> implements AsyncDisposable {
       throw homingError(error, 'UNREACHABLE', 'could not join the cluster')
     }
     this.#router = router
-    this.#handOver = new HandOver(this.#env, run, this.#settings.router.handOverMs, this.#settings.sessions.noteAfterMs, router, this.#membership.directory)
+    const { handOverMs } = this.#settings.router
+    const { noteAfterMs } = this.#settings.sessions
+    this.#handOver = new HandOver(this.#env, handOverMs, noteAfterMs, router, this.#membership.directory, error =>
+      this.#logger?.warn({ error }, 'a former owner could not be left a note'),
+    )
     this.#handOver.serve((address, claim, by) => this.#giveUp(address, claim, by))
     this.#broadcasts = new Broadcasts(run, router, this.#membership.directory)
     this.#state = 'up'
@@ -206,7 +214,10 @@ export class Peer extends EventEmitter<PeerEvents> implements AsyncDisposable {
     return client!
   }
 
-  /** Connects many clients at once: one batch of writes. All or none, but for what could not be undone. In the order of `addresses`. */
+  /**
+   * Connects many clients in one call, in batches of writes. All or none: after a failure those that were connected are disconnected.
+   * In the order of `addresses`. Rejects as `connectClient` does.
+   */
   async connectClients(
     addresses: readonly string[],
     handlers: ClientHandlers | ((message: Message) => unknown) = {},
@@ -216,23 +227,45 @@ export class Peer extends EventEmitter<PeerEvents> implements AsyncDisposable {
     if (new Set(addresses).size !== addresses.length) throw new HomingError('BAD_OPTION', 'an address is given twice in one call')
     const { router, directory } = this.#up()
     if (this.#state !== 'up') throw new HomingError('CLOSED', 'this peer is draining or closing: connect the client elsewhere')
+    const untilMs = this.#env.clock.monotonicMs() + (options.deadlineMs ?? this.#settings.router.deadlineMs)
     const shared = handlersFor(handlers)
-    const clients = addresses.map(address => new Client(address, shared, this.#clientHost))
+    const clients: Client[] = []
+    try {
+      for (let from = 0; from < addresses.length; from += connectsAtOnce) {
+        await this.#connectSome(addresses.slice(from, from + connectsAtOnce), shared, untilMs, clients, router, directory)
+      }
+    } catch (error) {
+      await this.#quietly('undo', Promise.all(clients.map(client => this.disconnectClient(client))))
+      throw homingError(error, 'DATASTORE', 'the claim could not be written')
+    }
+    return clients
+  }
+
+  async #connectSome(
+    addresses: readonly string[],
+    handlers: ClientHandlers,
+    untilMs: number,
+    done: Client[],
+    router: Router,
+    directory: Directory,
+  ): Promise<void> {
+    const clients = addresses.map(address => new Client(address, handlers, this.#clientHost))
     const inboxes = clients.map(client => this.#inboxFor(client, router))
     for (const inbox of inboxes) router.reception.claiming(inbox)
-    const untilMs = this.#env.clock.monotonicMs() + (options.deadlineMs ?? this.#settings.router.deadlineMs)
     try {
-      const claimed = await directory.claim(inboxes, untilMs)
+      const claimed = await directory.claim(inboxes.map(({ address, claim }) => ({ address, claim })), untilMs)
       if (this.#closing) throw closedError()
-      for (const [at, { previous }] of claimed.entries()) this.#connected(clients[at]!, inboxes[at]!, previous, router)
+      for (const [at, { previous }] of claimed.entries()) {
+        this.#connected(clients[at]!, inboxes[at]!, previous, router)
+        done.push(clients[at]!)
+      }
     } catch (error) {
       for (const inbox of inboxes) {
         router.reception.claimFailed(inbox)
         inbox.close(false)
       }
-      throw homingError(error, 'DATASTORE', 'the claim could not be written')
+      throw error
     }
-    return clients
   }
 
   #inboxFor(client: Client, router: Router): Inbox {
@@ -284,7 +317,9 @@ export class Peer extends EventEmitter<PeerEvents> implements AsyncDisposable {
     this.#remove(client, 'disconnected')
     const untilMs = this.#env.clock.monotonicMs() + this.#settings.router.deadlineMs
     if (this.#state === 'draining') {
+      // Its record stays until the end of the drain, marked as moving: senders wait for the next claim.
       router.reception.moved(name, this.#env.clock.monotonicMs() + movedMs)
+      this.#moved.push({ address: name, claim: inbox.claim })
       return { at: 'released' }
     }
     const [released] = await directory.release([{ address: name, claim: inbox.claim }], untilMs)
@@ -301,7 +336,8 @@ export class Peer extends EventEmitter<PeerEvents> implements AsyncDisposable {
     if (this.#clients.get(client.address) === client) this.#clients.delete(client.address)
     if (inbox) {
       this.#router?.reception.remove(inbox)
-      inbox.close(true)
+      // Their askers are told at once; messages for a handler that had not begun with them end with the client.
+      for (const { message, serve } of inbox.close(true)) void serve?.(message)
     }
     client.finish(end)
     if (this.#clients.size === 0) this.#drained?.()
@@ -490,7 +526,7 @@ export class Peer extends EventEmitter<PeerEvents> implements AsyncDisposable {
   }
 
   async #close(): Promise<void> {
-    const held = [...this.#held()]
+    const held = [...this.#held(), ...this.#moved]
     this.#state = 'closing'
     for (const client of [...this.#clients.values()]) this.#remove(client, 'closed')
     if (this.#membership && this.#router) {

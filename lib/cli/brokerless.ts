@@ -3,7 +3,7 @@ import type { Message, Peer } from '../index.ts'
 import { peerOptions } from './cluster-options.ts'
 import { Conversation, type Voice } from './conversation.ts'
 import type { Ending } from './ending.ts'
-import { registerUnlessEnding, withoutIdentity } from './join.ts'
+import { newPeer, registerUnlessEnding } from './join.ts'
 import { runProgram } from './program.ts'
 import { schedule } from './schedule.ts'
 import { connected, disconnected, receivedHere, receivedPacket, registered } from './seed-lines.ts'
@@ -20,8 +20,7 @@ export function main(argv: readonly string[]): Promise<never> {
 
 async function talk({ n, total, flags }: Asked, ending: Ending): Promise<number> {
   const options = await peerOptions(flags)
-  const { createPeer } = await import('../index.ts')
-  const peer = await createPeer(withoutIdentity(options))
+  const peer = await newPeer(options)
   peer.on('registered', identity => printLine(registered(identity)))
   if (!(await registerUnlessEnding(peer, options.identity ?? String(n), ending))) return 0
   peer.on('fenced', () => ending.request())
@@ -45,5 +44,5 @@ export function brokerlessVoice(peer: Peer, print: (line: string) => void): Voic
 }
 
 function receivedLine({ from, to, body, via }: Message): string {
-  return via === 'local' ? receivedHere(from, to, body) : receivedPacket([from, to, body])
+  return via === 'local' ? receivedHere(from, to, body) : receivedPacket([from ?? null, to, body])
 }

@@ -40,20 +40,20 @@ export function addClusterOptions(command: Command, defaults: ClusterFlagDefault
   return command
     .option('--secret-file <file>', "the cluster's secret: first line the current one, second line the previous one (or $HOMING_SECRET)")
     .option('--insecure', 'listen beyond this machine without a secret')
-    .option('--lease-ms <ms>', 'how long a process that fell silent is believed to live (default: 10000)', wholeNumber)
+    .option('--lease-ms <ms>', 'how long a process that fell silent is believed to live (default: 10000)', oneOrMore)
     .addOption(new Option('--when-store-is-down <choice>', 'go on serving clients, or stop (default: serve)').choices(['serve', 'stop']))
     .addOption(new Option('--log-level <level>', 'what to log, to stderr').choices(logLevels).default(defaults.logLevel))
     .option('--debug', 'show the stacks of errors')
 }
 
 /** For commander: a whole number above 0. */
-export function wholeNumber(typed: string): number {
+export function oneOrMore(typed: string): number {
   if (!/^\d{1,15}$/.test(typed) || Number(typed) === 0) throw new InvalidArgumentError('It is a whole number above 0.')
   return Number(typed)
 }
 
 /** For commander: a whole number, 0 or more. */
-export function count(typed: string): number {
+export function zeroOrMore(typed: string): number {
   if (!/^\d{1,15}$/.test(typed)) throw new InvalidArgumentError('It is a whole number, 0 or more.')
   return Number(typed)
 }

@@ -1,4 +1,5 @@
 /** That a program is asked to end: by a signal, by its last reader, or by an error that nobody expected. */
+import { setMaxListeners } from 'node:events'
 
 export class Ending {
   readonly #controller = new AbortController()
@@ -7,6 +8,8 @@ export class Ending {
 
   constructor() {
     const { signal } = this.#controller
+    // Each pause listens; how many there are is bounded by those who make them.
+    setMaxListeners(0, signal)
     this.requested = new Promise(resolve => signal.addEventListener('abort', () => resolve(), { once: true }))
   }
 

@@ -21,12 +21,13 @@ const systemHints: Readonly<Record<string, string>> = {
   ENOSPC: 'the disk is full',
 }
 
-/** What to do about an error of the library, by its code. */
-const hints: Partial<Record<ErrorCode, string>> = {
-  IDENTITY_IN_USE: 'choose another one, or stop the process that has it',
-  DATASTORE: 'see that the datastore of --store runs and can be reached',
-  REFUSED: '--cluster and the secret (--secret-file, HOMING_SECRET) must be the same for all processes of a cluster',
-}
+/** What to do about an error of the library, by its code and where its message does not say so itself. */
+const hints: readonly { code: ErrorCode; about: RegExp; hint: string }[] = [
+  { code: 'IDENTITY_IN_USE', about: /./, hint: 'choose another one, or stop the process that has it' },
+  { code: 'DATASTORE', about: /./, hint: 'see that the datastore of --store runs and can be reached' },
+  { code: 'REFUSED', about: /cluster/, hint: 'choose it with --cluster' },
+  { code: 'REFUSED', about: /secret/, hint: 'give all of them the same one with --secret-file or HOMING_SECRET' },
+]
 
 /** Whether the error is one that can be met without a fault of the program: it needs no stack. */
 export function isExpected(error: unknown): boolean {
@@ -41,7 +42,7 @@ export function exitCodeOf(error: unknown): number {
 /** One line: the message, what lies below it as far as it says more, and what to do. */
 export function sentence(error: unknown): string {
   const said = visible(because(error))
-  const hint = hintFor(error)
+  const hint = hintFor(error, said)
   return hint === undefined ? said : `${said} (${hint})`
 }
 
@@ -60,12 +61,14 @@ export function stackOf(error: unknown): string {
   return error instanceof Error ? (error.stack ?? String(error)) : String(error)
 }
 
-function hintFor(error: unknown): string | undefined {
+function hintFor(error: unknown, said: string): string | undefined {
+  if (/--[a-z]/.test(said)) return undefined // it names the option already
   const known = chain(error)
     .map(systemCodeOf)
     .find(code => code !== undefined && code in systemHints)
   if (known !== undefined) return systemHints[known]
-  return error instanceof HomingError ? hints[error.code] : undefined
+  const codes = chain(error).map(one => (one instanceof HomingError ? one.code : undefined))
+  return hints.find(({ code, about }) => codes.includes(code) && about.test(said))?.hint
 }
 
 /** Errors of the system have a `syscall`; those of Node's own argument checks do not, and are faults of the program. */

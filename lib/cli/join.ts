@@ -11,10 +11,15 @@ const abandonMs = 500
 /** A peer that only asks or sends: it has a name of its own and leaves soon. Rejects with `ProgramError` when the end is asked for. */
 export async function joinBriefly(flags: ClusterFlags, ending: Ending): Promise<Peer> {
   const options = await peerOptions(flags)
-  const { createPeer } = await import('../index.ts')
-  const peer = await createPeer({ startTimeoutMs: 5_000, ...withoutIdentity(options) })
+  const peer = await newPeer({ startTimeoutMs: 5_000, ...options })
   if (!(await registerUnlessEnding(peer, options.identity ?? briefIdentity(), ending))) throw new ProgramError('interrupted')
   return peer
+}
+
+/** A peer that has no identity yet. The library is loaded here, so that `--help` need not wait for it. */
+export async function newPeer({ identity: _, ...options }: PeerOptions): Promise<Peer> {
+  const { createPeer } = await import('../index.ts')
+  return createPeer(options)
 }
 
 export function briefIdentity(): string {
@@ -24,11 +29,6 @@ export function briefIdentity(): string {
 /** Whether an identity is that of a program which looks or sends and leaves. */
 export function isBrief(identity: string): boolean {
   return /^cli-[0-9a-f]{8}$/.test(identity)
-}
-
-export function withoutIdentity(options: PeerOptions): PeerOptions {
-  const { identity: _, ...rest } = options
-  return rest
 }
 
 /** Resolves to false, with the peer closed, when the end is asked for meanwhile. Rejects as `registerIdentity` does, with the peer closed. */

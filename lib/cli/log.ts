@@ -9,5 +9,6 @@ export async function logger(level: LogLevel): Promise<Logger | undefined> {
   if (level === 'silent') return undefined
   const { pino } = await import('pino')
   const stderr = pino.destination({ dest: 2, sync: true })
-  return pino({ level, serializers: { error: pino.stdSerializers.err } }, stderr)
+  const log: Logger = pino({ level, serializers: { error: pino.stdSerializers.err } }, stderr)
+  return log
 }

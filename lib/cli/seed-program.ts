@@ -2,7 +2,7 @@
 import type { Command } from 'commander'
 import { readPlace } from '../datastores/url.ts'
 import { HomingError } from '../errors.ts'
-import { addClusterOptions, type ClusterFlagDefaults, type ClusterFlags, count, storeOf } from './cluster-options.ts'
+import { addClusterOptions, type ClusterFlagDefaults, type ClusterFlags, zeroOrMore, storeOf } from './cluster-options.ts'
 import { type PlaceInRing, placeInRing } from './place-in-ring.ts'
 import { newCommand } from './program.ts'
 import { invalidBackend } from './seed-lines.ts'
@@ -22,7 +22,7 @@ export function readDemo(name: string, description: string, argv: readonly strin
     .description(description)
     .argument('[n]', 'which process this is, from 1', '1')
     .argument('[total]', 'how many there are', '1')
-    .option('--wait-ms <ms>', 'how long a message waits for a client that is not connected yet', count, 10_000)
+    .option('--wait-ms <ms>', 'how long a message waits for a client that is not connected yet', zeroOrMore, 10_000)
   addClusterOptions(command, seedDefaults(true))
   command.addHelpText('after', `\nExample: in three terminals\n  node bin/${name} 1 3\n  node bin/${name} 2 3\n  node bin/${name} 3 3`)
   command.parse(argv, { from: 'user' })

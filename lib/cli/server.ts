@@ -4,7 +4,7 @@ import { peerOptions } from './cluster-options.ts'
 import { Conversation, type Voice } from './conversation.ts'
 import type { Ending } from './ending.ts'
 import { HomingError } from '../errors.ts'
-import { registerUnlessEnding, withoutIdentity } from './join.ts'
+import { newPeer, registerUnlessEnding } from './join.ts'
 import { runProgram } from './program.ts'
 import { schedule } from './schedule.ts'
 import { disconnectedFromServer, receivedPacket } from './seed-lines.ts'
@@ -24,8 +24,7 @@ export function main(argv: readonly string[]): Promise<never> {
 async function talk({ n, total, flags }: Asked, ending: Ending): Promise<number> {
   const broker = flags.broker ?? defaultBroker
   const options = await peerOptions({ ...flags, broker })
-  const { createPeer } = await import('../index.ts')
-  const start = () => createPeer({ ...withoutIdentity(options), broker })
+  const start = () => newPeer({ ...options, broker })
   const peer = await registerPatiently(start, options.identity ?? uuidV1(), broker, ending)
   if (!peer) return 0
   peer.on('fenced', () => ending.request())
@@ -87,7 +86,7 @@ export function serverVoice(print: (line: string) => void): Voice {
   return {
     connected: () => {},
     disconnected: () => {},
-    received: ({ from, to, body }) => print(receivedPacket([4, from, to, body])),
+    received: ({ from, to, body }) => print(receivedPacket([4, from ?? null, to, body])),
     undelivered: print,
     failed: line => void process.stderr.write(`${name}: ${line}\n`),
   }

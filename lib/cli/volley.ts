@@ -20,8 +20,8 @@ export interface VolleyResult {
   /** Of those that were delivered (or `sent`, where that was asked for). */
   latencies: Latencies
   tookMs: number
-  /** The first receipt that was not one of success. */
-  firstFailure: Receipt | undefined
+  /** The first receipt of each status that is not one of success. */
+  failures: Partial<Record<Status, Receipt>>
 }
 
 export class Volley {
@@ -35,7 +35,7 @@ export class Volley {
   constructor(plan: VolleyPlan, ending: Ending) {
     this.#plan = plan
     this.#ending = ending
-    this.#result = { sent: 0, byStatus: {}, latencies: new Latencies(plan.count), tookMs: 0, firstFailure: undefined }
+    this.#result = { sent: 0, byStatus: {}, latencies: new Latencies(plan.count), tookMs: 0, failures: {} }
   }
 
   /** Messages whose receipt has come. */
@@ -64,11 +64,11 @@ export class Volley {
   }
 
   #count(receipt: Receipt, tookMs: number): void {
-    const { byStatus, latencies } = this.#result
+    const { byStatus, latencies, failures } = this.#result
     this.#answered++
     byStatus[receipt.status] = (byStatus[receipt.status] ?? 0) + 1
     if (isSuccess(receipt)) latencies.add(tookMs)
-    else this.#result.firstFailure ??= receipt
+    else failures[receipt.status] ??= receipt
   }
 }
 

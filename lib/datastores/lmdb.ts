@@ -72,15 +72,25 @@ interface Head {
   expired: boolean
 }
 
-/** One conditional write that waits for its transaction. */
+/** Writes of one call that wait for their transaction together. */
 interface Job {
-  /** Hands it to lmdb; resolves to whether the condition held. */
-  issue(file: File): Promise<boolean>
+  /** Hands them to lmdb; each resolves to whether its condition held. */
+  issue(file: File): Promise<boolean>[]
   bytes: number
   /** Not begun after that: who asked was told that it failed. */
   untilMs: number
-  resolve(held: boolean): void
+  /** In the order of the writes. */
+  resolve(held: boolean[]): void
   reject(error: HomingError): void
+}
+
+/** A write as lmdb takes it. */
+interface Row {
+  name: Uint8Array
+  bytes: Uint8Array
+  version: number
+  /** The version to write over; `null`: only if absent; `undefined`: always. */
+  condition: number | null | undefined
 }
 
 /** A stored value begins with the time it is forgotten at, a double, 0 for never. */
@@ -142,12 +152,12 @@ class LmdbDatastore implements Datastore {
 
   async put(key: string, bytes: Uint8Array, options: PutOptions = {}): Promise<string | undefined> {
     checkPut(key, options)
-    return this.#written(untilMs => this.#put({ ...options, key, bytes }, untilMs))
+    return this.#written(async untilMs => (await this.#put([{ ...options, key, bytes }], untilMs))[0])
   }
 
   async putMany(writes: readonly Write[]): Promise<(string | undefined)[]> {
     for (const write of writes) checkPut(write.key, write)
-    return this.#written(untilMs => Promise.all(writes.map(write => this.#put(write, untilMs))))
+    return this.#written(untilMs => this.#put(writes, untilMs))
   }
 
   async delete(key: string, { ifVersion }: { ifVersion?: string } = {}): Promise<boolean> {
@@ -235,51 +245,55 @@ class LmdbDatastore implements Datastore {
     })
   }
 
-  /** A condition is checked by lmdb, in the transaction; only whether the entry expired is checked here, before. */
-  async #put({ key, bytes, ttlMs, ifVersion }: Write, untilMs: number): Promise<string | undefined> {
+  /**
+   * All in one job: a promise chain for each write would cost more memory than the writes. A condition is checked by lmdb, in the
+   * transaction; only whether the entry expired is checked here, before.
+   */
+  async #put(writes: readonly Write[], untilMs: number): Promise<(string | undefined)[]> {
+    const rows = writes.map(write => this.#row(write))
+    const tried = rows.filter(row => row !== undefined)
+    const held = tried.length === 0 ? [] : await this.#enqueue(untilMs, tried)
+    let at = 0
+    const versions: (string | undefined)[] = []
+    for (const row of rows) {
+      const written = row !== undefined && (held[at++] || (row.condition === null && (await this.#putOverExpired(row, untilMs))))
+      versions.push(written ? versionText(row.version) : undefined)
+    }
+    return versions
+  }
+
+  /** `undefined` where the condition fails already. */
+  #row({ key, bytes, ttlMs, ifVersion }: Write): Row | undefined {
     const name = Buffer.from(key)
+    const condition = typeof ifVersion === 'string' ? this.#conditionOn(name, ifVersion) : ifVersion
+    if (condition === undefined && ifVersion !== undefined) return undefined
     const row = Buffer.allocUnsafe(headBytes + bytes.length)
     row.writeDoubleBE(ttlMs === undefined ? 0 : this.#engine.nowMs() + ttlMs)
     row.set(bytes, headBytes)
-    const version = this.#versions.next()
-    const put = (condition: number | null | undefined) =>
-      this.#enqueue(untilMs, row.length, file =>
-        // The declarations do not know null, which is lmdb's "only if absent".
-        condition === undefined ? file.put(name, row, version) : file.put(name, row, version, condition as number),
-      )
-    const written = ifVersion === null ? await this.#putOverNothing(name, put) : await this.#putOver(name, ifVersion, put)
-    return written ? versionText(version) : undefined
+    return { name, bytes: row, version: this.#versions.next(), condition }
   }
 
-  async #putOver(
-    name: Uint8Array,
-    ifVersion: string | undefined,
-    put: (condition?: number) => Promise<boolean>,
-  ): Promise<boolean> {
-    if (ifVersion === undefined) return put()
-    const condition = this.#conditionOn(name, ifVersion)
-    return condition !== undefined && put(condition)
-  }
-
-  async #putOverNothing(name: Uint8Array, put: (condition: number | null) => Promise<boolean>): Promise<boolean> {
-    let condition: number | null = null
-    // Each round was lost to a write of somebody else; the last one ends when its time is over.
-    while (!(await put(condition))) {
-      const head: Head | undefined = this.#read(file => this.#head(file, name))
+  /** Something was there: what has expired counts as absent. */
+  async #putOverExpired(row: Row, untilMs: number): Promise<boolean> {
+    for (;;) {
+      const head: Head | undefined = this.#read(file => this.#head(file, row.name))
       if (head && !head.expired) return false
-      condition = head ? head.version : null
+      // Each round was lost to a write of somebody else; the last one ends when its time is over.
+      const [held] = await this.#enqueue(untilMs, [{ ...row, condition: head ? head.version : null }])
+      if (held) return true
     }
-    return true
   }
 
   async #delete(key: string, ifVersion: string | undefined, untilMs: number): Promise<boolean> {
     const name = Buffer.from(key)
     if (ifVersion === undefined) {
-      await this.#enqueue(untilMs, name.length, file => file.remove(name))
+      await this.#enqueueJob(untilMs, name.length, file => [file.remove(name)])
       return true
     }
     const condition = this.#conditionOn(name, ifVersion)
-    return condition !== undefined && this.#enqueue(untilMs, name.length, file => file.remove(name, condition))
+    if (condition === undefined) return false
+    const [held] = await this.#enqueueJob(untilMs, name.length, file => [file.remove(name, condition)])
+    return held === true
   }
 
   /** What lmdb is to compare with; `undefined` if the condition fails already, because nothing has this version or it expired. */
@@ -289,7 +303,20 @@ class LmdbDatastore implements Datastore {
     return head?.version === version && !head?.expired ? version : undefined
   }
 
-  #enqueue(untilMs: number, bytes: number, issue: Job['issue']): Promise<boolean> {
+  #enqueue(untilMs: number, rows: readonly Row[]): Promise<boolean[]> {
+    let bytes = 0
+    for (const row of rows) bytes += row.bytes.length
+    return this.#enqueueJob(untilMs, bytes, file =>
+      rows.map(row =>
+        // The declarations do not know null, which is lmdb's "only if absent".
+        row.condition === undefined
+          ? file.put(row.name, row.bytes, row.version)
+          : file.put(row.name, row.bytes, row.version, row.condition as number),
+      ),
+    )
+  }
+
+  #enqueueJob(untilMs: number, bytes: number, issue: Job['issue']): Promise<boolean[]> {
     if (this.#jobs.length >= jobsMax) return Promise.reject(new HomingError('DATASTORE', `lmdb: ${jobsMax} writes are waiting`))
     return new Promise((resolve, reject) => {
       this.#jobs.push({ issue, bytes, untilMs, resolve, reject })
@@ -322,14 +349,16 @@ class LmdbDatastore implements Datastore {
       if (job.untilMs <= nowMs) job.reject(new HomingError('DATASTORE', 'lmdb: the write came too late to be begun'))
     if (jobs.length === 0) return
     try {
-      const held: Promise<boolean>[] = []
+      const writes: Promise<boolean>[][] = []
       const batch = file.batch(() => {
-        for (const job of jobs) held.push(job.issue(file))
+        for (const job of jobs) writes.push(job.issue(file))
       })
       // An unconditional write's own promise says nothing of the transaction; the batch's does. All are heard, so that none is unhandled.
-      const [committed, ...each] = await Promise.allSettled([batch, ...held])
-      if (committed?.status === 'rejected') throw committed.reason
-      each.forEach((result, i) => {
+      const each = writes.map(some => Promise.all(some))
+      const heard = Promise.allSettled(each)
+      await batch
+      const results = await heard
+      results.forEach((result, i) => {
         if (result.status === 'fulfilled') jobs[i]!.resolve(result.value)
         else jobs[i]!.reject(failure('writing', result.reason))
       })
@@ -354,7 +383,7 @@ class LmdbDatastore implements Datastore {
         const done = () => {}
         const untilMs = performance.now() + this.#engine.timeoutMs
         if (expired)
-          this.#jobs.push({ issue: f => f.remove(key, version), bytes: key.length, untilMs, resolve: done, reject: done })
+          this.#jobs.push({ issue: f => [f.remove(key, version)], bytes: key.length, untilMs, resolve: done, reject: done })
       }
     } catch (error) {
       if (codeOf(error) === panic) this.#reopen(file)

@@ -82,6 +82,8 @@ export class DirectMesh implements Mesh, LinkHandler {
   readonly #setup: DirectMeshSetup
   /** By identity: one incarnation of each at a time. */
   readonly #entries = new Map<string, Entry>()
+  /** Of runs that broke the protocol: they are dialled again, but not at once for ever. By incarnation; gone with the run. */
+  readonly #mistrusted = new Map<string, Backoff>()
   /** Every link that is not closed: those of channels, those still shaking hands, and those of probes and pulses. */
   readonly #links = new Set<Link>()
   readonly #listeners: Listener[] = []
@@ -115,7 +117,9 @@ export class DirectMesh implements Mesh, LinkHandler {
     }
     if (entry) this.#end(entry, 'replaced')
     const added = this.#add(run)
-    this.#dial(added)
+    const { env } = this.#setup
+    if (this.#mistrusted.has(run.incarnation)) this.#redialLater(added, added.backoff.failed(env.clock.monotonicMs()))
+    else this.#dial(added)
     return added.channel
   }
 
@@ -129,6 +133,7 @@ export class DirectMesh implements Mesh, LinkHandler {
   }
 
   end(run: Run, why: ChannelEnd): void {
+    this.#mistrusted.delete(run.incarnation)
     const entry = this.#entries.get(run.identity)
     if (entry?.run.incarnation === run.incarnation) this.#end(entry, why)
   }
@@ -180,7 +185,7 @@ export class DirectMesh implements Mesh, LinkHandler {
     const entry: Entry = {
       run,
       channel: new Channel(env, run, channel, handler),
-      backoff: new Backoff(link.options, env.random),
+      backoff: this.#mistrusted.get(run.incarnation) ?? new Backoff(link.options, env.random),
       path: undefined,
       dialling: undefined,
       redial: undefined,
@@ -346,7 +351,10 @@ export class DirectMesh implements Mesh, LinkHandler {
     entry.path = undefined
     this.#setup.handler.linkDown(identity, reason, error)
     // Frames that cannot be read would come again with every resume.
-    if (reason === 'bad-frame') return this.#end(entry, 'broken')
+    if (reason === 'bad-frame') {
+      this.#mistrusted.set(entry.run.incarnation, entry.backoff)
+      return this.#end(entry, 'broken')
+    }
     entry.channel.detach(path)
     const { env, link: setup } = this.#setup
     const waitMs = entry.backoff.lost(env.clock.monotonicMs(), setup.options.provenMs)

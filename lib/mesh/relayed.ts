@@ -198,7 +198,9 @@ export class RelayedMesh implements Mesh, LinkHandler {
     this.#redial?.cancel()
     this.#dialling?.close('local')
     for (const entry of [...this.#entries.values()]) this.#end(entry, 'closed')
-    this.#broker?.channel.end('closed')
+    const broker = this.#broker
+    this.#broker = undefined
+    broker?.channel.end('closed')
     this.#link?.close('leaving')
   }
 
@@ -246,8 +248,10 @@ export class RelayedMesh implements Mesh, LinkHandler {
     const { identity, incarnation } = link.remote
     const path = new BrokerPath(link)
     if (!this.#isBroker(link.remote)) {
-      this.#broker?.channel.end('replaced')
+      const former = this.#broker
       this.#broker = { run: { identity, incarnation }, channel: this.#newChannel({ identity, incarnation }), path }
+      // Only now: what waited on the former channel looks for another one at once.
+      former?.channel.end('replaced')
     }
     this.#broker!.path = path
     this.#broker!.channel.attach(path)
@@ -385,10 +389,9 @@ export class RelayedMesh implements Mesh, LinkHandler {
   #fromBroker(link: Link, buffer: Buffer, start: number, end: number): void {
     const { run, channel } = this.#broker!
     if (channel.receive(buffer, start, end) === 'taken') return
-    const path = this.#broker!.path!
-    channel.detach(path)
-    channel.end('forgotten')
+    channel.detach(this.#broker!.path!)
     this.#broker = { run, channel: this.#newChannel(run), path: new BrokerPath(link) }
+    channel.end('forgotten')
     this.#broker.channel.attach(this.#broker.path!)
     this.#broker.channel.receive(buffer, start, end)
     this.#setup.brokerUp(run, this.#endpoint)

@@ -180,6 +180,8 @@ export class Flow {
       return this.#settled()
     }
     send.body = Buffer.from(payload.subarray(payload.length - send.bodyBytes))
+    send.channel = undefined
+    send.sequence = -1
     const gone = reason === NOT_HERE || reason === MOVING
     if (gone && this.route.at === 'channel' && this.state === 'open') this.#refusedBy = this.route.owner
     this.state = 'settling'
@@ -288,6 +290,7 @@ export class Flow {
       if (!this.#rereadLater()) this.foundNobody()
       return
     }
+    if (channel.remoteIsLeaving) return this.retryAfter(rereadMs) // its record will be gone in a moment
     this.#host.stopWaiting(this)
     this.route = { at: 'channel', channel, owner }
     this.state = 'open'

@@ -51,6 +51,8 @@ export class Inbox {
   #serving = 0
   #pumpDue = false
   #roomWaiters: Set<RoomWaiter> | undefined
+  /** What a reader may still read after the end, last first. */
+  #kept: BytesMessage[] | undefined
   readonly #consumer: Consumer
   readonly #timers: Timers
 
@@ -154,7 +156,8 @@ export class Inbox {
 
   /** The next message for a reader; only for inboxes with a reader. */
   next(): BytesMessage | undefined {
-    if (this.#state !== 'open' && this.#state !== 'closed') return undefined
+    if (this.#state === 'closed') return this.#kept?.pop()
+    if (this.#state !== 'open') return undefined
     for (;;) {
       const incoming = this.#remove()
       if (!incoming) return undefined
@@ -163,12 +166,19 @@ export class Inbox {
     }
   }
 
-  /** Ends it; returns what nobody has taken. A reader may still read what `leave` leaves in. */
-  close(leave: boolean): Incoming[] {
+  /**
+   * Ends it; returns what nobody has taken, for whoever takes the address over or must be told. Messages of a reader that `keep`s them
+   * stay readable; they do not count any more.
+   */
+  close(keep: boolean): Incoming[] {
     if (this.#state === 'closed') return []
     this.#state = 'closed'
     const left: Incoming[] = []
-    if (!leave) for (let item = this.#remove(); item; item = this.#remove()) left.push(item)
+    for (let item = this.#remove(); item; item = this.#remove()) left.push(item)
+    if (keep && this.#consumer.hasReader) {
+      this.#kept = left.filter(({ serve }) => serve === undefined).map(({ message }) => message)
+      this.#kept.reverse()
+    }
     this.#tellRoom()
     this.#consumer.wake()
     return left

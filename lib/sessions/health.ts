@@ -32,7 +32,11 @@ export class Health {
 
   constructor(options: HealthOptions) {
     this.#options = options
-    this.watched = new WatchedDatastore(options.datastore, error => this.#suspect(error), () => this.#answered())
+    this.watched = new WatchedDatastore(
+      options.datastore,
+      error => this.#suspect(error),
+      () => this.#answered(),
+    )
   }
 
   /** Why it is down; `undefined` while it is up. */
@@ -82,7 +86,8 @@ export class Health {
 
   #failed(error: HomingError): void {
     if (this.#at !== 'watching') return
-    const delayMs = Math.min(probeMsMax, probeMsMin * 2 ** Math.min(this.#failures++, 10)) * (0.5 + this.#options.env.random.fraction() / 2)
+    const delayMs =
+      Math.min(probeMsMax, probeMsMin * 2 ** Math.min(this.#failures++, 10)) * (0.5 + this.#options.env.random.fraction() / 2)
     this.#timer = this.#options.env.timers.after(delayMs, () => void this.#ask())
     if (this.#error) return
     this.#error = error

@@ -89,12 +89,14 @@ export class HeldAudit {
 
   /** Each batch is taken from what is held at that moment, and queued behind what the peer asked for before, in the same turn. */
   async #checkLane(held: Iterator<Held>): Promise<void> {
+    for (let batch = take(held); batch.length > 0 && !this.#stopped; batch = take(held)) await this.#reassert(batch)
+  }
+
+  async #reassert(batch: readonly Held[]): Promise<void> {
     const { sessions, run, env, batchTimeoutMs, displaced } = this.#options
-    for (let batch = take(held); batch.length > 0 && !this.#stopped; batch = take(held)) {
-      const owners = await sessions.reassertMany(run, batch, env.clock.monotonicMs() + batchTimeoutMs)
-      for (const [index, by] of owners.entries()) {
-        if (by && !this.#stopped) displaced(batch[index]!.address, batch[index]!.claim, by)
-      }
+    const owners = await sessions.reassertMany(run, batch, env.clock.monotonicMs() + batchTimeoutMs)
+    for (const [index, by] of owners.entries()) {
+      if (by && !this.#stopped) displaced(batch[index]!.address, batch[index]!.claim, by)
     }
   }
 
@@ -108,7 +110,7 @@ export class HeldAudit {
     await sessions.dropNotes(run.identity, stored)
   }
 
-  /** A note is a hint: the session's own record says who holds it. A missing one means that the newer owner has gone again. */
+  /** A note is a hint: the session's own record says who holds it. A missing one means that the newer owner has come and gone. */
   async #act(notes: readonly Note[]): Promise<void> {
     if (notes.length === 0) return
     const byAddress = new Map(notes.map(note => [note.address, note]))
@@ -117,12 +119,15 @@ export class HeldAudit {
       const note = byAddress.get(address)
       if (note && note.claim >= claim) claims.push({ address, claim })
     }
+    const orphaned: Held[] = []
     const sessions = await this.#options.sessions.readMany(claims.map(({ address }) => address))
     for (const [index, session] of sessions.entries()) {
       const { address, claim } = claims[index]!
-      if (session && session.owner.incarnation === this.#options.run.incarnation) continue
-      if (!this.#stopped) this.#options.displaced(address, claim, session?.owner ?? byAddress.get(address)!.by)
+      const note = byAddress.get(address)!
+      if (session ? session.owner.incarnation === this.#options.run.incarnation : note.withdrawn) orphaned.push(claims[index]!)
+      else if (!this.#stopped) this.#options.displaced(address, claim, session?.owner ?? note.by)
     }
+    await this.#reassert(orphaned)
   }
 }
 

@@ -59,7 +59,7 @@ export class Joining {
   /** Rejects with `IDENTITY_IN_USE`, with `DATASTORE` when it fails for `startTimeoutMs`, with `CLOSED` after `stop`. */
   async join(self: Self): Promise<Joined> {
     let giveUpMs = this.#env.clock.monotonicMs() + this.#options.startTimeoutMs
-    for (let failed = 0; ; ) {
+    for (let failed = 0; ;) {
       if (this.#stopped) throw new HomingError('CLOSED', 'this peer was closed while it started')
       const startedMs = this.#env.clock.monotonicMs()
       try {
@@ -99,7 +99,7 @@ export class Joining {
     if (!entry) return this.#write(self, 1, null)
     // An attempt of ours whose answer was lost.
     if (entry.member.incarnation === self.incarnation) return this.#write(self, entry.beat + 1, entry.version)
-    return (await this.#mayTakeOver(entry, lookedMs)) ? this.#write(self, entry.beat + 1, entry.version) : this.#lookAgainMs()
+    return (await this.#mayTakeOver(entry, self, lookedMs)) ? this.#write(self, entry.beat + 1, entry.version) : this.#lookAgainMs()
   }
 
   /** Over the very record that was judged: whoever wrote it meanwhile is alive. */
@@ -109,20 +109,15 @@ export class Joining {
     return version === undefined ? 0 : { startedMs, beat }
   }
 
-  async #mayTakeOver({ member, beat }: PeerEntry, lookedMs: number): Promise<boolean> {
+  async #mayTakeOver({ member, beat }: PeerEntry, self: Self, lookedMs: number): Promise<boolean> {
     const seen = this.#see(member.incarnation, beat)
     if (seen.moves >= movesOfTheLiving) throw inUse(member, 'renews its lease')
 
     const stoodMs = lookedMs - seen.sinceMs
     const over = stoodMs >= this.#options.leaseMs
-    if (seen.probe === undefined || over) seen.probe = await this.#ask(member)
+    if (seen.probe === undefined || over) seen.probe = await this.#ask(member, self)
     if (seen.probe === 'answers') throw inUse(member, 'answers')
-    return over || this.#isGone(member, seen.probe)
-  }
-
-  /** On this machine a refused endpoint proves that its process is gone; elsewhere it may be a matter of the way there. */
-  #isGone({ machine }: Member, probe: Probe): boolean {
-    return probe === 'refused' && machine === this.#env.machine
+    return over || isGone(member, self, seen.probe)
   }
 
   #see(incarnation: string, beat: number): Incumbent {
@@ -136,10 +131,10 @@ export class Joining {
     return seen
   }
 
-  async #ask(member: Member): Promise<Probe> {
+  async #ask(member: Member, self: Self): Promise<Probe> {
     const first = this.#incumbent?.probe === undefined && this.#incumbent?.moves === 0
     const probe = await this.#probe(member)
-    if (first && probe !== 'answers' && !this.#isGone(member, probe)) this.#waiting(member, this.#options.leaseMs)
+    if (first && probe !== 'answers' && !isGone(member, self, probe)) this.#waiting(member, this.#options.leaseMs)
     return probe
   }
 
@@ -155,6 +150,11 @@ export class Joining {
       this.#wait = { timer: this.#env.timers.after(ms, resolve), wake: resolve }
     })
   }
+}
+
+/** On the newcomer's machine a refused endpoint proves that its process is gone; elsewhere it may be a matter of the way there. */
+function isGone({ machine }: Member, newcomer: Self, probe: Probe): boolean {
+  return probe === 'refused' && machine === newcomer.machine
 }
 
 function inUse({ identity, endpoints }: Member, because: string): HomingError {

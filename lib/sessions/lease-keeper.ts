@@ -99,7 +99,13 @@ export class LeaseKeeper implements AsyncDisposable {
     this.#handler = handler
     this.#startPulse = startPulse
     this.#tickMs = Math.min(tickMsMax, options.renewEveryMs / 3)
-    this.#joining = new Joining({ env, records, options, probe, waiting: (incumbent, forMs) => handler.waiting(incumbent, forMs) })
+    this.#joining = new Joining({
+      env,
+      records,
+      options,
+      probe,
+      waiting: (incumbent, forMs) => handler.waiting(incumbent, forMs),
+    })
     this.#audit = new HeldAudit({
       env,
       sessions,
@@ -173,7 +179,8 @@ export class LeaseKeeper implements AsyncDisposable {
 
   /** Says goodbye: stops renewing and removes the record. Rejects with `DATASTORE` when that did not succeed until `untilMs`. */
   async leave(untilMs: number): Promise<void> {
-    const late = (): HomingError => new HomingError('DATASTORE', 'the record of this peer could not be removed in time', { outcome: 'unknown' })
+    const late = (): HomingError =>
+      new HomingError('DATASTORE', 'the record of this peer could not be removed in time', { outcome: 'unknown' })
     await settledBy(this.#env, untilMs, this.#remove(untilMs), late)
   }
 
@@ -323,7 +330,8 @@ export class LeaseKeeper implements AsyncDisposable {
     const version = await this.#records.put({ member: this.#self, beat: ++this.#beat }, null)
     if (this.#at !== 'joined') return closed()
     // Somebody was faster: a rival, or an attempt of ours whose answer was lost. The next renewal sees which.
-    if (version === undefined) return this.#failed(new HomingError('DATASTORE', 'the record of this peer was missing, and then it was not'))
+    if (version === undefined)
+      return this.#failed(new HomingError('DATASTORE', 'the record of this peer was missing, and then it was not'))
     this.#doubtful = true
     this.#handler.restored()
     this.#lookAgainLater()

@@ -91,7 +91,9 @@ export class LeaseWatch {
   /** Who could be judged lapsed at `nowMs` by one more reading. */
   dueAt(nowMs: number): string[] {
     if (!this.#trusted(nowMs)) return []
-    return [...this.#seen].filter(([, seen]) => !seen.lapsed && nowMs - this.#fromMs(seen) >= this.#options.leaseMs).map(([identity]) => identity)
+    return [...this.#seen]
+      .filter(([, seen]) => !seen.lapsed && nowMs - this.#fromMs(seen) >= this.#options.leaseMs)
+      .map(([identity]) => identity)
   }
 
   #trusted(nowMs: number): boolean {

@@ -109,7 +109,9 @@ export class Membership {
     const entries = await this.readAfresh(identities)
     return identities.map(identity => {
       const entry = entries.get(identity)
-      return entry === 'unreadable' ? new HomingError('DATASTORE', `the record of peer '${identity}' cannot be read`) : entry?.member
+      return entry === 'unreadable'
+        ? new HomingError('DATASTORE', `the record of peer '${identity}' cannot be read`)
+        : entry?.member
     })
   }
 
@@ -259,7 +261,8 @@ export class Membership {
     this.#noteGone(member)
     if (this.#goneForMs(member) < garbageLeases * this.#options.leaseMs) return
     this.#records.removeIf(member, version).catch((error: unknown) => {
-      if (!this.#stopped) this.#handler.trouble(homingError(error, 'DATASTORE', `the record of '${member.identity}' could not be removed`))
+      if (!this.#stopped)
+        this.#handler.trouble(homingError(error, 'DATASTORE', `the record of '${member.identity}' could not be removed`))
     })
   }
 

@@ -1,8 +1,9 @@
 /** Notes for peers that could not be told directly: one small record an identity, written over what was read. */
 
-import { HomingError } from '../errors.ts'
+import { HomingError, homingError } from '../errors.ts'
 import type { Datastore } from '../datastores/datastore.ts'
 import type { Env } from '../env/env.ts'
+import { passing } from './deadline.ts'
 import type { Owner } from './directory.ts'
 import { decodeNotes, encodeNotes, isUnreadable, notesMax, type Keys, type Note, type NotesRecord } from './records.ts'
 
@@ -17,6 +18,9 @@ export interface NoteBoxOptions {
   readonly keys: Keys
 }
 
+/** Protects the memory during an outage. */
+const insistingMax = 20_000
+const insistMsMax = 2_000
 /** More lost races than this in one writing are an error. */
 const racesMax = 30
 
@@ -32,6 +36,7 @@ export class NoteBox {
   readonly #keys: Keys
   readonly #pending = new Map<string, Pending>()
   readonly #writing = new Map<string, Promise<void>>()
+  #insisting = 0
   #ended: HomingError | undefined
 
   constructor({ env, datastore, keys }: NoteBoxOptions) {
@@ -41,16 +46,42 @@ export class NoteBox {
   }
 
   /** Resolves once the note is stored. Rejects with `DATASTORE`. */
-  leave(to: Owner, address: string, by: Owner): Promise<void> {
+  leave(to: Owner, address: string, by: Owner, withdrawn = false): Promise<void> {
+    if (this.#ended) return Promise.reject(this.#ended)
     return new Promise((resolve, reject) => {
       this.#keys.notes(to.identity) // throws for an identity that nobody can have
       const pending: Pending = this.#pending.get(to.identity) ?? { notes: new Map(), waiting: [] }
       this.#pending.set(to.identity, pending)
       // Beyond the bound one more says nothing that the overflow does not.
-      if (pending.notes.size <= notesMax) add(pending.notes, { address, incarnation: to.incarnation, claim: to.claim, by })
+      if (pending.notes.size <= notesMax)
+        add(pending.notes, { address, incarnation: to.incarnation, claim: to.claim, by, withdrawn })
       pending.waiting.push({ resolve, reject })
       this.#write(to.identity)
     })
+  }
+
+  /** Leaves a note that no caller waits for, trying until it is stored. */
+  insist(to: Owner, address: string, by: Owner, withdrawn: boolean, trouble: (error: HomingError) => void): void {
+    if (this.#insisting >= insistingMax) {
+      const what = `'${to.identity}' may not learn that it lost '${address}': ${insistingMax} notes wait for the datastore already`
+      return trouble(new HomingError('OVERLOADED', what))
+    }
+    this.#insisting++
+    this.#insist(to, address, by, withdrawn)
+      .catch((error: unknown) => trouble(homingError(error, 'DATASTORE', `a note for '${to.identity}' could not be left`)))
+      .finally(() => this.#insisting--)
+  }
+
+  async #insist(to: Owner, address: string, by: Owner, withdrawn: boolean): Promise<void> {
+    for (let tries = 0; !this.#ended; tries++) {
+      try {
+        return await this.leave(to, address, by, withdrawn)
+      } catch (error) {
+        if (this.#ended) return
+        if (!(error instanceof HomingError) || error.code !== 'DATASTORE') throw error
+        await passing(this.#env, Math.min(insistMsMax, 100 * 2 ** Math.min(tries, 10)))
+      }
+    }
   }
 
   async read(identity: string): Promise<StoredNotes | undefined> {
@@ -131,5 +162,5 @@ function joined(before: NotesRecord | undefined, more: readonly Note[]): NotesRe
 function add(notes: Map<string, Note>, note: Note): void {
   const name = `${note.incarnation}:${note.address}`
   const other = notes.get(name)
-  if (!other || other.claim <= note.claim) notes.set(name, note)
+  if (!other || other.claim < note.claim || (other.claim === note.claim && !note.withdrawn)) notes.set(name, note)
 }

@@ -183,5 +183,8 @@ export class PeerRecords {
 }
 
 function contended(identity: string): HomingError {
-  return new HomingError('DATASTORE', `the record of peer '${identity}' was written by somebody else ${racesMax + 1} times while it was renewed`)
+  return new HomingError(
+    'DATASTORE',
+    `the record of peer '${identity}' was written by somebody else ${racesMax + 1} times while it was renewed`,
+  )
 }

@@ -56,7 +56,12 @@ class Heartbeat {
   #beat = 0
   #begun = false
 
-  constructor(env: Env, added: Added, say: (message: FromPulse) => void, use: <T>(work: (datastore: Datastore) => Promise<T>) => Promise<T>) {
+  constructor(
+    env: Env,
+    added: Added,
+    say: (message: FromPulse) => void,
+    use: <T>(work: (datastore: Datastore) => Promise<T>) => Promise<T>,
+  ) {
     this.#env = env
     this.#added = added
     this.#cells = pulseCells(added.shared)

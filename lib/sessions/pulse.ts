@@ -163,7 +163,15 @@ class Heart {
   #post(worker: BackgroundWorker, { id, given, cells }: PeerPulse): void {
     const { storeUrl, cluster, run, options } = given
     const { identity, incarnation } = run
-    worker.post({ at: 'add', id, storeUrl, cluster, run: { identity, incarnation }, options: { ...options }, shared: cells.buffer as SharedArrayBuffer } satisfies ToPulse)
+    worker.post({
+      at: 'add',
+      id,
+      storeUrl,
+      cluster,
+      run: { identity, incarnation },
+      options: { ...options },
+      shared: cells.buffer as SharedArrayBuffer,
+    } satisfies ToPulse)
   }
 
   #heard(message: FromPulse): void {
@@ -196,7 +204,8 @@ class Heart {
 
   #restartLater(env: Env): void {
     this.#failures = env.clock.monotonicMs() - this.#startedMs > provenMs ? 1 : this.#failures + 1
-    const delayMs = Math.min(restartMsMax, restartMsMin * 2 ** Math.min(this.#failures - 1, 10)) * (0.5 + env.random.fraction() / 2)
+    const delayMs =
+      Math.min(restartMsMax, restartMsMin * 2 ** Math.min(this.#failures - 1, 10)) * (0.5 + env.random.fraction() / 2)
     this.#restart = env.timers.after(delayMs, () => {
       this.#restart = undefined
       if (this.#peers.size > 0) this.#start(env)

@@ -19,13 +19,15 @@ export interface SessionRecord {
   readonly moving: boolean
 }
 
-/** Tells one claim of a former owner that `by` came after it. */
+/** Tells one claim of a former owner that `by` came after it: a hint to look at the session's own record. */
 export interface Note {
   readonly address: string
   /** The run and the claim that the note is for. */
   readonly incarnation: string
   readonly claim: number
   readonly by: Owner
+  /** `by` was given up again: if nobody holds the address now, the former owner still does. */
+  readonly withdrawn: boolean
 }
 
 /** All notes for one identity. */
@@ -157,7 +159,7 @@ export function decodeSession(key: string, bytes: Uint8Array): SessionRecord {
 export function encodeNotes({ overflow, notes }: NotesRecord): Uint8Array {
   return pack({
     ...(overflow ? { o: 1 } : {}),
-    l: notes.map(note => [note.address, note.incarnation, note.claim, ...ownerList(note.by)]),
+    l: notes.map(note => [note.address, note.incarnation, note.claim, ...ownerList(note.by), ...(note.withdrawn ? [1] : [])]),
   })
 }
 
@@ -171,7 +173,13 @@ export function decodeNotes(key: string, bytes: Uint8Array): NotesRecord {
 function noteOf(row: unknown): Note {
   if (!Array.isArray(row)) throw new TypeError('a note is a list')
   const [address, incarnation, claim, ...by] = row as unknown[]
-  return { address: textOf(address, 'address'), incarnation: textOf(incarnation, 'incarnation'), claim: count(claim, 'claim'), by: ownerOf(by) }
+  return {
+    address: textOf(address, 'address'),
+    incarnation: textOf(incarnation, 'incarnation'),
+    claim: count(claim, 'claim'),
+    by: ownerOf(by),
+    withdrawn: by[3] === 1,
+  }
 }
 
 function ownerList(owner: Owner): [string, string, number] {
@@ -183,7 +191,8 @@ function ownerOf([identity, incarnation, claim]: readonly unknown[]): Owner {
 }
 
 function fieldsOf(value: unknown): Fields {
-  if (value === null || typeof value !== 'object' || Array.isArray(value) || ArrayBuffer.isView(value)) throw new TypeError('not a map')
+  if (value === null || typeof value !== 'object' || Array.isArray(value) || ArrayBuffer.isView(value))
+    throw new TypeError('not a map')
   return value as Fields
 }
 

@@ -3,8 +3,11 @@
 import type { Held, Owner, Released, Run } from './directory.ts'
 import { sameClaim, sameRun, type SessionRecord } from './records.ts'
 
-/** `reassert`: a claim that should be there already, after a time in which the datastore or this peer may have lost it. */
-export type MoveKind = 'claim' | 'reassert' | 'release' | 'moving'
+/**
+ * `reassert`: a claim that should be there already, after a time in which the datastore or this peer may have lost it. `revoke`: a claim
+ * that its caller does not wait for any more, whether or not it was written.
+ */
+export type MoveKind = 'claim' | 'reassert' | 'release' | 'revoke' | 'moving'
 
 /** One operation, and what is known of its earlier attempts. */
 export interface Move extends Held {
@@ -14,7 +17,7 @@ export interface Move extends Held {
   readonly wrote: boolean
 }
 
-/** What each kind of operation resolves to. */
+/** What each kind of operation resolves to. `previous` is whom a claim was written over: perhaps an earlier claim of the same run. */
 export type Moved =
   | { kind: 'claim'; previous: Owner | undefined }
   | { kind: 'reassert'; by: Owner | undefined }
@@ -32,6 +35,7 @@ export function nextStep(move: Move, found: SessionRecord | 'unreadable' | undef
     case 'reassert':
       return reassertStep(move, found)
     case 'release':
+    case 'revoke':
       return releaseStep(move, found)
     case 'moving':
       return movingStep(move, found)
@@ -46,20 +50,19 @@ function written(move: Move, previous: Owner | undefined): SessionRecord {
   return { owner: ownerOf(move), previous, moving: false }
 }
 
-/** Whom a claim displaced elsewhere. This run's own earlier claim is known to its peer; an earlier run of this identity is gone. */
-function displaced(move: Move, previous: Owner | undefined): Moved {
-  return { kind: 'claim', previous: previous?.identity === move.run.identity ? undefined : previous }
+function claimed(previous: Owner | undefined): Moved {
+  return { kind: 'claim', previous }
 }
 
 function claimStep(move: Move, found: SessionRecord | 'unreadable' | undefined): Step {
-  if (found === undefined || found === 'unreadable') return { write: written(move, undefined), then: displaced(move, undefined) }
+  if (found === undefined || found === 'unreadable') return { write: written(move, undefined), then: claimed(undefined) }
   if (sameRun(found.owner, move.run) && found.owner.claim >= move.claim) {
     // Ours, written by an attempt whose answer was lost; or a later one, which must not be undone.
-    return { done: displaced(move, found.owner.claim === move.claim ? found.previous : undefined) }
+    return { done: claimed(found.owner.claim === move.claim ? found.previous : undefined) }
   }
   // An attempt of ours succeeded and was overtaken before we learnt it: the other one is newer, and stays.
-  if (move.wrote && found.previous && sameClaim(found.previous, ownerOf(move))) return { done: displaced(move, undefined) }
-  return { write: written(move, found.owner), then: displaced(move, found.owner) }
+  if (move.wrote && found.previous && sameClaim(found.previous, ownerOf(move))) return { done: claimed(undefined) }
+  return { write: written(move, found.owner), then: claimed(found.owner) }
 }
 
 function reassertStep(move: Move, found: SessionRecord | 'unreadable' | undefined): Step {
@@ -76,11 +79,14 @@ function releaseStep(move: Move, found: SessionRecord | 'unreadable' | undefined
   if (found === undefined) return { done: move.wrote ? released : { kind: 'release', released: { at: 'absent' } } }
   if (found !== 'unreadable' && sameClaim(found.owner, ownerOf(move))) return { remove: true, then: released }
   // What cannot be read does not carry our claim.
-  return { done: { kind: 'release', released: found === 'unreadable' ? { at: 'absent' } : { at: 'elsewhere', owner: found.owner } } }
+  return {
+    done: { kind: 'release', released: found === 'unreadable' ? { at: 'absent' } : { at: 'elsewhere', owner: found.owner } },
+  }
 }
 
 function movingStep(move: Move, found: SessionRecord | 'unreadable' | undefined): Step {
   const moved: Moved = { kind: 'moving' }
-  if (found === undefined || found === 'unreadable' || found.moving || !sameClaim(found.owner, ownerOf(move))) return { done: moved }
+  if (found === undefined || found === 'unreadable' || found.moving || !sameClaim(found.owner, ownerOf(move)))
+    return { done: moved }
   return { write: { ...found, moving: true }, then: moved }
 }

@@ -6,7 +6,7 @@ import type { Env, Timer } from '../env/env.ts'
 import { BatchedReads } from './batched-reads.ts'
 import type { Claimed, Held, Owner, Released, Run } from './directory.ts'
 import { NoteBox, type StoredNotes } from './note-box.ts'
-import { decodeSession, encodeSession, isUnreadable, Keys, sameRun, type SessionRecord } from './records.ts'
+import { decodeSession, encodeSession, isUnreadable, Keys, sameClaim, sameRun, type SessionRecord } from './records.ts'
 import { nextStep, type Moved, type MoveKind } from './session-moves.ts'
 
 /** A session record as it was read. */
@@ -48,6 +48,8 @@ interface Op extends Held {
   /** Nobody is known to hold the address: a claim is tried without reading. */
   blind: boolean
   wrote: boolean
+  /** Over whom a write of a claim went that may have taken effect without us knowing: nobody else can tell them. */
+  readonly suspects: Owner[]
   races: number
   flying: boolean
   result: Moved | undefined
@@ -70,7 +72,8 @@ interface Call {
 /**
  * Operations on one address take effect in the order of the calls; those on different addresses share round trips. Each settles by its
  * `untilMs` (monotonic clock) at the latest and outlasts failures of the datastore until then; afterwards `DATASTORE`. A call that
- * rejects holds nothing: what had been claimed by it is given back in the background, as soon as the datastore allows.
+ * rejects holds nothing: what had been claimed by it is revoked in the background, as soon as the datastore allows, and whoever may have
+ * been displaced by it is told by a note to look again.
  */
 export class SessionStore implements AsyncDisposable {
   readonly #env: Env
@@ -103,7 +106,11 @@ export class SessionStore implements AsyncDisposable {
   /** Claims addresses for `run`, whoever held them. In the order of `claims`; `previous` is whoever was displaced elsewhere. */
   async claimMany(run: Run, claims: readonly Held[], untilMs: number): Promise<Claimed[]> {
     const moved = await this.#call('claim', run, claims, untilMs)
-    return moved.map((result, index) => ({ ...claims[index]!, previous: result.kind === 'claim' ? result.previous : undefined }))
+    return moved.map((result, index) => {
+      const previous = result.kind === 'claim' ? result.previous : undefined
+      // An earlier claim of this run is known to its peer; an earlier run of this identity is gone.
+      return { ...claims[index]!, previous: previous?.identity === run.identity ? undefined : previous }
+    })
   }
 
   /** Puts claims back that are missing. In the order of `claims`: who holds the address instead, or `undefined` where it is ours. */
@@ -254,7 +261,9 @@ export class SessionStore implements AsyncDisposable {
   /** A release or a newer claim of the same run is on its way: the claim is not to be put back. */
   #overtaken(op: Op): boolean {
     const line = this.#lines.get(op.address)
-    return line !== undefined && line.some(other => sameRun(other.run, op.run) && (other.kind === 'release' || other.claim > op.claim))
+    return (
+      line !== undefined && line.some(other => sameRun(other.run, op.run) && (other.kind === 'release' || other.claim > op.claim))
+    )
   }
 
   #enqueue(op: Op): void {
@@ -287,9 +296,20 @@ export class SessionStore implements AsyncDisposable {
   #settle(op: Op, result: Moved): void {
     op.result = result
     this.#leaveLine(op)
-    if (op.call) this.#report(op, result)
-    else if (op.orphan) this.#orphans--
-    else if (op.kind === 'claim') this.#takeBack(op) // it succeeded in flight, after its call was given up
+    if (op.orphan) {
+      this.#orphans--
+      if (op.kind === 'revoke') this.#hint(op, op.suspects, true)
+    } else if (op.call) {
+      if (result.kind === 'claim') this.#hint(op, others(op, result.previous), false)
+      this.#report(op, result)
+    } else if (op.kind === 'claim') {
+      this.#revoke(op) // it succeeded in flight, after its call was given up
+    }
+  }
+
+  /** Notes for those whom only this operation knows. Without a caller it has to try until it is done. */
+  #hint({ run, address, claim }: Op, suspects: readonly Owner[], withdrawn: boolean): void {
+    for (const suspect of suspects) this.#notes.insist(suspect, address, { ...run, claim }, withdrawn, this.#trouble)
   }
 
   #report(op: Op, result: Moved): void {
@@ -300,9 +320,13 @@ export class SessionStore implements AsyncDisposable {
     call.resolve(call.ops.map(({ result }) => result!))
   }
 
-  #takeBack({ run, address, claim, key }: Op): void {
+  /** A claim that was written and that nobody wants: `result` says over whom. */
+  #revoke({ run, address, claim, key, suspects, result }: Op): void {
     if (this.#ended || !this.#adoptOrphan(address)) return
-    this.#enqueue({ ...newOp('release', run, address, claim, key), orphan: true })
+    const revoke = { ...newOp('revoke', run, address, claim, key), orphan: true }
+    revoke.suspects.push(...suspects)
+    if (result?.kind === 'claim' && result.previous) suspect(revoke, result.previous)
+    this.#enqueue(revoke)
   }
 
   #adoptOrphan(address: string): boolean {
@@ -310,7 +334,7 @@ export class SessionStore implements AsyncDisposable {
       this.#orphans++
       return true
     }
-    const what = `'${address}' may stay claimed by nobody: ${orphansMax} releases wait for the datastore already`
+    const what = `'${address}' may stay claimed for nobody: ${orphansMax} releases wait for the datastore already`
     this.#trouble(new HomingError('OVERLOADED', what))
     return false
   }
@@ -318,7 +342,11 @@ export class SessionStore implements AsyncDisposable {
   #late(call: Call): HomingError {
     const unknown = call.ops.some(op => op.wrote || op.flying || op.result)
     const options = { outcome: unknown ? ('unknown' as const) : ('not-delivered' as const) }
-    return new HomingError('DATASTORE', `${call.what} was not confirmed in time`, this.#lastError === undefined ? options : { ...options, cause: this.#lastError })
+    return new HomingError(
+      'DATASTORE',
+      `${call.what} was not confirmed in time`,
+      this.#lastError === undefined ? options : { ...options, cause: this.#lastError },
+    )
   }
 
   #giveUp(call: Call, error: HomingError): void {
@@ -327,7 +355,7 @@ export class SessionStore implements AsyncDisposable {
     for (const op of call.ops) {
       op.call = undefined
       if (op.result) {
-        if (op.kind === 'claim') this.#takeBack(op)
+        if (op.kind === 'claim') this.#revoke(op)
       } else if (!op.flying) {
         this.#abandon(op)
       }
@@ -339,7 +367,7 @@ export class SessionStore implements AsyncDisposable {
     const matters = op.kind === 'release' || (op.kind === 'claim' && op.wrote)
     if (!matters || !this.#adoptOrphan(op.address)) return this.#leaveLine(op)
     op.orphan = true
-    op.kind = 'release'
+    if (op.kind === 'claim') op.kind = 'revoke'
     op.blind = false
     op.races = 0
     if (this.#lines.get(op.address)?.[0] === op && !op.pause) this.#makeReady(op)
@@ -426,7 +454,7 @@ export class SessionStore implements AsyncDisposable {
     ])
     for (const [which, outcome] of outcomes.entries()) {
       const plans = which === 0 ? writes : removals
-      if (outcome.status === 'rejected') for (const { op } of plans) op.wrote = true
+      if (outcome.status === 'rejected') for (const { op, step } of plans) doubtful(op, step)
       else for (const [index, { op, step }] of plans.entries()) this.#learn(op, step, outcome.value[index])
     }
     for (const outcome of outcomes) if (outcome.status === 'rejected') throw outcome.reason
@@ -460,7 +488,8 @@ export class SessionStore implements AsyncDisposable {
   /** The datastore failed: everybody waits a little, longer each time. */
   #failed(error: unknown): void {
     this.#lastError = error
-    const pauseMs = Math.min(pauseMsMax, pauseMsMin * 2 ** Math.min(this.#failures++, 10)) * (0.5 + this.#env.random.fraction() / 2)
+    const pauseMs =
+      Math.min(pauseMsMax, pauseMsMin * 2 ** Math.min(this.#failures++, 10)) * (0.5 + this.#env.random.fraction() / 2)
     if (this.#pause || this.#ended) return
     this.#pause = this.#env.timers.after(pauseMs, () => this.retryNow())
   }
@@ -491,6 +520,7 @@ function newOp(kind: MoveKind, run: Run, address: string, claim: number, key: st
     key,
     blind: kind === 'claim',
     wrote: false,
+    suspects: [],
     races: 0,
     flying: false,
     result: undefined,
@@ -498,6 +528,24 @@ function newOp(kind: MoveKind, run: Run, address: string, claim: number, key: st
     orphan: false,
     pause: undefined,
   }
+}
+
+/** Protects the memory of one operation that fails again and again; the first is the one that may have been displaced longest. */
+const suspectsMax = 16
+
+/** A write was neither confirmed nor refused. */
+function doubtful(op: Op, step: Planned['step']): void {
+  op.wrote = true
+  if (op.kind === 'claim' && 'write' in step && step.write.previous) suspect(op, step.write.previous)
+}
+
+function suspect(op: Op, owner: Owner): void {
+  if (op.suspects.length < suspectsMax && !op.suspects.some(other => sameClaim(other, owner))) op.suspects.push(owner)
+}
+
+/** Suspects elsewhere, without the one that the caller of a claim is told of. This run's peer knows of its own claims. */
+function others(op: Op, told: Owner | undefined): Owner[] {
+  return op.suspects.filter(owner => owner.identity !== op.run.identity && !(told && sameClaim(owner, told)))
 }
 
 function naming(claims: readonly Held[]): string {

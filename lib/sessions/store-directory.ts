@@ -4,7 +4,20 @@ import type { Datastore } from '../datastores/datastore.ts'
 import type { Env } from '../env/env.ts'
 import { HomingError } from '../errors.ts'
 import { settledBy } from './deadline.ts'
-import type { Claimed, Directory, DirectoryHandler, Held, LeaseState, Located, Member, Owner, Probe, Released, Run, Self } from './directory.ts'
+import type {
+  Claimed,
+  Directory,
+  DirectoryHandler,
+  Held,
+  LeaseState,
+  Located,
+  Member,
+  Owner,
+  Probe,
+  Released,
+  Run,
+  Self,
+} from './directory.ts'
 import { Health } from './health.ts'
 import { LeaseKeeper } from './lease-keeper.ts'
 import { Membership } from './membership.ts'
@@ -14,6 +27,7 @@ import { startPulse } from './pulse.ts'
 import { Keys } from './records.ts'
 import { SessionStore, type StoredSession } from './session-store.ts'
 import { StaleSessions } from './stale-sessions.ts'
+import { Turns } from './turns.ts'
 import { Waiters } from './waiters.ts'
 
 export interface StoreDirectoryOptions {
@@ -45,6 +59,7 @@ export class StoreDirectory implements Directory {
   readonly #membership: Membership
   readonly #waiters: Waiters
   readonly #stale: StaleSessions
+  readonly #turns = new Turns()
   #ended: HomingError | undefined
   #disposed: Promise<void> | undefined
 
@@ -108,11 +123,18 @@ export class StoreDirectory implements Directory {
   }
 
   async claim(claims: readonly Held[], untilMs: number): Promise<Claimed[]> {
-    const claimed = await this.#sessions.claimMany(this.#run, claims, untilMs)
-    for (const { address, claim } of claimed) {
-      this.#waiters.appeared(address, { address, owner: { ...this.#run, claim }, moving: false, member: this.#keeper.self })
+    const turn = this.#turns.enter(claims.map(({ address }) => address))
+    try {
+      const claimed = await this.#sessions.claimMany(this.#run, claims, untilMs)
+      for (const { address, claim } of claimed) {
+        this.#waiters.appeared(address, { address, owner: { ...this.#run, claim }, moving: false, member: this.#keeper.self })
+      }
+      const named = await Promise.all(claimed.map(one => this.#withLivingPrevious(one, untilMs)))
+      await turn.come(this.#env, untilMs)
+      return named
+    } finally {
+      turn.leave()
     }
-    return Promise.all(claimed.map(one => this.#withLivingPrevious(one, untilMs)))
   }
 
   async release(claims: readonly Held[], untilMs: number): Promise<Released[]> {
@@ -125,7 +147,8 @@ export class StoreDirectory implements Directory {
 
   async find(address: string): Promise<Located | undefined> {
     const down = this.#health.error
-    if (down && !this.#ended) throw new HomingError('DATASTORE', `'${address}' cannot be looked up: ${down.message}`, { cause: down })
+    if (down && !this.#ended)
+      throw new HomingError('DATASTORE', `'${address}' cannot be looked up: ${down.message}`, { cause: down })
     return this.#find(address)
   }
 
@@ -172,7 +195,8 @@ export class StoreDirectory implements Directory {
     try {
       await this.#keeper.leave(untilMs)
     } finally {
-      const late = (): HomingError => new HomingError('DATASTORE', 'the datastore still works on the last calls', { outcome: 'unknown' })
+      const late = (): HomingError =>
+        new HomingError('DATASTORE', 'the datastore still works on the last calls', { outcome: 'unknown' })
       await settledBy(this.#env, untilMs, this[Symbol.asyncDispose](), late)
     }
   }

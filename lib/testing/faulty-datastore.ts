@@ -10,6 +10,8 @@ export class FaultyDatastore implements Datastore {
   down = false
   /** How much later every call reaches the store, ms. */
   slowMs = 0
+  /** How much later every answer comes back, ms: others may see what a write did before its writer hears of it. */
+  answerMs = 0
   /** Writes and removals are done, and then reject with `DATASTORE`, as when the answer was lost. */
   ambiguous = false
   /** Calls that were made, for tests that bound them. */
@@ -68,9 +70,16 @@ export class FaultyDatastore implements Datastore {
   async #read<T>(work: () => Promise<T>): Promise<T> {
     this.calls++
     if (this.down) throw isDown()
-    const { slowMs } = this
-    if (slowMs > 0) await new Promise<void>(resolve => void this.#timers.after(slowMs, resolve))
-    return work()
+    const { slowMs, answerMs } = this
+    if (slowMs > 0) await this.#after(slowMs)
+    if (answerMs <= 0) return work()
+    const answer = work()
+    await Promise.allSettled([answer, this.#after(answerMs)])
+    return answer
+  }
+
+  #after(ms: number): Promise<void> {
+    return new Promise(resolve => void this.#timers.after(ms, resolve))
   }
 
   async #write<T>(work: () => Promise<T>): Promise<T> {

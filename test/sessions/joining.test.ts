@@ -84,7 +84,11 @@ t.test('F13: an incumbent that was taken over is fenced: it stops, once, and cha
   t.equal(first.directory.lease, 'unsure')
   await t.rejects(world.soon(first.directory.claim([{ address: 'alice', claim: 9 }], Infinity)), { code: 'FENCED' })
   await t.rejects(first.directory.find('alice'), { code: 'FENCED' })
-  t.same(whats(second).filter(what => what.startsWith('fenced')), [], 'no ping-pong')
+  t.same(
+    whats(second).filter(what => what.startsWith('fenced')),
+    [],
+    'no ping-pong',
+  )
   t.equal(second.directory.lease, 'sure')
 })
 

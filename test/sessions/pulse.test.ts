@@ -20,7 +20,10 @@ function watchedEnv(broken = 0) {
   let stopped = 0
   let wake = (): void => undefined
   const startWorker = (module: URL, data: unknown): BackgroundWorker => {
-    const worker = real.startWorker!(started.length < broken ? new URL('data:text/javascript,throw new Error("planted")') : module, data)
+    const worker = real.startWorker!(
+      started.length < broken ? new URL('data:text/javascript,throw new Error("planted")') : module,
+      data,
+    )
     started.push(worker)
     worker.onMessage(message => {
       heard.push((message as { at: string }).at)
@@ -104,29 +107,32 @@ async function observer(t: Test, storeUrl: string) {
   }
 }
 
-t.test('a busy peer is not a dead one: while its main loop stands still, others believe it, and it is sure afterwards', async t => {
-  const storeUrl = `lmdb:${t.testdir()}`
-  const { env, hears } = watchedEnv()
-  const { directory, told } = await join(t, env, storeUrl, 'busy')
-  const { seen, sees } = await observer(t, storeUrl)
-  await Promise.all([hears('begun'), sees('up busy')])
-  await hears('renewed', 3)
+t.test(
+  'a busy peer is not a dead one: while its main loop stands still, others believe it, and it is sure afterwards',
+  async t => {
+    const storeUrl = `lmdb:${t.testdir()}`
+    const { env, hears } = watchedEnv()
+    const { directory, told } = await join(t, env, storeUrl, 'busy')
+    const { seen, sees } = await observer(t, storeUrl)
+    await Promise.all([hears('begun'), sees('up busy')])
+    await hears('renewed', 3)
 
-  block(2 * options.leaseMs)
-  t.equal(directory.lease, 'sure', 'at once, before any message of the thread was heard')
-  await hears('renewed', 6)
-  t.same(seen, ['up busy'])
-  t.same(told, [])
+    block(2 * options.leaseMs)
+    t.equal(directory.lease, 'sure', 'at once, before any message of the thread was heard')
+    await hears('renewed', 6)
+    t.same(seen, ['up busy'])
+    t.same(told, [])
 
-  // Beyond `stallMs` it is as good as dead: the lease lapses, and nothing is to be delivered before it was checked.
-  block(options.stallMs + 2 * options.leaseMs)
-  t.equal(directory.lease, 'unsure')
-  t.same(told, ['lease unsure late'])
-  await sees('down busy lapsed')
-  while (told.length < 2) await hears('renewed', 1).then(() => new Promise<void>(resolve => void env.timers.soon(resolve)))
-  t.same(told, ['lease unsure late', 'lease sure'])
-  t.equal(directory.lease, 'sure')
-})
+    // Beyond `stallMs` it is as good as dead: the lease lapses, and nothing is to be delivered before it was checked.
+    block(options.stallMs + 2 * options.leaseMs)
+    t.equal(directory.lease, 'unsure')
+    t.same(told, ['lease unsure late'])
+    await sees('down busy lapsed')
+    while (told.length < 2) await hears('renewed', 1).then(() => new Promise<void>(resolve => void env.timers.soon(resolve)))
+    t.same(told, ['lease unsure late', 'lease sure'])
+    t.equal(directory.lease, 'sure')
+  },
+)
 
 t.test('one thread a process, shared by its peers, ended with the last', async t => {
   const storeUrl = `lmdb:${t.testdir()}`
@@ -143,7 +149,11 @@ t.test('one thread a process, shared by its peers, ended with the last', async t
   const c = await join(t, env, storeUrl, 'c')
   await hears('begun', 3)
   t.equal(started.length, 2, 'and begun anew for the next')
-  t.same([...a.told, ...b.told, ...c.told].filter(what => !what.startsWith('down')), [], 'besides goodbyes')
+  t.same(
+    [...a.told, ...b.told, ...c.told].filter(what => !what.startsWith('down')),
+    [],
+    'besides goodbyes',
+  )
 })
 
 t.test('without its thread the main loop renews; the thread is started again', async t => {

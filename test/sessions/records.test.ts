@@ -38,13 +38,18 @@ t.test('records come back as they were written', async t => {
       t.same(decodeSession('k', encodeSession(session)), session)
     }
   }
-  const notes = { overflow: false, notes: [{ address: 'alice', incarnation: 'run-1', claim: 3, by: owner }] }
+  const note = { address: 'alice', incarnation: 'run-1', claim: 3, by: owner, withdrawn: false }
+  const notes = { overflow: false, notes: [note, { ...note, withdrawn: true }] }
   t.same(decodeNotes('k', encodeNotes(notes)), notes)
   t.same(decodeNotes('k', encodeNotes({ overflow: true, notes: [] })), { overflow: true, notes: [] })
 })
 
 t.test('a session record is small', async t => {
-  const bytes = encodeSession({ owner: { identity: 'server-1', incarnation: '0123456789abcdef', claim: 1 }, previous: undefined, moving: false })
+  const bytes = encodeSession({
+    owner: { identity: 'server-1', incarnation: '0123456789abcdef', claim: 1 },
+    previous: undefined,
+    moving: false,
+  })
   t.ok(bytes.length < 48, `${bytes.length} bytes`)
 })
 

@@ -40,7 +40,9 @@ t.test('a claim of a free address is one write; a move reads once and writes ove
   t.same(await soon(sessions.claimMany(a, alice(1), inMs(1_000))), [{ address: 'alice', claim: 1, previous: undefined }])
   t.equal(store.calls, 1)
   const other = user()
-  t.same(await soon(other.sessions.claimMany(b, alice(1), inMs(1_000))), [{ address: 'alice', claim: 1, previous: { ...a, claim: 1 } }])
+  t.same(await soon(other.sessions.claimMany(b, alice(1), inMs(1_000))), [
+    { address: 'alice', claim: 1, previous: { ...a, claim: 1 } },
+  ])
   t.equal(other.store.calls, 3)
   t.match(await soon(sessions.read('alice')), { owner: { ...b, claim: 1 }, previous: { ...a, claim: 1 }, moving: false })
   t.match(await soon(sessions.claimMany(b, alice(2), inMs(1_000))), [{ previous: undefined }], 'its own earlier claim is no news')
@@ -202,7 +204,11 @@ t.test('a datastore that is down is waited for until the deadline, then DATASTOR
   const { sessions, store } = user()
   store.down = true
   const startedMs = time.nowMs
-  await t.rejects(soon(sessions.claimMany(a, alice(1), inMs(3_000))), { code: 'DATASTORE', outcome: 'unknown', cause: { code: 'DATASTORE' } })
+  await t.rejects(soon(sessions.claimMany(a, alice(1), inMs(3_000))), {
+    code: 'DATASTORE',
+    outcome: 'unknown',
+    cause: { code: 'DATASTORE' },
+  })
   t.equal(time.nowMs - startedMs, 3_000)
   t.ok(store.calls < 20, `${store.calls} tries`)
 
@@ -227,6 +233,37 @@ t.test('a claim that was given up is taken back when the datastore is back', asy
   await time.run(2_000)
   t.equal(engine.get(key), undefined)
   t.equal(engine.get('homing:test:sessions:bob'), undefined)
+})
+
+t.test('a claim that was given up after it displaced somebody: the former owner is told to look again', async t => {
+  const { user, soon, time, inMs } = setUp()
+  const [one, two] = [user(), user()]
+  await soon(one.sessions.claimMany(a, alice(1), inMs(500)))
+  two.store.slowMs = 300 // refused, read, written: and then it is too late
+  await t.rejects(soon(two.sessions.claimMany(b, alice(7), inMs(800))), { code: 'DATASTORE', outcome: 'unknown' })
+  await time.run(5_000)
+  t.equal(await soon(one.sessions.read('alice')), undefined, 'revoked')
+  t.match(await soon(one.sessions.readNotes('a')), {
+    notes: [{ address: 'alice', incarnation: 'run-a', claim: 1, by: { ...b, claim: 7 }, withdrawn: true }],
+  })
+})
+
+t.test('a claim that was overtaken before its answer came: whom it displaced is told by a note', async t => {
+  const { user, soon, time, inMs } = setUp()
+  const [one, two, three] = [user(), user(), user()]
+  const c: Run = { identity: 'c', incarnation: 'run-c' }
+  await soon(one.sessions.claimMany(a, alice(1), inMs(500)))
+  two.store.ambiguous = true
+  const overtaken = two.sessions.claimMany(b, alice(7), inMs(5_000))
+  await time.until(() => two.store.calls === 3, 1_000) // refused, read, written; and no answer to either write
+  await soon(three.sessions.claimMany(c, alice(9), inMs(500)))
+  two.store.ambiguous = false
+  await soon(overtaken)
+  await time.run(100)
+  const { owner, previous } = (await soon(one.sessions.read('alice')))!
+  t.equal(owner.identity, 'c')
+  t.equal(previous!.identity, 'b', 'it had been written')
+  t.match(await soon(one.sessions.readNotes('a')), { notes: [{ claim: 1, by: { ...b, claim: 7 }, withdrawn: false }] })
 })
 
 t.test('a release that nobody waits for any more goes on', async t => {
@@ -269,6 +306,7 @@ t.test('F6: one lookup an address and 64 in all at a time, and each answer is yo
     await settle()
   }
   t.equal(gate.waiting.length, 64)
+  t.equal(gate.waiting.filter(({ what }) => what.includes(key)).length, 1)
   gate.take(0).run('pass') // the first reading of alice: nobody is there
   await settle()
   t.same(results, [undefined])
@@ -347,7 +385,12 @@ function setUpReader(engine: MemoryEngine, env: ReturnType<typeof setUp>['env'])
 }
 
 async function passAll<T>(gate: Gate, work: Promise<T>): Promise<T> {
-  await passInAnyOrder(gate, () => 0, () => 'pass', work)
+  await passInAnyOrder(
+    gate,
+    () => 0,
+    () => 'pass',
+    work,
+  )
   return work
 }
 

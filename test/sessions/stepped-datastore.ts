@@ -45,7 +45,7 @@ class SteppedDatastore implements Datastore {
   }
 
   getMany(keys: readonly string[]): ReturnType<Datastore['getMany']> {
-    return this.#wait('getMany', () => this.#store.getMany(keys))
+    return this.#wait(`getMany ${keys.join(' ')}`, () => this.#store.getMany(keys))
   }
 
   put(key: string, bytes: Uint8Array, options?: PutOptions): ReturnType<Datastore['put']> {
@@ -89,7 +89,10 @@ class SteppedDatastore implements Datastore {
  * Runs `scenario` once for every order in which its waiting calls can be let go (and for every fate of `fates`), depth first. The scenario
  * asks `choose(n)` which of `n` possibilities comes next. Resolves to how many runs there were.
  */
-export async function everyOrder(scenario: (choose: (count: number) => number) => Promise<void>, runsMax = 20_000): Promise<number> {
+export async function everyOrder(
+  scenario: (choose: (count: number) => number) => Promise<void>,
+  runsMax = 20_000,
+): Promise<number> {
   const path: { chosen: number; count: number }[] = []
   for (let runs = 1; ; runs++) {
     let depth = 0

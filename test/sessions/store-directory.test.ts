@@ -17,13 +17,21 @@ t.test('members find each other, see changes, and see each other leave', async t
   const { world, a, b } = await pair()
   t.same(whats(a), ['up b'])
   t.same(whats(b), ['up a'])
-  t.same(a.directory.members().map(({ identity }) => identity), ['a', 'b'])
+  t.same(
+    a.directory.members().map(({ identity }) => identity),
+    ['a', 'b'],
+  )
   await world.soon(b.directory.update({ state: 'draining', metadata: { notify: 1 } }))
   await world.time.run(3_000)
   t.same(whats(a), ['up b', 'changed b draining'])
   t.match(a.directory.member('b'), { state: 'draining', metadata: { notify: 1 } })
   await b.claim('bob')
-  t.match(await world.soon(a.directory.find('bob')), { address: 'bob', owner: ownerOf(b, 1), moving: false, member: { identity: 'b' } })
+  t.match(await world.soon(a.directory.find('bob')), {
+    address: 'bob',
+    owner: ownerOf(b, 1),
+    moving: false,
+    member: { identity: 'b' },
+  })
   await world.soon(b.directory.leave(forMs(b, 1_000)))
   t.equal(await world.soon(a.directory.find('bob')), undefined, 'P57: at once, all of them')
   await world.time.run(3_000)
@@ -48,7 +56,11 @@ t.test('F1: a killed peer is believed for one lease, and not 2 s longer', async 
 
   const c = await world.peer('c')
   await c.claim('bob')
-  t.match(await world.soon(a.directory.find('bob')), { owner: { identity: 'c' } }, 'reachable at once, by a peer unknown until now')
+  t.match(
+    await world.soon(a.directory.find('bob')),
+    { owner: { identity: 'c' } },
+    'reachable at once, by a peer unknown until now',
+  )
   await world.time.run(40_000)
   t.equal(world.engine.get('homing:test:peers:b'), undefined, 'its record is garbage by then')
 })
@@ -60,13 +72,12 @@ t.test('lapsing takes at most a lease and 2 s after the first sight of the last 
     await world.time.run(phaseMs)
     await world.peer('b')
     await world.time.until(() => whats(a).includes('up b'), 5_000)
-    // From here the beat is looked at every 3 s: the last one is written before, and first seen within them.
+    // It was seen before it renewed for the first time: this was the first sight of its last beat.
     world.time.halt('b')
     const haltedMs = world.time.nowMs
     await world.time.until(() => whats(a).includes('down b lapsed'), 20_000)
     const tookMs = world.time.nowMs - haltedMs
-    t.ok(tookMs <= 12_000, `${tookMs} ms at phase ${phaseMs}`)
-    t.ok(tookMs >= 7_000, `${tookMs} ms at phase ${phaseMs}`)
+    t.ok(tookMs >= 10_000 && tookMs <= 10_500, `${tookMs} ms at phase ${phaseMs}`)
   }
 })
 
@@ -90,6 +101,29 @@ t.test('a claim names whom it displaced, unless that one is gone', async t => {
   world.time.halt('b')
   await world.time.run(20_000)
   t.equal((await a.claim('carol')).previous, undefined)
+})
+
+t.test('claims of one address resolve in the order of the calls, whoever they displace', async t => {
+  const { world, a, b } = await pair()
+  await b.claim('bob')
+  const order: number[] = []
+  const getMany = a.store.getMany.bind(a.store)
+  a.store.getMany = async keys => {
+    if (keys[0]!.includes(':peers:')) await new Promise<void>(resolve => void a.env.timers.after(500, resolve))
+    return getMany(keys)
+  }
+  const claims = [1, 2, 3].map(claim => {
+    const many =
+      claim === 1
+        ? [
+            { address: 'another', claim: 9 },
+            { address: 'bob', claim },
+          ]
+        : [{ address: 'bob', claim }]
+    return a.directory.claim(many, forMs(a, 5_000)).then(() => order.push(claim))
+  })
+  await world.soon(Promise.all(claims))
+  t.same(order, [1, 2, 3])
 })
 
 t.test('waiting for an address: found within a poll, or undefined in time', async t => {
@@ -156,6 +190,8 @@ t.test('F5: what is cut off alone is judged by the others, comes back, and has l
   await world.time.until(() => whats(a).includes('down b lapsed'), 20_000)
   await a.claim('carol')
   t.equal(await world.soon(a.directory.find('bob')), undefined)
+  await world.time.run(100)
+  t.ok(world.engine.get('homing:test:sessions:bob'), 'absent, but nothing is removed yet')
   await world.time.run(15_000)
   await world.soon(a.directory.find('bob')) // now it is garbage
   await world.time.run(100)
@@ -184,7 +220,11 @@ t.test('a note reaches an owner that nobody can tell, within one renewal and the
   await world.time.until(() => whats(b).some(what => what.startsWith('displaced')), 10_000)
   t.ok(world.time.nowMs - claimedMs <= 3_500 + 100, `${world.time.nowMs - claimedMs} ms`)
   await world.time.run(30_000)
-  t.same(whats(b).filter(what => what.startsWith('displaced')), ['displaced bob 1 by a'], 'once')
+  t.same(
+    whats(b).filter(what => what.startsWith('displaced')),
+    ['displaced bob 1 by a'],
+    'once',
+  )
   t.equal(world.engine.get('homing:test:notes:b'), undefined)
 })
 
@@ -193,7 +233,10 @@ t.test('a note on a claim that is long renewed, or that lies, displaces nobody',
   await b.claim('bob')
   await world.soon(a.directory.leaveNote(ownerOf(b, 1), 'bob', ownerOf(a, 1)))
   await world.time.run(10_000)
-  t.same(whats(b).filter(what => what.startsWith('displaced')), [])
+  t.same(
+    whats(b).filter(what => what.startsWith('displaced')),
+    [],
+  )
   t.match(await world.soon(a.directory.find('bob')), { owner: ownerOf(b, 1) })
 })
 
@@ -220,6 +263,29 @@ t.test('a lost record is put back with everything held, and nobody else is taken
   t.match(await world.soon(a.directory.find('bob')), { owner: { identity: 'b' } })
   t.same(whats(a), ['up b'])
   t.same(whats(b), ['up a'])
+})
+
+t.test('a store that went back in time is noticed by the own beat, and everything held is written again', async t => {
+  const { world, a, b } = await pair()
+  const peerKey = 'homing:test:peers:a'
+  const before = world.engine.get(peerKey)!
+  await a.claim('alice')
+  await world.time.run(7_000)
+  world.engine.put(peerKey, before.bytes, {})
+  world.engine.delete('homing:test:sessions:alice', undefined)
+  await world.time.run(3_500)
+  t.match(await world.soon(b.directory.find('alice')), { owner: ownerOf(a, 1) })
+  t.same(whats(a), ['up b'])
+})
+
+t.test('one operation that fails is no outage: a question more decides', async t => {
+  const { world, a } = await pair()
+  a.store.ambiguous = true
+  await world.time.run(5_000)
+  t.same(whats(a), ['up b'])
+  a.store.down = true
+  await world.time.run(2_000)
+  t.same(whats(a), ['up b', 'store down'])
 })
 
 t.test('F10: wall clocks jump: nothing happens', async t => {
@@ -255,6 +321,34 @@ t.test('F11: after a suspend everything is revalidated before the lease is sure;
   t.ok(!whats(b).includes('down a lapsed'), 'and it judges nobody for it')
 })
 
+t.test('F11: a suspend that is shorter than the lease is a doubt too', async t => {
+  const { world, b } = await pair()
+  await b.claim('bob')
+  world.time.suspend('b', 4_000)
+  await world.time.run(8_000)
+  t.same(whats(b).slice(1), ['lease unsure late', 'lease sure'])
+})
+
+t.test('a removal that was under way when its owner came back is repaired', async t => {
+  const { world, a, b } = await pair()
+  await b.claim('bob')
+  b.store.down = true
+  await world.time.run(30_000)
+  a.store.slowMs = 900
+  const removed = (): boolean => world.engine.get('homing:test:sessions:bob') === undefined
+  const finding = a.directory.find('bob')
+  await world.time.run(2_700 + 450) // read: the session, its peer, its peer again; the removal is on its way
+  t.notOk(removed())
+  b.store.down = false
+  await world.soon(b.directory.update({}))
+  await world.time.until(() => whats(b).includes('lease sure'), 400)
+  t.notOk(removed(), 'so it was there when its owner looked')
+  await world.time.until(removed, 1_000)
+  t.equal(await world.soon(finding), undefined)
+  await world.time.run(3_000)
+  t.notOk(removed())
+})
+
 t.test('a short suspend is covered by the guard', async t => {
   const { world, b } = await pair()
   world.time.suspend('b', 900)
@@ -276,7 +370,10 @@ t.test('F12: a stalled peer judges nobody, and knows that it was late before it 
     t.ok(!whats(b).some(what => what.startsWith('down')), `no false death after ${stallMs} ms`)
     if (stallMs > 10_000) {
       t.same(early, ['unsure'])
-      t.same(whats(b).filter(what => /lease|displaced/.test(what)), ['lease unsure late', 'displaced bob 1 by a', 'lease sure'])
+      t.same(
+        whats(b).filter(what => /lease|displaced/.test(what)),
+        ['lease unsure late', 'displaced bob 1 by a', 'lease sure'],
+      )
     } else {
       t.ok(!whats(a).some(what => what.startsWith('down')))
       t.equal(b.directory.lease, 'sure')
@@ -312,7 +409,10 @@ t.test('a flapping and ambiguous store changes no owner and judges nobody', asyn
   for (const { store } of [a, b]) Object.assign(store, { down: false, ambiguous: false, slowMs: 0 })
   await world.time.run(15_000)
   for (const peer of [a, b]) {
-    t.same(whats(peer).filter(what => /down [ab]|displaced|fenced|late/.test(what)), [])
+    t.same(
+      whats(peer).filter(what => /down [ab]|displaced|fenced|late/.test(what)),
+      [],
+    )
     t.equal(peer.directory.lease, 'sure')
   }
   t.match(await world.soon(a.directory.find('bob')), { owner: ownerOf(b, 1) })

@@ -61,7 +61,10 @@ export class World {
   }
 
   /** A peer that is about to join; `directory` is there once `joining` resolved. */
-  joining(host: string, { identity = host, machine, incarnation, probe = async () => 'silent', options = {} }: PeerSettings = {}) {
+  joining(
+    host: string,
+    { identity = host, machine, incarnation, probe = async () => 'silent', options = {} }: PeerSettings = {},
+  ) {
     const env = virtualEnv(this.time, this.network, host, machine)
     const store = new FaultyDatastore(this.engine.connect(), env.timers)
     const self: Self = {

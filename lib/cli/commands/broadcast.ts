@@ -1,6 +1,6 @@
 /** `homing broadcast`: one message to every client of every peer. */
 import type { BroadcastResult } from '../../index.ts'
-import { addClusterOptions, type ClusterFlags, count } from '../cluster-options.ts'
+import { addClusterOptions, type ClusterFlags, zeroOrMore } from '../cluster-options.ts'
 import { joinBriefly } from '../join.ts'
 import { Printer } from '../printer.ts'
 import { broadcastData, broadcastText } from '../broadcast-text.ts'
@@ -19,7 +19,7 @@ export const broadcastCommand: Define = (program, run) => {
     .description('Send a message to every client of every peer. Exits with 0 only if every peer answered and had room for it.')
     .argument('<body>', 'JSON if it can be read as such, else text')
     .option('--from <address>', 'the address to send from')
-    .option('--deadline-ms <ms>', 'when all answers are due at the latest', count, 10_000)
+    .option('--deadline-ms <ms>', 'when all answers are due at the latest', zeroOrMore, 10_000)
     .option('--json', 'print JSON')
   addClusterOptions(command, { logLevel: 'warn', broker: true })
   command.addHelpText('after', "\nExample:\n  homing broadcast 'restart at 5'")

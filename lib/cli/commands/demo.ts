@@ -1,5 +1,5 @@
 /** `homing demo`: the main job on one screen. Real processes talk in both modes, and every message is accounted for. */
-import { count, wholeNumber } from '../cluster-options.ts'
+import { oneOrMore, zeroOrMore } from '../cluster-options.ts'
 import type { Define } from '../run.ts'
 
 export interface DemoFlags {
@@ -13,8 +13,8 @@ export const demoCommand: Define = (program, run) => {
   const command = program
     .command('demo')
     .description('Show it: processes that talk to each other directly, then through a broker. Exits with 0 only if nothing was lost.')
-    .option('--processes <n>', 'how many in each mode', wholeNumber, 3)
-    .option('--burst <n>', 'messages that each process sends after the conversation (0: none)', count, 700)
+    .option('--processes <n>', 'how many in each mode', oneOrMore, 3)
+    .option('--burst <n>', 'messages that each process sends after the conversation (0: none)', zeroOrMore, 700)
     .option('--store <url>', 'session store (default: a fresh LMDB folder, removed at the end)')
     .option('--json', 'print the summary as JSON; what the processes print goes to stderr')
     .option('--debug', 'show the stacks of errors')

@@ -3,7 +3,7 @@ import type { Peer } from '../../index.ts'
 import { addClusterOptions, type ClusterFlags, peerOptions } from '../cluster-options.ts'
 import type { Ending } from '../ending.ts'
 import { exitCodeOf, isExpected, sentence } from '../failure.ts'
-import { briefIdentity, registerUnlessEnding, withoutIdentity } from '../join.ts'
+import { briefIdentity, newPeer, registerUnlessEnding } from '../join.ts'
 import { PeerScript } from '../peer-script.ts'
 import { Printer } from '../printer.ts'
 import type { Define } from '../run.ts'
@@ -33,8 +33,7 @@ export const peerCommand: Define = (program, run) => {
 
 async function converse(flags: PeerFlags, ending: Ending): Promise<number> {
   const options = await peerOptions(flags)
-  const { createPeer } = await import('../../index.ts')
-  const peer = await createPeer(withoutIdentity(options))
+  const peer = await newPeer(options)
   const registered = registerUnlessEnding(peer, options.identity ?? briefIdentity().replace('cli', 'peer'), ending)
   if (!(await registered)) return 0
   await using _ = peer
@@ -68,12 +67,11 @@ async function obey(lines: TypedLines, script: PeerScript): Promise<number> {
   for await (const line of lines) {
     number++
     const done = obeyLine(line, script).catch((error: unknown) => {
-      if (!isExpected(error)) throw error
-      process.stderr.write(`homing: ${lines.isTerminal ? '' : `line ${number}: `}${sentence(error)}\n`)
-      if (!lines.isTerminal && exitCodeOf(error) === 2) code = 2
+      code = Math.max(code, complain(error, lines.isTerminal ? undefined : number))
     })
+    const forget = () => void under.delete(done)
     under.add(done)
-    void done.finally(() => under.delete(done))
+    done.then(forget, forget)
     if (!lines.isTerminal) await done
   }
   await Promise.all(under)
@@ -82,4 +80,11 @@ async function obey(lines: TypedLines, script: PeerScript): Promise<number> {
 
 async function obeyLine(line: string, script: PeerScript): Promise<void> {
   await script.carryOut(readOrder(line))
+}
+
+/** Returns 2 for a line of a pipe that could not be read: a script with a slip in it has not done what it says. Rethrows what is no fault of the line. */
+function complain(error: unknown, number: number | undefined): number {
+  if (!isExpected(error)) throw error
+  process.stderr.write(`homing: ${number === undefined ? '' : `line ${number}: `}${sentence(error)}\n`)
+  return number !== undefined && exitCodeOf(error) === 2 ? 2 : 0
 }

@@ -2,7 +2,7 @@
 import { text as readAll } from 'node:stream/consumers'
 import { Option } from 'commander'
 import type { Peer, SendOptions } from '../../index.ts'
-import { addClusterOptions, type ClusterFlags, count, wholeNumber } from '../cluster-options.ts'
+import { addClusterOptions, type ClusterFlags, zeroOrMore, oneOrMore } from '../cluster-options.ts'
 import type { Ending } from '../ending.ts'
 import { joinBriefly } from '../join.ts'
 import { Printer } from '../printer.ts'
@@ -29,12 +29,12 @@ export const sendCommand: Define = (program, run) => {
     .description('Send a message to a client and say what became of it. Exits with 0 only if all were delivered.')
     .argument('<address>', 'the client to send to')
     .argument('<body>', "JSON if it can be read as such, else text; '-' reads it from stdin")
-    .option('--count <n>', 'send it so many times', wholeNumber, 1)
-    .option('--rate <n>', 'at most so many a second', wholeNumber)
-    .option('--concurrency <n>', 'at most so many under way at once', wholeNumber, 64)
+    .option('--count <n>', 'send it so many times', oneOrMore, 1)
+    .option('--rate <n>', 'at most so many a second', oneOrMore)
+    .option('--concurrency <n>', 'at most so many under way at once', oneOrMore, 64)
     .option('--from <address>', 'the address to send from')
-    .option('--wait-ms <ms>', 'how long an absent client is waited for', count, 0)
-    .option('--deadline-ms <ms>', 'when the receipt is due at the latest', count, 10_000)
+    .option('--wait-ms <ms>', 'how long an absent client is waited for', zeroOrMore, 0)
+    .option('--deadline-ms <ms>', 'when the receipt is due at the latest', zeroOrMore, 10_000)
     .addOption(new Option('--level <level>', 'when the receipt comes').choices(['delivered', 'sent']).default('delivered'))
     .option('--json', 'print JSON')
   addClusterOptions(command, { logLevel: 'warn', broker: true })
@@ -50,7 +50,7 @@ async function send(address: string, body: unknown, flags: SendFlags, ending: En
   const options: SendOptions = { waitMs, level, deadlineMs: Math.max(flags.deadlineMs, waitMs), signal: ending.signal, ...(from !== undefined && { from }) }
   const printer = new Printer(flags.json === true)
   await using peer = await joinBriefly(flags, ending)
-  if (count > 1) return sendMany(peer, address, body, options, flags, printer, ending)
+  if (count > 1) return await sendMany(peer, address, body, options, flags, printer, ending)
   const receipt = await peer.sendMessage(address, body, options)
   printer.print(receiptText(address, receipt), receiptData(address, receipt))
   return isSuccess(receipt) ? 0 : 1
@@ -76,7 +76,7 @@ async function sendMany(
 }
 
 /** Every message is in exactly one of the numbers. */
-function summaryText(address: string, { sent, byStatus, latencies, tookMs, firstFailure }: VolleyResult, count: number): string {
+function summaryText(address: string, { sent, byStatus, latencies, tookMs, failures }: VolleyResult, count: number): string {
   const parts = Object.entries(byStatus).map(([status, number]) => `${number} ${status}`)
   const lines = [`${sent} sent: ${parts.join(', ') || 'none'}`]
   if (sent < count) lines.push(`interrupted: ${count - sent} of ${count} were not sent`)
@@ -84,11 +84,12 @@ function summaryText(address: string, { sent, byStatus, latencies, tookMs, first
     const perSecond = Math.round((sent * 1_000) / tookMs)
     lines.push(`p50 ${msText(latencies.quantile(0.5)!)}, p99 ${msText(latencies.quantile(0.99)!)}, ${perSecond} messages/s`)
   }
-  if (firstFailure) lines.push(`the first that was not delivered: ${receiptText(address, firstFailure)}`)
+  for (const receipt of Object.values(failures)) lines.push(`the first of these: ${receiptText(address, receipt)}`)
   return lines.join('\n')
 }
 
-function summaryData(address: string, { sent, byStatus, latencies, tookMs, firstFailure }: VolleyResult, count: number): object {
+function summaryData(address: string, { sent, byStatus, latencies, tookMs, failures }: VolleyResult, count: number): object {
   const times = latencies.count > 0 && { p50Ms: latencies.quantile(0.5), p99Ms: latencies.quantile(0.99) }
-  return { to: address, asked: count, sent, byStatus, ...times, tookMs, ...(firstFailure && { firstFailure: receiptData(address, firstFailure) }) }
+  const first = Object.values(failures).map(receipt => receiptData(address, receipt))
+  return { to: address, asked: count, sent, byStatus, ...times, tookMs, failures: first }
 }

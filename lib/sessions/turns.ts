@@ -1,0 +1,47 @@
+/** Lets calls that share an address end in the order in which they were made. */
+
+import type { Env } from '../env/env.ts'
+import { settledBy } from './deadline.ts'
+
+export interface Turn {
+  /** Resolves when every earlier call that shares an address has left, or at `untilMs` (monotonic clock). */
+  come(env: Env, untilMs: number): Promise<void>
+  leave(): void
+}
+
+/** A caller that hears of an older claim after a newer one would take the older for the newer. */
+export class Turns {
+  readonly #last = new Map<string, Promise<void>>()
+
+  enter(addresses: readonly string[]): Turn {
+    const earlier = new Set<Promise<void>>()
+    let leave = (): void => undefined
+    const mine = new Promise<void>(resolve => (leave = resolve))
+    for (const address of addresses) {
+      const last = this.#last.get(address)
+      if (last && last !== mine) earlier.add(last)
+      this.#last.set(address, mine)
+    }
+    return {
+      come: async (env, untilMs) => {
+        if (earlier.size > 0) await settledBy(env, untilMs, Promise.all(earlier), late).catch(passOver)
+      },
+      leave: () => {
+        for (const address of addresses) if (this.#last.get(address) === mine) this.#last.delete(address)
+        // What the caller does with this call's outcome comes before the next call's.
+        queueMicrotask(() => queueMicrotask(leave))
+      },
+    }
+  }
+}
+
+const overdue = new Error('the deadline came first')
+
+function late(): Error {
+  return overdue
+}
+
+/** An order that costs the deadline is worth less than the deadline. */
+function passOver(error: unknown): void {
+  if (error !== overdue) throw error
+}

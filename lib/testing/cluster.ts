@@ -1,0 +1,372 @@
+/** A whole cluster in one process, on virtual time: real peers and brokers, with a network to cut, a datastore to fail and a clock to turn. */
+import type { Broker } from '../broker.ts'
+import type { Client, ClientHandlers } from '../client.ts'
+import { createBroker, createPeer } from '../create.ts'
+import { MemoryEngine } from '../datastores/memory.ts'
+import type { Env } from '../env/env.ts'
+import { MemoryNetwork, type MemoryNetworkOptions } from '../env/memory-network.ts'
+import { killProcess, virtualEnv } from '../env/virtual-env.ts'
+import { VirtualTime } from '../env/virtual-time.ts'
+import { HomingError } from '../errors.ts'
+import type { BrokerOptions, PeerOptions } from '../options.ts'
+import type { Peer } from '../peer.ts'
+import type { Message } from '../router/message.ts'
+import { FaultyDatastore } from './faulty-datastore.ts'
+import { History, type Told } from './history.ts'
+
+/** What the simulation itself gives to a peer may not be given again. */
+type Given = 'env' | 'store' | 'openStore' | 'listen' | 'advertise'
+
+export interface SimulatedPeerOptions extends Omit<PeerOptions, Given | 'broker'> {
+  /** Brokers by name, tried in turn; default: those of the cluster. An empty list: none. */
+  brokers?: readonly string[]
+  /** Processes on one machine share loopback: a crashed one is known to be gone. Default: a machine of its own. */
+  machine?: string
+}
+
+export interface SimulatedBrokerOptions extends Omit<BrokerOptions, Given> {
+  machine?: string
+}
+
+export interface ClusterOptions {
+  /** What all chance is drawn from: the same seed and the same steps give the same history. */
+  seed: number | string
+  /** Brokers that are started with the cluster, and that its peers go through. Default: none, peers dial each other. */
+  brokers?: readonly string[]
+  /** Options of all peers and brokers, where their own do not say otherwise. */
+  options?: Omit<SimulatedPeerOptions, 'identity' | 'brokers' | 'machine'>
+  network?: Partial<MemoryNetworkOptions>
+  /** What a question to the datastore takes on its way there, and its answer on its way back, ms. Default 0.5 each. */
+  store?: { slowMs?: number; answerMs?: number }
+}
+
+/** A name in the cluster: a process that runs, did run, or runs again. */
+interface Place {
+  readonly name: string
+  readonly start: () => Promise<Peer | Broker>
+  readonly faults: { down: boolean; slowMs: number; answerMs: number; ambiguous: boolean }
+  store: FaultyDatastore | undefined
+  running: Peer | Broker | undefined
+}
+
+const port = 7400
+/** Virtual time that `settle` gives a promise, ms. */
+const settleMs = 120_000
+
+/** Makes a cluster; with `brokers`, these run when this resolves. */
+export async function simulateCluster(options: ClusterOptions): Promise<Cluster> {
+  const cluster = new Cluster(options)
+  for (const name of options.brokers ?? []) await cluster.broker(name)
+  return cluster
+}
+
+/**
+ * Nothing in it happens by itself: time passes only in `run`, `until` and `settle`, and in what starts a process. One of these at a time.
+ * A call on a peer (`peer.sendMessage`, ...) is made at once, and answered when the clock is turned: `await cluster.settle(call)`.
+ */
+export class Cluster implements AsyncDisposable {
+  readonly history: History
+  readonly time: VirtualTime
+  readonly network: MemoryNetwork
+  readonly #engine: MemoryEngine
+  readonly #options: ClusterOptions
+  readonly #places = new Map<string, Place>()
+
+  /** @internal Use `simulateCluster`. */
+  constructor(options: ClusterOptions) {
+    this.#options = options
+    this.time = new VirtualTime({ seed: options.seed, clockSpreadMs: 1e9 })
+    this.network = new MemoryNetwork(this.time.timers, this.time.random, options.network)
+    this.#engine = new MemoryEngine(this.time.clock)
+    this.history = new History(() => this.time.nowMs)
+  }
+
+  /** Virtual time, ms since the start. */
+  get nowMs(): number {
+    return this.time.nowMs
+  }
+
+  // Who takes part
+
+  /** Starts a peer on a host of its own; `name` is its identity too, unless `options` say otherwise. */
+  peer(name: string, options: SimulatedPeerOptions = {}): Promise<Peer> {
+    return this.settle(this.startPeer(name, options))
+  }
+
+  /** Starts a peer without waiting for it: several may start at once. */
+  startPeer(name: string, options: SimulatedPeerOptions = {}): Promise<Peer> {
+    const { brokers = this.#options.brokers ?? [], machine, ...own } = options
+    const place = this.#place(name, async () => {
+      const env = this.#env(name, machine)
+      const common = { ...this.#options.options, identity: name, ...own, env }
+      const reaching =
+        brokers.length > 0
+          ? { broker: brokers.map(endpointOf) }
+          : { openStore: () => this.#open(place, env), listen: endpointOf(name) }
+      const peer = await createPeer({ ...common, ...reaching })
+      this.#record(name, peer)
+      return peer
+    })
+    return this.#start(place) as Promise<Peer>
+  }
+
+  /** Starts a broker on a host of its own. */
+  broker(name: string, options: SimulatedBrokerOptions = {}): Promise<Broker> {
+    const { machine, ...own } = options
+    const place = this.#place(name, () => {
+      const env = this.#env(name, machine)
+      const common = { ...this.#options.options, identity: name, ...own, env }
+      return createBroker({ ...common, openStore: () => this.#open(place, env), listen: endpointOf(name) })
+    })
+    return this.settle(this.#start(place)) as Promise<Broker>
+  }
+
+  #env(name: string, machine: string | undefined): Env {
+    return machine === undefined ? virtualEnv(this.time, this.network, name) : virtualEnv(this.time, this.network, name, machine)
+  }
+
+  #place(name: string, start: Place['start']): Place {
+    if (this.#places.get(name)?.running) throw new Error(`'${name}' runs already: kill it first, or use restart`)
+    const { slowMs = 0.5, answerMs = 0.5 } = this.#options.store ?? {}
+    const faults = this.#places.get(name)?.faults ?? { down: false, slowMs, answerMs, ambiguous: false }
+    const place: Place = { name, start, faults, store: undefined, running: undefined }
+    this.#places.set(name, place)
+    return place
+  }
+
+  async #start(place: Place): Promise<Peer | Broker> {
+    const started = await place.start()
+    place.running = started
+    return started
+  }
+
+  /** Each life of a process has a connection of its own to the datastore, with the faults that its name has at that time. */
+  async #open(place: Place, env: Env): Promise<FaultyDatastore> {
+    if (place.faults.down) throw new HomingError('DATASTORE', 'the datastore is down')
+    const store = new FaultyDatastore(this.#engine.connect(), env.timers)
+    Object.assign(store, place.faults)
+    place.store = store
+    return store
+  }
+
+  #at(name: string): Place {
+    const place = this.#places.get(name)
+    if (!place) throw new Error(`nothing is called '${name}' in this cluster`)
+    return place
+  }
+
+  /** Names of all that was started, running or not. */
+  get names(): string[] {
+    return [...this.#places.keys()]
+  }
+
+  // Time
+
+  /** Lets `ms` pass. */
+  async run(ms: number): Promise<void> {
+    await this.time.run(ms)
+  }
+
+  /** Lets time pass until `predicate` holds; rejects when it does not within `maxMs`. */
+  async until(predicate: () => boolean, maxMs = settleMs): Promise<void> {
+    await this.time.until(predicate, maxMs)
+  }
+
+  /** Lets time pass until the promise settles, and gives what it settles to; rejects when it does not within `maxMs`. */
+  async settle<T>(promise: Promise<T>, maxMs = settleMs): Promise<T> {
+    let settled = false
+    const done = (): void => {
+      settled = true
+    }
+    promise.then(done, done)
+    await this.time.until(() => settled, maxMs)
+    return promise
+  }
+
+  // Faults of the network
+
+  /** Nothing gets from one to the other any more, and nobody notices by itself (`oneWay`: from `a` to `b` only). */
+  cut(a: string, b: string, options: { oneWay?: boolean } = {}): void {
+    this.#did(`cut ${a} ${options.oneWay ? '->' : '-'} ${b}`)
+    this.network.cut(a, b, options)
+  }
+
+  heal(a: string, b: string): void {
+    this.#did(`heal ${a} - ${b}`)
+    this.network.heal(a, b)
+  }
+
+  /** Cuts one off from all others; the datastore is not on this network. */
+  isolate(name: string): void {
+    for (const other of this.names) if (other !== name) this.cut(name, other)
+  }
+
+  rejoin(name: string): void {
+    for (const other of this.names) if (other !== name) this.heal(name, other)
+  }
+
+  /** Breaks the connections between two, which may dial each other again at once. */
+  reset(a: string, b: string): void {
+    this.#did(`reset ${a} - ${b}`)
+    this.network.reset(a, b)
+  }
+
+  // Faults of processes
+
+  /** `kill -9`. */
+  kill(name: string): void {
+    const place = this.#at(name)
+    this.#did(`kill ${name}`)
+    killProcess(this.time, this.network, name)
+    place.running = undefined
+  }
+
+  /** Starts it again with the options that it had, after killing it where it runs. Resolves when it is up. */
+  restart(name: string): Promise<Peer | Broker> {
+    return this.settle(this.startAgain(name))
+  }
+
+  /** As `restart`, without waiting for it. */
+  startAgain(name: string): Promise<Peer | Broker> {
+    if (this.#at(name).running) this.kill(name)
+    this.#did(`start ${name} again`)
+    return this.#start(this.#at(name))
+  }
+
+  /** A blocked main loop, or SIGSTOP: it does nothing for `ms`, its clocks run on. */
+  stall(name: string, ms: number): void {
+    this.#did(`stall ${name} for ${ms} ms`)
+    this.time.stall(name, ms)
+  }
+
+  /** Its machine sleeps for `ms`. */
+  suspend(name: string, ms: number): void {
+    this.#did(`suspend ${name} for ${ms} ms`)
+    this.time.suspend(name, ms)
+  }
+
+  /** Puts a wall clock that far off. */
+  setWallOffset(name: string, ms: number): void {
+    this.#did(`wall clock of ${name} off by ${ms} ms`)
+    this.time.setWallOffset(name, ms)
+  }
+
+  // Faults of the datastore, for one or for all
+
+  storeDown(name?: string): void {
+    this.#fault(name, `datastore down`, { down: true })
+  }
+
+  storeUp(name?: string): void {
+    this.#fault(name, `datastore up`, { down: false })
+  }
+
+  /** Questions get to the datastore that much later, and answers come back that much later. */
+  storeSlow(slowMs: number, answerMs = 0, name?: string): void {
+    this.#fault(name, `datastore slow: ${slowMs} + ${answerMs} ms`, { slowMs, answerMs })
+  }
+
+  /** Writes happen, and then fail as if the answer had been lost. */
+  storeAmbiguous(ambiguous: boolean, name?: string): void {
+    this.#fault(name, `datastore ${ambiguous ? 'ambiguous' : 'clear again'}`, { ambiguous })
+  }
+
+  /** Calls to the datastore, of the present life of `name`. */
+  storeCalls(name: string): number {
+    return this.#at(name).store?.calls ?? 0
+  }
+
+  #fault(name: string | undefined, text: string, change: Partial<Place['faults']>): void {
+    this.#did(`${text} for ${name ?? 'all'}`)
+    for (const place of name === undefined ? this.#places.values() : [this.#at(name)]) {
+      Object.assign(place.faults, change)
+      if (place.store) Object.assign(place.store, change)
+    }
+  }
+
+  /** Ends all processes at once. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const { name } of this.#places.values()) killProcess(this.time, this.network, name)
+  }
+
+  // The history
+
+  #did(text: string): void {
+    this.history.add({ what: 'fault', text })
+  }
+
+  /** Listens to the peer, and puts itself before its calls: what a caller asks and hears is in no event. */
+  #record(name: string, peer: Peer): void {
+    const tell = (event: WithoutPeer): void => this.history.add({ peer: name, incarnation: peer.incarnation, ...event } as Told)
+    tell({ what: 'started' })
+    peer.on('memberUp', ({ identity }) => tell({ what: 'memberUp', other: identity }))
+    peer.on('memberDown', ({ identity, why }) => tell({ what: 'memberDown', other: identity, why }))
+    peer.on('linkUp', ({ identity }) => tell({ what: 'linkUp', other: identity }))
+    peer.on('linkDown', ({ identity, reason }) => tell({ what: 'linkDown', other: identity, why: reason }))
+    peer.on('handOverIncomplete', ({ address, missing }) => tell({ what: 'handOverIncomplete', address, missing }))
+    peer.on('lease', state => tell({ what: 'lease', state }))
+    for (const what of ['closed', 'fenced', 'storeDown', 'storeUp'] as const) peer.on(what, () => tell({ what }))
+    this.#recordSends(peer, tell)
+    this.#recordClients(peer, tell)
+  }
+
+  #recordSends(peer: Peer, tell: (event: WithoutPeer) => void): void {
+    const send = peer.sendMessage.bind(peer)
+    peer.sendMessage = (address, body, options = {}) => {
+      const call = this.history.nextCall()
+      const receipt = send(address, body, options) // first: a malformed one throws, and is not in the history
+      tell({ what: 'send', call, address, dueMs: this.nowMs + (options.deadlineMs ?? this.#options.options?.deadlineMs ?? 10_000) })
+      void receipt.then(({ id, status, code }) => tell({ what: 'receipt', call, address, id, status, ...(code && { code }) }))
+      return receipt
+    }
+  }
+
+  #recordClients(peer: Peer, tell: (event: WithoutPeer) => void): void {
+    const connect = peer.connectClients.bind(peer)
+    peer.connectClients = async (addresses, handlers = {}, options = {}) => {
+      const given: ClientHandlers = typeof handlers === 'function' ? { message: handlers } : handlers
+      for (const address of addresses) tell({ what: 'connecting', address })
+      const numbers = new Map(addresses.map(address => [address, this.history.nextClient()]))
+      const took = (message: Message): void =>
+        tell({ what: 'delivery', address: message.to, client: numbers.get(message.to)!, id: message.id })
+      const clients = await connect(addresses, recording(given, took), options)
+      for (const client of clients) {
+        const about = { address: client.address, client: numbers.get(client.address)! }
+        tell({ what: 'connected', ...about })
+        void client.ended.then(end => tell({ what: 'ended', ...about, end }))
+        if (!given.message) recordReader(client, took)
+      }
+      return clients
+    }
+  }
+}
+
+type WithoutPeer = Told extends infer Event ? (Event extends { peer: string } ? Omit<Event, 'peer' | 'incarnation'> : never) : never
+
+function recording(given: ClientHandlers, took: (message: Message) => void): ClientHandlers {
+  const { message, request } = given
+  return {
+    ...(message && {
+      message(taken: Message) {
+        took(taken)
+        return message.call(given, taken)
+      },
+    }),
+    ...(request && { request: request.bind(given) }),
+  }
+}
+
+function recordReader(client: Client, took: (message: Message) => void): void {
+  const read = client[Symbol.asyncIterator].bind(client)
+  client[Symbol.asyncIterator] = async function* () {
+    for await (const message of { [Symbol.asyncIterator]: read }) {
+      took(message)
+      yield message
+    }
+  }
+}
+
+function endpointOf(name: string): string {
+  return `tcp://${name}:${port}`
+}
+

@@ -1,0 +1,22 @@
+/** Every program of examples/ runs, and prints what the comment at its end says. */
+import t from 'tap'
+import { execFile } from 'node:child_process'
+import { readdirSync, readFileSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
+
+const folder = new URL('../examples/', import.meta.url)
+const examples = readdirSync(folder).filter(name => name.endsWith('.js'))
+
+t.ok(examples.length >= 6, `${examples.length} examples`)
+
+for (const name of examples) {
+  t.test(name, async t => {
+    const file = fileURLToPath(new URL(name, folder))
+    const [, expected] = /\/\* Prints:\n([\s\S]*)\n\*\/\s*(?:\/\/# .*\s*)?$/.exec(readFileSync(file, 'utf8')) ?? []
+    t.ok(expected, 'says what it prints')
+    const { stdout, stderr } = await promisify(execFile)(process.execPath, [file], { timeout: 20_000 })
+    t.equal(stdout.trimEnd(), expected)
+    t.equal(stderr, '')
+  })
+}

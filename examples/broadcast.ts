@@ -12,17 +12,17 @@ await one.connectClient('ann', hear)
 await two.connectClients(['bob', 'bea'], hear)
 await three.connectClient('cid', hear)
 
-const all = await one.broadcast('we restart at 5')
+const all = await three.broadcast('we restart at 5')
 console.log(heard.sort().join('\n'))
 console.log(`${all.reached} clients:`, all.peers.map(({ identity, reached }) => `${identity} ${reached}`).join(', '))
 
-const own = await one.broadcast('and so do I', { own: true })
+const own = await three.broadcast('and so do I', { own: true })
 console.log(`with its own: ${own.reached} clients`)
 
 /* Prints:
+ann heard: we restart at 5
 bea heard: we restart at 5
 bob heard: we restart at 5
-cid heard: we restart at 5
-3 clients: three 1, two 2
+3 clients: one 1, two 2
 with its own: 4 clients
 */

@@ -36,6 +36,8 @@ export class Broker extends EventEmitter<BrokerEvents> implements AsyncDisposabl
   readonly #relay: FrameRelay
   /** Links of peers and brokers, by identity. */
   readonly #links = new Map<string, Link>()
+  /** Peers that spoke through another broker, before their record was read. */
+  readonly #behind = new Map<string, { incarnation: string; via: string }>()
   #datastore: Datastore | undefined
   #sessions: SessionStore | undefined
   #peers: ServedPeers | undefined
@@ -58,9 +60,13 @@ export class Broker extends EventEmitter<BrokerEvents> implements AsyncDisposabl
       limits: { ...bodyDefaults, bodyBytesMax: options.bodyBytesMax },
       answers: () => false,
       answer: () => Promise.reject(new HomingError('REFUSED', 'a broker has no clients')),
+      trouble: error => settings.logger?.warn({ error }, 'something failed in the background'),
       handlerFailed: (where, error) => settings.logger?.error({ where, error }, 'a handler failed'),
     })
-    this.#relay = new FrameRelay(env, relayDefaults, (to, from) => this.#linkTo(to, from))
+    this.#relay = new FrameRelay(env, relayDefaults, {
+      linkTo: (to, from) => this.#linkTo(to, from),
+      isBehind: (run, broker) => void this.#behind.set(run.identity, { incarnation: run.incarnation, via: broker.remote.identity }),
+    })
     this.#mesh = new DirectMesh({
       env,
       link: this.#link,
@@ -176,13 +182,23 @@ export class Broker extends EventEmitter<BrokerEvents> implements AsyncDisposabl
     const own = this.#links.get(to.identity)
     if (own?.isOpen && own.remote.incarnation === to.incarnation) return own
     if (from.remote.role === 'broker') return undefined
-    const member = this.#directory?.member(to.identity)
-    if (member?.incarnation !== to.incarnation || member.via === undefined || member.via === this.identity) return undefined
-    const link = this.#links.get(member.via)
+    const via = this.#brokerOf(to)
+    if (via === undefined || via === this.identity) return undefined
+    const link = this.#links.get(via)
     if (link?.isOpen) return link
-    const broker = this.#directory?.member(member.via)
+    const broker = this.#directory?.member(via)
     if (broker) this.#mesh.channelTo(broker)
     return undefined
+  }
+
+  #brokerOf(run: Run): string | undefined {
+    const member = this.#directory?.member(run.identity)
+    if (member?.incarnation === run.incarnation) return member.via
+    this.#directory?.lookUpMember(run.identity).catch((error: unknown) => {
+      this.#settings.logger?.debug({ error, run }, 'a member could not be looked up; its peer asks again')
+    })
+    const behind = this.#behind.get(run.identity)
+    return behind?.incarnation === run.incarnation ? behind.via : undefined
   }
 
   /** Brokers link to each other as soon as they know of each other. */
@@ -210,6 +226,7 @@ export class Broker extends EventEmitter<BrokerEvents> implements AsyncDisposabl
     this.#relay.remove(link)
     const { identity, role } = link.remote
     if (this.#links.get(identity) === link) this.#links.delete(identity)
+    if (role === 'broker') for (const [behind, { via }] of this.#behind) if (via === identity) this.#behind.delete(behind)
     if (role === 'peer') this.emit('linkDown', { identity, reason, error: undefined })
   }
 
@@ -273,6 +290,7 @@ export class Broker extends EventEmitter<BrokerEvents> implements AsyncDisposabl
       memberChanged: member => this.#tellAll({ op: 'memberChanged', member }),
       memberDown: (run, why) => {
         this.#mesh.end(run, why === 'lapsed' ? 'dead' : why)
+        if (this.#behind.get(run.identity)?.incarnation === run.incarnation) this.#behind.delete(run.identity)
         this.#tellAll({ op: 'memberDown', run, why })
       },
       storeDown: error => {

@@ -190,6 +190,7 @@ export class Peer extends EventEmitter<PeerEvents> implements AsyncDisposable {
         if (!client) throw new LibraryRefusal(new HomingError('LOST', `'${message.to}' went away before it answered`))
         return client.answer(message, context)
       },
+      trouble: error => this.#logger?.warn({ error }, 'a stale session could not be removed'),
       handlerFailed: (where, error) => this.#handlerFailed(where, error),
     })
   }

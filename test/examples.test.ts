@@ -5,15 +5,16 @@ import { readdirSync, readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 
-const folder = new URL('../examples/', import.meta.url)
-const examples = readdirSync(folder).filter(name => name.endsWith('.js'))
+const sources = new URL('../../examples/', import.meta.url)
+const compiled = new URL('../examples/', import.meta.url)
+const examples = readdirSync(sources).filter(name => name.endsWith('.ts'))
 
 t.ok(examples.length >= 6, `${examples.length} examples`)
 
 for (const name of examples) {
   t.test(name, async t => {
-    const file = fileURLToPath(new URL(name, folder))
-    const [, expected] = /\/\* Prints:\n([\s\S]*)\n\*\/\s*(?:\/\/# .*\s*)?$/.exec(readFileSync(file, 'utf8')) ?? []
+    const file = fileURLToPath(new URL(name.replace(/\.ts$/, '.js'), compiled))
+    const [, expected] = /\/\* Prints:\n([\s\S]*)\n\*\/\s*$/.exec(readFileSync(new URL(name, sources), 'utf8')) ?? []
     t.ok(expected, 'says what it prints')
     const { stdout, stderr } = await promisify(execFile)(process.execPath, [file], { timeout: 20_000 })
     t.equal(stdout.trimEnd(), expected)

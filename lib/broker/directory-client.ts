@@ -173,6 +173,8 @@ export class DirectoryClient implements Directory {
   // The lease: the broker renews it as long as it is linked
 
   get lease(): LeaseState {
+    const { env, options } = this.#setup
+    if (env.clock.monotonicMs() - this.#tickedMs > options.renewEveryMs) this.#tick()
     return this.#lease
   }
 

@@ -49,13 +49,18 @@ export interface RelayOptions {
 
 export const relayDefaults: Readonly<RelayOptions> = { outboxBytesMax: 32 << 20 }
 
-/** The link that leads to a run: its own, or that of the broker it is behind. */
-export type FindLink = (to: Run, from: Link) => Link | undefined
+/** What a relay needs to know of runs. */
+export interface Whereabouts {
+  /** The link that leads to a run: its own, or that of the broker it is behind. `from` is where the frame came from. */
+  linkTo(to: Run, from: Link): Link | undefined
+  /** The run has spoken through this broker's link: it is behind that broker. */
+  isBehind(run: Run, broker: Link): void
+}
 
 export class FrameRelay {
   readonly #env: Env
   readonly #options: RelayOptions
-  readonly #find: FindLink
+  readonly #whereabouts: Whereabouts
   readonly #ports = new Map<Link, Port>()
   /** Ports with something gathered. */
   readonly #gathered = new Set<Port>()
@@ -63,10 +68,10 @@ export class FrameRelay {
   #flushDue = false
   forwarded = 0
 
-  constructor(env: Env, options: RelayOptions, find: FindLink) {
+  constructor(env: Env, options: RelayOptions, whereabouts: Whereabouts) {
     this.#env = env
     this.#options = options
-    this.#find = find
+    this.#whereabouts = whereabouts
   }
 
   add(link: Link): void {
@@ -103,9 +108,10 @@ export class FrameRelay {
     if (remote.role === 'peer' && (from.identity !== remote.identity || from.incarnation !== remote.incarnation)) {
       throw badFrame(`a route in the name of '${from.identity}'`)
     }
+    if (remote.role === 'broker') this.#whereabouts.isBehind(from, port.link)
     const old = port.incoming.get(label)
     if (old) this.#end(old, ROUTE_DROPPED)
-    const link = this.#find(to, port.link)
+    const link = this.#whereabouts.linkTo(to, port.link)
     const target = link && this.#ports.get(link)
     if (!target) return port.link.write(unrouteFrame(label, false, ROUTE_GONE))
     const way: Way = { from: port, inLabel: label, to: target, outLabel: freeLabel(target) }

@@ -323,6 +323,14 @@ export class RelayedMesh implements Mesh, LinkHandler {
     entry.way = way
     this.#link.write(routeFrame({ label: way.label, pair, from: self, to: entry.run }))
     entry.channel.attach(way)
+    if (!answer) entry.retry = env.timers.after(this.#setup.link.options.handshakeTimeoutMs, () => this.#unanswered(entry, way))
+  }
+
+  /** The other end should have opened its direction by now. */
+  #unanswered(entry: Entry, way: Way): void {
+    if (entry.way !== way || way.inLabel !== 0) return
+    this.#drop(entry)
+    this.#retryLater(entry)
   }
 
   #freeLabel(): number {
@@ -348,7 +356,10 @@ export class RelayedMesh implements Mesh, LinkHandler {
     if (!way) return
     entry.way = undefined
     if (this.#incoming.get(way.inLabel) === entry) this.#incoming.delete(way.inLabel)
-    if (way.link === this.#link) this.#link.write(unrouteFrame(way.label, true, ROUTE_DROPPED))
+    if (way.link !== this.#link) return
+    this.#link.write(unrouteFrame(way.label, true, ROUTE_DROPPED))
+    // Their direction too: the other end would else wait for an answer on it.
+    if (way.inLabel !== 0) this.#link.write(unrouteFrame(way.inLabel, false, ROUTE_DROPPED))
   }
 
   #abandoned(entry: Entry, way: Way, reason: 'bad-frame' | 'replaced' | 'leaving'): void {

@@ -45,6 +45,8 @@ export class Inbox {
   readonly #budget: Budget
   /** Made when first needed: a peer may hold 100,000 inboxes that are nearly always empty. */
   #queue: Queue<Incoming> | undefined
+  /** Requests to a client with a reader: they do not wait for what it reads. */
+  #requests: Queue<Incoming> | undefined
   #bytes = 0
   /** A message is with the handler. */
   #busy = false
@@ -81,7 +83,7 @@ export class Inbox {
   }
 
   get waiting(): number {
-    return this.#queue?.length ?? 0
+    return (this.#queue?.length ?? 0) + (this.#requests?.length ?? 0)
   }
 
   /** Takes a message in, or says that it is full; then `whenRoom` tells when to try again. */
@@ -101,11 +103,16 @@ export class Inbox {
     if (!local) message.settleIn()
     this.#bytes += message.size
     this.#push(incoming)
-    if (local) this.#pumpSoon()
+    if (local && (incoming.serve || !this.#consumer.hasReader)) this.#pumpSoon()
     return true
   }
 
   #push(incoming: Incoming): void {
+    if (incoming.serve && this.#consumer.hasReader) {
+      this.#requests ??= new Queue()
+      this.#requests.push(incoming)
+      return
+    }
     this.#queue ??= new Queue()
     this.#queue.push(incoming)
     this.#consumer.wake()
@@ -116,7 +123,7 @@ export class Inbox {
   }
 
   #pumpSoon(): void {
-    if (this.#pumpDue || this.#consumer.hasReader) return
+    if (this.#pumpDue) return
     this.#pumpDue = true
     this.#timers.soon(() => {
       this.#pumpDue = false
@@ -145,10 +152,10 @@ export class Inbox {
       this.#bytes += message.size
       this.#budget.force(message.size) // it was accepted already, and may not be lost
     }
-    if (handedOver.length > 0) {
-      this.#queue ??= new Queue()
-      this.#queue.unshift(handedOver)
-    }
+    const apart = this.#consumer.hasReader
+    const requests = handedOver.filter(({ serve }) => apart && serve)
+    if (requests.length > 0) (this.#requests ??= new Queue()).unshift(requests)
+    if (requests.length < handedOver.length) (this.#queue ??= new Queue()).unshift(handedOver.filter(({ serve }) => !(apart && serve)))
     this.#state = 'open'
     this.#consumer.wake()
     this.#pump()
@@ -158,12 +165,7 @@ export class Inbox {
   next(): BytesMessage | undefined {
     if (this.#state === 'closed') return this.#kept?.pop()
     if (this.#state !== 'open') return undefined
-    for (;;) {
-      const incoming = this.#remove()
-      if (!incoming) return undefined
-      if (!incoming.serve) return incoming.message
-      this.#serve(incoming.serve, incoming.message)
-    }
+    return this.#remove(this.#queue)?.message
   }
 
   /**
@@ -174,7 +176,9 @@ export class Inbox {
     if (this.#state === 'closed') return []
     this.#state = 'closed'
     const left: Incoming[] = []
-    for (let item = this.#remove(); item; item = this.#remove()) left.push(item)
+    for (const queue of [this.#queue, this.#requests]) {
+      for (let item = this.#remove(queue); item; item = this.#remove(queue)) left.push(item)
+    }
     if (keep && this.#consumer.hasReader) {
       this.#kept = left.filter(({ serve }) => serve === undefined).map(({ message }) => message)
       this.#kept.reverse()
@@ -184,8 +188,8 @@ export class Inbox {
     return left
   }
 
-  #remove(): Incoming | undefined {
-    const incoming = this.#queue?.shift()
+  #remove(queue: Queue<Incoming> | undefined): Incoming | undefined {
+    const incoming = queue?.shift()
     if (!incoming) return undefined
     this.#bytes -= incoming.message.size
     this.#budget.give(incoming.message.size)
@@ -200,9 +204,10 @@ export class Inbox {
   }
 
   #pump(): void {
-    for (let next = this.#queue?.peek(); next; next = this.#queue?.peek()) {
-      if (this.#state !== 'open' || this.#consumer.hasReader || !this.#free(next)) return
-      this.#start(this.#remove()!)
+    const queue = this.#consumer.hasReader ? this.#requests : this.#queue
+    for (let next = queue?.peek(); next; next = queue?.peek()) {
+      if (this.#state !== 'open' || !this.#free(next)) return
+      this.#start(this.#remove(queue)!)
     }
   }
 

@@ -59,6 +59,8 @@ export interface RouterSetup {
   /** Runs the request handler of a client: its answer, or a rejection. Rejects with `REFUSED` where there is none. */
   answer(message: Message, context: RequestContext): Promise<unknown>
   answers(address: string): boolean
+  /** Something failed that nobody waits for. */
+  trouble(error: unknown): void
   /** A handler threw. */
   handlerFailed(where: string, error: unknown): void
 }
@@ -78,6 +80,7 @@ export class Router implements FlowHost {
   #directory: Directory | undefined
   #mesh: Mesh | undefined
   #sure = true
+  #lookedThisTurn = false
   #closed: HomingError | undefined
 
   /** Flows to addresses: also the cache of their locations. */
@@ -102,7 +105,7 @@ export class Router implements FlowHost {
     this.reception = new Reception(setup.env, {
       serve: (channel, callId, deadlineMs, message) => this.#serve(channel, callId, deadlineMs, message),
       answers: setup.answers,
-      isSure: () => this.#sure,
+      isSure: () => this.#isSure(),
     })
   }
 
@@ -135,6 +138,19 @@ export class Router implements FlowHost {
   /** Whether the address was sent to before, or is connected here: then it is well-formed. */
   knows(address: string): boolean {
     return this.#flows.has(address) || this.reception.serving(address) !== undefined
+  }
+
+  /**
+   * Looked at by the clocks of this moment, once a turn of the loop: after a stall or a suspend what had queued on the sockets comes before
+   * any timer, and may not be delivered under a lease that has ended meanwhile.
+   */
+  #isSure(): boolean {
+    if (!this.#lookedThisTurn) {
+      this.#lookedThisTurn = true
+      this.#env.timers.soon(() => (this.#lookedThisTurn = false))
+      void this.#directory?.lease
+    }
+    return this.#sure
   }
 
   // Sending to addresses
@@ -316,8 +332,17 @@ export class Router implements FlowHost {
   #located(flow: Flow, located: Located | undefined): void {
     const here = this.reception.at(flow.destination)
     if (here && here.state !== 'closed') return flow.foundHere(here)
-    if (!located || located.owner.identity === this.#setup.self.identity) return flow.foundNobody()
+    if (located?.owner.incarnation === this.#setup.self.incarnation) {
+      this.#removeGhost(located)
+      return flow.foundNobody()
+    }
+    if (!located) return flow.foundNobody()
     flow.found(ownerKey(located.owner), this.#theMesh.channelTo(located.owner))
+  }
+
+  /** The record names this very run, which does not hold the address: a write that took effect after it was given up. */
+  #removeGhost({ address, owner: { claim } }: Located): void {
+    this.#theDirectory.release([{ address, claim }], this.#deadline()).catch((error: unknown) => this.#setup.trouble(error))
   }
 
   #findPeer(flow: Flow): void {

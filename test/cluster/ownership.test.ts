@@ -1,0 +1,142 @@
+/** Promise 4: one owner, the newest connect; a former owner stops soon, wherever the cuts are. */
+import { inBothModes, inMode, storeUser, taker, threePeers } from '../support/clusters.ts'
+import { violationsOf } from '../support/history-checker.ts'
+
+/** One renewal and guard, and the time of the look-ups. */
+const stopsMs = 5_000 + 500
+
+inBothModes('promise 4, P56: the newest connect wins, in one step, and the former owner is told', async (t, cluster) => {
+  const [a, b, c] = await threePeers(cluster)
+  const displaced: unknown[] = []
+  b.on('displaced', event => displaced.push(event))
+  const former = await cluster.settle(b.connectClient('bob', () => {}))
+  const whereabouts: unknown[] = []
+  const coming = c.connectClient('bob', () => {})
+  for (let i = 0; i < 20; i++) {
+    void a.whereIs('bob').then(where => whereabouts.push(where?.identity))
+    await cluster.run(0.3)
+  }
+  await cluster.settle(coming)
+  await cluster.run(20)
+  t.equal(former.end, 'displaced')
+  t.match(displaced, [{ address: 'bob', by: { identity: 'c' } }])
+  t.notOk(whereabouts.includes(undefined), 'never absent in between')
+  t.match(await cluster.settle(a.whereIs('bob')), { identity: 'c' })
+})
+
+inBothModes('P14: a disconnect at the former owner leaves the mapping, and names the new one', async (t, cluster) => {
+  const [a, b, c] = await threePeers(cluster)
+  await cluster.settle(b.connectClient('bob', () => {}))
+  await cluster.settle(c.connectClient('bob', () => {}))
+  t.match(await cluster.settle(b.disconnectClient('bob')), { at: 'elsewhere', owner: { identity: 'c' } })
+  await cluster.run(100)
+  t.match(await cluster.settle(b.disconnectClient('bob')), { at: 'elsewhere', owner: { identity: 'c' } })
+  t.match(await cluster.settle(a.whereIs('bob')), { identity: 'c' })
+})
+
+inBothModes('promise 4: a former owner cut off from its rival stops within one renewal and guard', async (t, cluster, mode) => {
+  const [a, b, c] = await threePeers(cluster)
+  const former = await cluster.settle(b.connectClient('bob', () => {}))
+  if (mode === 'broker') return
+  cluster.cut('b', 'c')
+  await cluster.settle(c.connectClient('bob', () => {}))
+  const movedMs = cluster.nowMs
+  await cluster.until(() => former.end !== undefined, stopsMs)
+  t.equal(former.end, 'displaced')
+  t.ok(cluster.nowMs - movedMs <= stopsMs)
+  t.equal((await cluster.settle(a.sendMessage('bob', 1))).status, 'delivered')
+})
+
+inMode('brokerless', 'promise 4: the note gets through although the datastore failed when it was due', async (t, cluster) => {
+  const [, b, c] = await threePeers(cluster)
+  const former = await cluster.settle(b.connectClient('bob', () => {}))
+  cluster.cut('b', 'c')
+  await cluster.settle(c.connectClient('bob', () => {}))
+  cluster.storeDown()
+  await cluster.run(3_000)
+  cluster.storeUp()
+  cluster.heal('b', 'c')
+  await cluster.until(() => former.end !== undefined, stopsMs + 2_000)
+  t.equal(former.end, 'displaced')
+})
+
+inMode('brokerless', 'promise 4: the former owner learns of it although the new one died at once', async (t, cluster) => {
+  const [, b, c] = await threePeers(cluster)
+  const former = await cluster.settle(b.connectClient('bob', () => {}))
+  cluster.cut('b', 'c')
+  await cluster.settle(c.connectClient('bob', () => {}))
+  cluster.kill('c')
+  await cluster.until(() => former.end !== undefined, 20_000)
+  t.equal(former.end, 'displaced')
+})
+
+inBothModes('promise 4: to and fro before anybody was told: one owner in the end', async (t, cluster) => {
+  const peers = await threePeers(cluster)
+  const [a, b, c] = peers
+  for (const gapMs of [0, 0.3, 0.6, 1, 1.5, 2, 3]) {
+    const connects: Promise<unknown>[] = []
+    for (const peer of [b, c, b, c, b]) {
+      connects.push(peer.connectClient('bob', () => {}))
+      await cluster.run(gapMs)
+    }
+    await cluster.settle(Promise.all(connects))
+    await cluster.run(3_000)
+    const owner = await cluster.settle(a.whereIs('bob'))
+    const holders = peers.filter(peer => peer.client('bob') !== undefined)
+    t.same(holders.map(({ identity }) => identity), [owner?.identity], `${gapMs} ms apart`)
+    t.equal((await cluster.settle(a.sendMessage('bob', gapMs))).status, 'delivered')
+  }
+  t.same(violationsOf(cluster.history.events), [])
+})
+
+inBothModes('promise 4: a rival that comes before the answer to the claim did', async (t, cluster, mode) => {
+  const peers = await threePeers(cluster)
+  const [a, b, c] = peers
+  cluster.storeSlow(0.5, 40, storeUser(mode, 'b'))
+  const first = b.connectClient('bob', () => {})
+  await cluster.run(5)
+  if (mode === 'broker') cluster.storeSlow(0.5, 0.5, 'hub')
+  const second = c.connectClient('bob', () => {})
+  await cluster.settle(Promise.all([first, second]))
+  await cluster.run(3_000)
+  const owner = await cluster.settle(a.whereIs('bob'))
+  t.same(peers.filter(peer => peer.client('bob')).map(({ identity }) => identity), [owner?.identity])
+})
+
+inBothModes('promise 4: an ambiguous claim is read back, and the one that it displaced is told', async (t, cluster, mode) => {
+  const peers = await threePeers(cluster)
+  const [, b, c] = peers
+  const former = await cluster.settle(b.connectClient('bob', () => {}))
+  cluster.storeAmbiguous(true, storeUser(mode, 'c'))
+  const coming = c.connectClient('bob', () => {})
+  await cluster.run(300)
+  cluster.storeAmbiguous(false, storeUser(mode, 'c'))
+  await cluster.settle(coming)
+  await cluster.run(stopsMs)
+  t.equal(former.end, 'displaced')
+  t.ok(c.client('bob'))
+})
+
+inBothModes('F7: a partition: inside each side all works, across it says so, and it heals', async (t, cluster, mode) => {
+  const [a, b, c] = await threePeers(cluster)
+  const bob = taker()
+  await cluster.settle(Promise.all([a.connectClient('anna', () => {}), b.connectClient('bob', bob.take), c.connectClient('carl', () => {})]))
+  await cluster.settle(Promise.all([a.sendMessage('bob', 0), a.sendMessage('carl', 0), c.sendMessage('bob', 0)]))
+  if (mode === 'broker') cluster.cut('b', 'hub')
+  else cluster.isolate('b')
+  t.equal((await cluster.settle(a.sendMessage('carl', 1))).status, 'delivered')
+  t.equal((await cluster.settle(c.sendMessage('anna', 1))).status, 'delivered')
+  await cluster.run(8_000)
+  const across = await cluster.settle(a.sendMessage('bob', 1, { deadlineMs: 3_000 }))
+  t.match(across.status, /unreachable|unknown|absent/)
+  const waiting = [2, 3, 4].map(n => a.sendMessage('bob', n, { deadlineMs: 60_000, waitMs: 60_000 }))
+  await cluster.run(20_000)
+  cluster.rejoin('b')
+  const healedMs = cluster.nowMs
+  const receipts = await cluster.settle(Promise.all(waiting))
+  t.ok(cluster.nowMs - healedMs <= 3_000, `first message across after ${cluster.nowMs - healedMs} ms`)
+  t.ok(receipts.every(({ status }) => status === 'delivered'))
+  await cluster.run(1_100)
+  t.same(bob.bodies.slice(-3), [2, 3, 4])
+  t.same(violationsOf(cluster.history.events), [])
+})

@@ -30,7 +30,7 @@ export class Client implements AsyncIterable<Message>, AsyncDisposable {
   readonly #handlers: ClientHandlers
   #inbox: Inbox | undefined
   #end: ClientEnd | undefined
-  #ended: ((end: ClientEnd) => void)[] = []
+  #ended: ((end: ClientEnd) => void)[] | undefined
   #wakeReader: (() => void) | undefined
 
   /** @internal */
@@ -49,7 +49,7 @@ export class Client implements AsyncIterable<Message>, AsyncDisposable {
   get ended(): Promise<ClientEnd> {
     const end = this.#end
     if (end) return Promise.resolve(end)
-    return new Promise(resolve => this.#ended.push(resolve))
+    return new Promise(resolve => (this.#ended ??= []).push(resolve))
   }
 
   /** Gives the address back: see `peer.disconnectClient`. Idempotent. */
@@ -117,7 +117,8 @@ export class Client implements AsyncIterable<Message>, AsyncDisposable {
   finish(end: ClientEnd): void {
     if (this.#end) return
     this.#end = end
-    for (const resolve of this.#ended.splice(0)) resolve(end)
+    for (const resolve of this.#ended ?? []) resolve(end)
+    this.#ended = undefined
     this.wake()
   }
 }

@@ -4,13 +4,16 @@ import { HomingError } from './errors.ts'
 import type { Inbox, Incoming } from './router/inbox.ts'
 import { BytesMessage } from './router/message.ts'
 import type { Router } from './router/router.ts'
-import type { Directory, Owner } from './sessions/directory.ts'
+import type { Directory, Held, Owner } from './sessions/directory.ts'
 
 const protocol = 'sessions/1'
 /** Bytes of messages in one answer: within the smallest usual limit of a body. */
 const partBytes = 256 * 1024
 /** For how long what a displaced client left is kept for its new owner, ms. */
 const keepMs = 2_000
+/** Tries to leave a note, in about ten minutes: so long the datastore may be down. */
+const noteTriesMax = 300
+const noteRetryMsMax = 2_000
 
 /** One message on its way to the new owner. */
 interface Moved {
@@ -37,6 +40,12 @@ interface Part {
 /** Ends the client here under (address, claim), if it is one, and returns what it had not taken. */
 export type GiveUp = (address: string, claim: number, by: Owner) => Incoming[]
 
+/** A client of the same address on this peer, displaced by a newer one, and what it had not taken. */
+export interface Former {
+  readonly inbox: Inbox
+  readonly left: readonly Incoming[]
+}
+
 export class HandOver {
   readonly #env: Env
   readonly #waitMs: number
@@ -46,6 +55,8 @@ export class HandOver {
   readonly #trouble: (error: unknown) => void
   /** What displaced clients left, by address and claim. */
   readonly #kept = new Map<string, Moved[]>()
+  /** Inboxes that are being filled, by address and claim: whoever takes the address over meanwhile gets that too. */
+  readonly #filling = new Map<string, Promise<void>>()
 
   constructor(env: Env, waitMs: number, noteAfterMs: number, router: Router, directory: Directory, trouble: (error: unknown) => void) {
     this.#env = env
@@ -56,13 +67,18 @@ export class HandOver {
     this.#trouble = trouble
   }
 
-  serve(giveUp: GiveUp): void {
+  /** `underWay` resolves when a claim of this peer that is being written has its answer; a rival may have heard of it before. */
+  serve(giveUp: GiveUp, underWay: (claim: number) => Promise<void> | undefined): void {
     this.#router.serveProtocol(protocol, {
-      call: (from, body) => {
+      call: async (from, body) => {
         const take = readTake(body)
         if (take.by.identity !== from.identity) throw new HomingError('REFUSED', 'who takes an address speaks for itself')
+        const claiming = underWay(take.claim)
+        if (claiming) await claiming
         const left = giveUp(take.address, take.claim, take.by)
         if (left.length > 0) this.keep(take.address, take.claim, left)
+        const filling = this.#filling.get(keyOf(take))
+        if (filling) await filling
         return this.#part(take)
       },
     })
@@ -76,13 +92,15 @@ export class HandOver {
       else messages.push({ from: message.from ?? '', bytes: message.bytes, origin: message.origin, number: message.number })
     }
     if (messages.length === 0) return
-    const key = `${claim} ${address}`
+    const key = keyOf({ address, claim })
     this.#kept.set(key, messages)
-    this.#env.timers.after(keepMs, () => void this.#kept.delete(key))
+    this.#env.timers.after(keepMs, () => {
+      if (this.#kept.get(key) === messages) this.#kept.delete(key)
+    })
   }
 
   #part({ address, claim, part }: Take): Part {
-    const messages = this.#kept.get(`${claim} ${address}`)?.slice(part) ?? []
+    const messages = this.#kept.get(keyOf({ address, claim }))?.slice(part) ?? []
     let bytes = 0
     let count = 0
     while (count < messages.length && (count === 0 || bytes + messages[count]!.bytes.length <= partBytes)) {
@@ -92,43 +110,100 @@ export class HandOver {
   }
 
   /**
-   * Tells the former owner that the address is ours, takes what its client had not taken, and opens the inbox with it, at the latest
-   * after `handOverMs`. Where it does not answer soon, it is left a note in the datastore. Resolves to how many messages are missing:
-   * 0, a number, or undefined where it is not known. Never rejects.
+   * Fills a held inbox with what was left before it, oldest first, and opens it: what a former client of the address on this peer had not
+   * taken, and what `previous` had not, who is told by this that the address is ours. At the latest after `handOverMs`. Where it does not
+   * answer soon, it is left a note in the datastore. Resolves to how many messages are missing: 0, a number, or undefined where it is not
+   * known. Never rejects.
    */
-  async fetch(inbox: Inbox, by: Owner, previous: Owner): Promise<number | undefined> {
-    const untilMs = this.#env.clock.monotonicMs() + this.#waitMs
+  fill(inbox: Inbox, by: Owner, former: Former | undefined, previous: Owner | undefined): Promise<number | undefined> {
+    const filled = this.#fill(inbox, by, former, previous)
+    const key = keyOf(inbox)
+    const filling = filled.then(() => void this.#filling.delete(key))
+    this.#filling.set(key, filling)
+    return filled
+  }
+
+  async #fill(inbox: Inbox, by: Owner, former: Former | undefined, previous: Owner | undefined): Promise<number | undefined> {
     const got: Incoming[] = []
+    let missing: number | undefined = 0
+    try {
+      if (former) got.push(...(await this.#lateOf(former.inbox)), ...former.left)
+      if (previous) missing = await this.#fetch(inbox.address, by, previous, got)
+    } finally {
+      if (inbox.state === 'held') inbox.open(got)
+      else this.#keepAhead(inbox, got)
+    }
+    return missing
+  }
+
+  /** What a former inbox of this peer was still to get when it was closed. */
+  async #lateOf(former: Inbox): Promise<Incoming[]> {
+    const key = keyOf(former)
+    await this.#filling.get(key)
+    const late = this.#kept.get(key) ?? []
+    this.#kept.delete(key)
+    return late.map(moved => this.#incoming(former.address, moved))
+  }
+
+  /** It was displaced while it was filled: what it got goes to its new owner, ahead of what came to it by itself. */
+  #keepAhead({ address, claim }: Inbox, got: readonly Incoming[]): void {
+    const kept = this.#kept.get(keyOf({ address, claim })) ?? []
+    this.keep(address, claim, [...got, ...kept.map(moved => this.#incoming(address, moved))])
+  }
+
+  /** Adds to `got` what `previous` gives; resolves to what is missing. */
+  async #fetch(address: string, by: Owner, previous: Owner, got: Incoming[]): Promise<number | undefined> {
+    const untilMs = this.#env.clock.monotonicMs() + this.#waitMs
     let left: number | undefined
-    const note = this.#env.timers.after(this.#noteAfterMs, () => this.#leaveNote(previous, inbox.address, by))
+    let part = 0
+    let noted = false
+    const leaveNote = (): void => {
+      if (!noted) void this.#leaveNote(previous, address, by)
+      noted = true
+    }
+    const note = this.#env.timers.after(this.#noteAfterMs, leaveNote)
     try {
       do {
-        const take: Take = { address: inbox.address, claim: previous.claim, by, part: got.length }
+        const take: Take = { address, claim: previous.claim, by, part }
         const deadlineMs = Math.max(1, untilMs - this.#env.clock.monotonicMs())
-        const part = readPart(await this.#router.call(previous, protocol, take, { deadlineMs }))
+        const answer = readPart(await this.#router.call(previous, protocol, take, { deadlineMs }))
         note.cancel()
-        left = part.left
-        for (const { from, bytes, origin, number } of part.messages) {
-          const owned = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length)
-          got.push({ message: new BytesMessage(from, inbox.address, owned, origin, number, 'direct') })
-        }
+        left = answer.left
+        part += answer.messages.length
+        for (const moved of answer.messages) got.push(this.#incoming(address, moved))
       } while (left > 0)
     } catch (error) {
       if (!(error instanceof HomingError)) throw error
       // It is dead, cut off, or closing. A note reaches it if it lives.
-      if (left === undefined && error.code !== 'ABSENT') this.#leaveNote(previous, inbox.address, by)
+      if (left === undefined && error.code !== 'ABSENT') leaveNote()
       if (error.code === 'ABSENT') left = 0
     } finally {
       note.cancel()
-      inbox.open(got)
     }
     return left
   }
 
-  #leaveNote(to: Owner, address: string, by: Owner): void {
-    // Without a note it learns of it at its next revalidation, or its lease ends.
-    this.#directory.leaveNote(to, address, by).catch((error: unknown) => this.#trouble(error))
+  #incoming(address: string, { from, bytes, origin, number }: Moved): Incoming {
+    const owned = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length)
+    return { message: new BytesMessage(from, address, owned, origin, number, this.#router.via) }
   }
+
+  /** Tries until it is stored: the datastore may be down just now, and nothing else tells a former owner whose own lease is fine. */
+  async #leaveNote(to: Owner, address: string, by: Owner): Promise<void> {
+    for (let tries = 0; ; tries++) {
+      try {
+        return await this.#directory.leaveNote(to, address, by)
+      } catch (error) {
+        const again = error instanceof HomingError && error.code === 'DATASTORE' && tries < noteTriesMax
+        if (!again) return this.#trouble(error)
+        await new Promise<void>(resolve => void this.#env.timers.after(Math.min(noteRetryMsMax, 100 * 2 ** Math.min(tries, 10)), resolve))
+      }
+    }
+  }
+}
+
+function keyOf({ address, claim }: Held): string {
+  return `${claim} ${address}`
 }
 
 function readTake(body: unknown): Take {

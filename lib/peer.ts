@@ -108,6 +108,8 @@ export class Peer extends EventEmitter<PeerEvents> implements AsyncDisposable {
   #broadcasts: Broadcasts | undefined
   readonly #clients = new Map<string, Client>()
   #lastClaim = 0
+  /** Claims that are being written; each resolves with its answer, good or bad. */
+  readonly #underWay = new Map<number, Promise<void>>()
   /** Claims of clients that left during a drain. */
   readonly #moved: Held[] = []
   #storeUp = true
@@ -172,7 +174,10 @@ export class Peer extends EventEmitter<PeerEvents> implements AsyncDisposable {
     this.#handOver = new HandOver(this.#env, handOverMs, noteAfterMs, router, this.#membership.directory, error =>
       this.#logger?.warn({ error }, 'a former owner could not be left a note'),
     )
-    this.#handOver.serve((address, claim, by) => this.#giveUp(address, claim, by))
+    this.#handOver.serve(
+      (address, claim, by) => this.#giveUp(address, claim, by),
+      claim => this.#underWay.get(claim),
+    )
     this.#broadcasts = new Broadcasts(run, router, this.#membership.directory)
     this.#state = 'up'
     this.emit('registered', identity)
@@ -253,6 +258,9 @@ export class Peer extends EventEmitter<PeerEvents> implements AsyncDisposable {
     const clients = addresses.map(address => new Client(address, handlers, this.#clientHost))
     const inboxes = clients.map(client => this.#inboxFor(client, router))
     for (const inbox of inboxes) router.reception.claiming(inbox)
+    let answered!: () => void
+    const answer = new Promise<void>(resolve => (answered = resolve))
+    for (const { claim } of inboxes) this.#underWay.set(claim, answer)
     try {
       const claimed = await directory.claim(inboxes.map(({ address, claim }) => ({ address, claim })), untilMs)
       if (this.#closing) throw closedError()
@@ -266,6 +274,9 @@ export class Peer extends EventEmitter<PeerEvents> implements AsyncDisposable {
         inbox.close(false)
       }
       throw error
+    } finally {
+      for (const { claim } of inboxes) this.#underWay.delete(claim)
+      answered()
     }
   }
 
@@ -279,22 +290,20 @@ export class Peer extends EventEmitter<PeerEvents> implements AsyncDisposable {
     const former = router.reception.claimed(inbox)
     const formerClient = this.#clients.get(client.address)
     this.#clients.set(client.address, client)
+    const left = former?.close(false)
     if (former) {
-      // The same address connected here again: what the former client had not taken goes to the new one.
-      const left = former.close(false)
       formerClient?.finish('displaced')
       this.emit('displaced', { address: client.address, by: this.#ownerOf(inbox) })
-      inbox.claimed('held')
-      inbox.open(left)
-      return
     }
-    if (!previous || previous.incarnation === this.#incarnation) {
+    // Both may be: another peer took it from our former client, which has not heard of that yet.
+    const elsewhere = previous?.incarnation === this.#incarnation ? undefined : previous
+    if (!former && !elsewhere) {
       inbox.claimed('open')
       return
     }
     inbox.claimed('held')
-    void this.#handOver!.fetch(inbox, this.#ownerOf(inbox), previous).then(missing => {
-      if (missing !== 0) this.emit('handOverIncomplete', { address: inbox.address, from: previous, missing })
+    void this.#handOver!.fill(inbox, this.#ownerOf(inbox), former && { inbox: former, left: left! }, elsewhere).then(missing => {
+      if (missing !== 0 && elsewhere) this.emit('handOverIncomplete', { address: inbox.address, from: elsewhere, missing })
     })
   }
 
@@ -356,6 +365,14 @@ export class Peer extends EventEmitter<PeerEvents> implements AsyncDisposable {
     this.emit('displaced', { address, by })
     if (this.#clients.size === 0) this.#drained?.()
     return left
+  }
+
+  /** The directory says so: perhaps before it answered the claim. */
+  async #displaced(address: string, claim: number, by: Owner | undefined): Promise<void> {
+    const claiming = this.#underWay.get(claim)
+    if (claiming) await claiming
+    const left = this.#giveUp(address, claim, by)
+    if (by) this.#handOver?.keep(address, claim, left)
   }
 
   /** The client connected here under the address, if there is one. */
@@ -570,10 +587,7 @@ export class Peer extends EventEmitter<PeerEvents> implements AsyncDisposable {
   #directoryHandler(): DirectoryHandler {
     return {
       held: () => this.#held(),
-      displaced: (address, claim, by) => {
-        const left = this.#giveUp(address, claim, by)
-        if (by) this.#handOver?.keep(address, claim, left)
-      },
+      displaced: (address, claim, by) => void this.#displaced(address, claim, by),
       memberUp: member => {
         this.#logger?.info({ member: member.identity }, 'a member joined')
         this.emit('memberUp', member)

@@ -1,136 +1,355 @@
 #!/usr/bin/env python3
 """A client of a Homing cluster that joins through a broker, written from docs/protocol.md. Needs Python 3.8 and msgpack.
 
-There is one thread: frames are handled while a method waits, so `receive` wants to be called every second or so, if only
-with a timeout of 0; a client that is silent for 5 seconds is taken for dead. A link that broke is a HomingError 'LOST'.
+There is one thread: frames are handled while a method waits. So call `receive` every second or so, if only with a timeout
+of 0: who is silent for 5 seconds is taken for dead. When the link breaks, the method that waits raises HomingError 'LOST'.
 """
-import argparse
-import hmac
-import io
-import secrets
-import socket
-import struct
-import time
+import argparse, hmac, io, itertools, os, secrets, select, socket  # noqa: E401
 from collections import deque, namedtuple
-from contextlib import closing
 from hashlib import sha256
-from select import select
+from time import monotonic
 from urllib.parse import urlsplit
 
 import msgpack
 
-HELLO, WELCOME, PROOF, READY, REJECT, PING, PONG, CLOSE, ROUTE, UNROUTE, RESUME, ACK, LEAVE = *range(1, 6), 8, 9, 10, 16, 17, 32, 33, 34
-MESSAGE, REQUEST, REPLY, CANCEL, REFUSE, ROOM, TELL, CALL, VOID = range(48, 57)
-ACCEPTED, NOT_HERE, FULL, BAD_BODY, NO_HANDLER, NOT_ALLOWED, MOVING, UNSURE = range(8)
-STATUS = {ACCEPTED: "delivered", NOT_HERE: "absent", MOVING: "absent", FULL: "overloaded", UNSURE: "unreachable", None: "unknown"}
+HELLO, WELCOME, PROOF, READY, REJECT, PING, PONG, CLOSE, ROUTE, UNROUTE = 1, 2, 3, 4, 5, 8, 9, 10, 16, 17
+RESUME, ACK, LEAVE, MESSAGE, REQUEST, REPLY, CANCEL, REFUSE, ROOM, TELL, CALL, VOID = 32, 33, 34, *range(48, 57)
+ACCEPTED, NOT_HERE, FULL, BAD_BODY, NO_HANDLER, NOT_ALLOWED, MOVING, UNSURE, LOST = range(9)  # LOST: no answer came
+STATUS = "delivered", "absent", "overloaded", "refused", "refused", "refused", "absent", "unreachable", "unknown"
 FRAME_MAX, INBOX_MAX = (1 << 20) + 4096, 256
-
-Run = namedtuple("Run", "identity incarnation")
-Message = namedtuple("Message", "sender to body id")
+Run, Message = namedtuple("Run", "identity incarnation"), namedtuple("Message", "sender to body id")
 
 
 class HomingError(Exception):
     """Two arguments: a code of the protocol, and words."""
 
 
-def sized(text, size):
-    return len(text.encode()).to_bytes(size, "big") + text.encode()
+def number(value, size=4):
+    return value.to_bytes(size, "big")
+
+
+def text(value, size):
+    return number(len(value.encode()), size) + value.encode()
+
+
+def pack(value):
+    return msgpack.packb(value, datetime=True)
 
 
 class Fields(io.BytesIO):
     """A frame, taken apart field by field."""
 
-    def bytes(self, size):
-        data = self.read(size)
-        if len(data) < size:
-            raise HomingError("BAD_FRAME", "a frame ends within a field")
-        return data
-
     def number(self, size=4):
-        return int.from_bytes(self.bytes(size), "big")
+        return int.from_bytes(self.read(size), "big")
 
-    def text(self, size=None):
-        return self.bytes(self.number(1) if size is None else size).decode(errors="replace")
+    def text(self, size):
+        return self.read(size).decode(errors="replace")
 
     def run(self):
-        return Run(self.text(), self.text())
+        return Run(self.text(self.number(1)), self.text(self.number(1)))
 
     def address(self, known):
         head = self.number(2)
         if head & 0x8000:
-            if head & 0x7FFF not in known:
-                raise HomingError("BAD_FRAME", "an address by a number that was not given")
             return known[head & 0x7FFF]
-        number = self.number(2) if head & 0x4000 else None
-        known[number] = self.text(head & 0x3FFF)
-        return known[number]
+        given = self.number(2) if head & 0x4000 else None
+        known[given] = self.text(head & 0x3FFF)
+        return known[given]
 
     def body(self):
         return msgpack.unpackb(self.read(), timestamp=3, unicode_errors="replace")
 
 
 class Channel:
-    """The numbered, acknowledged frames to and from one run, for as long as the way there lasts."""
+    """The numbered, acknowledged frames to and from one run, for as long as its way through the broker lasts."""
 
-    def __init__(self, write, run, label, pair, in_label=None):
-        self._write, self.run, self.label, self.pair, self.in_label = write, run, label, pair, in_label
-        self.id, self.remote_id = 1 + secrets.randbelow(2**32 - 1), None
-        self.sent = self.accepted = self.taken = self.acknowledged = 0  # how many frames: two of ours, two of theirs
-        self.answers, self.known, self.refused = {}, {}, {}
-        self.write(RESUME, self.id, 0, 0)
+    def __init__(self, write, run):
+        self._write, self.run, self.id, self.remote_id = write, run, 1 + secrets.randbelow(2**32 - 1), 0
+        self.sent = self.answered = self.taken = 0  # how many frames: sent and answered of ours, taken of theirs
+        self.refusals, self.refused, self.known, self.ended = {}, {}, {}, False
 
-    def write(self, kind, *numbers, payload=b""):
-        self._write(kind, self.label.to_bytes(3, "big"), struct.pack(f">{len(numbers)}I", *numbers), payload)
+    def attach(self, label, pair, in_label):
+        self.label, self.pair, self.in_label = label, pair, in_label
+        self.write(RESUME, number(self.id) + number(self.remote_id) + number(self.taken))
+
+    def write(self, kind, payload=b""):
+        self._write(kind, number(self.label, 3) + payload)
 
     def send(self, kind, payload):
         """Returns the sequence of the frame."""
-        self.write(kind, self.sent, payload=payload)
+        self.write(kind, number(self.sent) + payload)
         self.sent += 1
         return self.sent - 1
 
-    def acknowledge(self):
-        if self.acknowledged < self.taken:
-            self.acknowledged = self.taken
-            self.write(ACK, self.taken - 1)
-
-    def answer(self, sequence):
-        """0 when the frame was accepted, else why it was refused; None: not known yet."""
-        return self.answers.get(sequence, ACCEPTED if sequence < self.accepted else None)
-
 
 class HomingClient:
-    """`join` first; then `connect`, `send` and `receive` as you like; `close` in the end."""
+    """`join` first; then `connect`, `send` and `receive` as you like; `close` at the end."""
 
     def __init__(self, url, identity, secret=b"", cluster="homing"):
         self.run, self.addresses = Run(identity, secrets.token_hex(8)), {}
         self._url, self._secret, self._cluster = urlsplit(url), secret, cluster
-        self._channels, self._replies, self._inbox, self._wanting_room = [], {}, deque(), set()
-        self._count, self._bytes = 0, b""
+        self._channels, self._inbox, self._short_of_room, self._call = [], deque(), set(), 0
+        self._labels, self._claims, self._numbers = itertools.count(1), itertools.count(1), itertools.count(1)
 
     def join(self):
         """Becomes a member of the cluster."""
         self._socket = socket.create_connection((self._url.hostname, self._url.port), timeout=2)
-        broker = self._shake_hands()
-        self._channels.append(Channel(self._write, broker, label=0, pair=0, in_label=0))
+        self._socket.settimeout(None)
+        self._broker = Channel(self._write, self._shake_hands())
+        self._channels.append(self._broker)
+        self._broker.attach(0, 0, 0)
         about = {"role": "peer", "state": "up", "version": "python", "machine": socket.gethostname()}
-        self._ask(op="join", member={**self.run._asdict(), **about, "endpoints": [], "metadata": {}}, timeout=20)
+        self._ask(20, op="join", member={**self.run._asdict(), **about, "endpoints": [], "metadata": {}})
 
     def connect(self, address):
         """Takes the address, whoever held it."""
-        claim = self.addresses[address] = self._counted()
+        claim = self.addresses[address] = next(self._claims)
         (former,) = self._ask(op="claim", claims=[{"address": address, "claim": claim}], ms=9000)["previous"]
         if former and former["incarnation"] != self.run.incarnation:
             self._ask(op="note", to=former, address=address, by={**self.run._asdict(), "claim": claim})
 
     def send(self, to, body, sender="", timeout=10):
-        """Sends to whoever holds the address. Returns a word of STATUS, or 'refused'."""
+        """Sends to whoever holds the address. Returns what became of it, a word of STATUS."""
+        until = monotonic() + timeout
         (located,) = self._ask(op="find", addresses=[to])["located"]
         if not located:
-            return "absent"
-        owner, until = Run(located["owner"]["identity"], located["owner"]["incarnation"]), time.monotonic() + timeout
-        if not self._wait(lambda: self._channel_to(owner).remote_id, until):
-            return "unreachable"
-        channel, number = self._channel_to(owner), self._counted().to_bytes(6, "big")
-        sequence = channel.send(MESSAGE, sized(to, 2) + sized(sender, 2) + number + self._pack(body))
-        self._wait(lambda: channel.answer(sequence) is not None or channel not in self._channels, until)
-        return STATUS.get(channel.answer(sequence), "refused")
+            return STATUS[NOT_HERE]
+        owner = Run(located["owner"]["identity"], located["owner"]["incarnation"])
+        channel = self._find(run=owner) or self._open(Channel(self._write, owner))
+        if not self._wait(lambda: channel.ended or channel.remote_id, until) or channel.ended:
+            return STATUS[UNSURE]
+        head = text(to, 2) + text(sender, 2) + number(next(self._numbers), 6)
+        sequence = channel.send(MESSAGE, head + pack(body))
+        self._wait(lambda: channel.ended or channel.answered > sequence, until)
+        return STATUS[channel.refusals.pop(sequence, ACCEPTED if channel.answered > sequence else LOST)]
+
+    def receive(self, timeout=None):
+        """The next message, or None when the time is over."""
+        self._wait(lambda: self._inbox, None if timeout is None else monotonic() + timeout)
+        return self._inbox.popleft() if self._inbox else None
+
+    def close(self):
+        """Leaves the cluster: what was connected here reads as absent at once."""
+        self._ask(2, op="leave")
+        self._socket.close()
+
+    def _ask(self, timeout=10, **question):
+        """Asks the broker, in directory/1."""
+        self._call, self._reply, until = self._call + 1, None, monotonic() + timeout
+        self._wait(lambda: self._broker.remote_id, until)
+        self._broker.send(CALL, number(self._call) + number(timeout * 1000) + text("directory/1", 1) + pack(question))
+        if not self._wait(lambda: self._reply, until):
+            raise HomingError("TIMEOUT", f"the broker did not answer '{question['op']}'")
+        failed, answer = self._reply
+        if failed:
+            raise HomingError(answer["code"], answer["message"])
+        return answer
+
+    # The link
+
+    def _shake_hands(self):
+        about = {"role": "peer", "capabilities": [], "nonce": secrets.token_bytes(32)}
+        hello = pack({"versions": [1, 1], "cluster": self._cluster, **self.run._asdict(), **about})
+        self._write(HELLO, hello)
+        welcome = self._expect(WELCOME)
+        they = msgpack.unpackb(welcome)
+        if (they["cluster"], they["role"], they["secret"]) != (self._cluster, "broker", bool(self._secret)):
+            raise HomingError("REFUSED", "another cluster, not a broker, or only one of both has a secret")
+        said = b"".join(number(len(part)) + part for part in (b"", hello, welcome))
+        transcript = sha256(b"homing handshake 1\n" + said).digest()
+        proofs = [hmac.new(self._secret, who + transcript, sha256).digest() for who in (b"dialler", b"listener")]
+        mine, theirs = proofs if self._secret else (b"", b"")
+        self._write(PROOF, pack({"proof": mine}))
+        if not hmac.compare_digest(msgpack.unpackb(self._expect(READY))["proof"], theirs):
+            raise HomingError("REFUSED", "the broker has another secret")
+        return Run(they["identity"], they["incarnation"])
+
+    def _expect(self, kind):
+        if not self._readable(2):
+            raise HomingError("UNREACHABLE", "no handshake within 2 s")
+        frame = self._read(4096)
+        if frame[0] == REJECT:
+            raise HomingError(*msgpack.unpackb(frame[1:]).values())
+        if frame[0] != kind:
+            raise HomingError("BAD_FRAME", f"a frame of kind {frame[0]}, not {kind}")
+        return frame[1:]
+
+    def _write(self, kind, payload):
+        self._socket.sendall(number(1 + len(payload)) + number(kind, 1) + payload)
+
+    def _readable(self, timeout):
+        return bool(select.select([self._socket], [], [], timeout)[0])
+
+    def _read(self, size_max):
+        size = int.from_bytes(self._socket.recv(4, socket.MSG_WAITALL), "big")
+        if size > size_max:
+            raise HomingError("BAD_FRAME", f"a frame of {size} bytes")
+        frame = size and self._socket.recv(size, socket.MSG_WAITALL)
+        if not frame or len(frame) < size:
+            raise HomingError("LOST", "the connection ended")
+        return frame
+
+    def _wait(self, done, until):
+        """Handles frames until `done` is true or the time is over. Returns whether it is done."""
+        while not done():
+            if not self._readable(None if until is None else max(0, until - monotonic())):
+                return False
+            self._handle(Fields(self._read(FRAME_MAX)))
+            self._tell_room()
+        return True
+
+    def _handle(self, frame):
+        kind = frame.number(1)
+        if kind == PING:
+            self._write(PONG, frame.read())
+        elif kind == CLOSE:
+            raise HomingError("LOST", f"the broker closed the link, reason {frame.number(1)}")
+        elif kind == ROUTE:
+            self._routed(frame.number(3), frame.number(), they=frame.run(), we=frame.run())
+        elif kind == UNROUTE:
+            label, theirs = frame.number(3), frame.number(1)
+            self._end(self._find(in_label=label) if theirs else self._find(label=label))
+        elif kind >= RESUME:
+            channel = self._find(in_label=frame.number(3))
+            if channel:
+                self._handle_in(channel, kind, frame)
+        else:
+            raise HomingError("BAD_FRAME", f"a frame of kind {kind}")
+
+    # Channels, and their ways through the broker
+
+    def _find(self, **wanted):
+        fits = (channel for channel in self._channels if all(getattr(channel, name) == value for name, value in wanted.items()))
+        return next(fits, None)
+
+    def _open(self, channel, pair=None, in_label=None):
+        label, pair = next(self._labels), pair or 1 + secrets.randbelow(2**32 - 1)
+        names = b"".join(text(name, 1) for name in (*self.run, *channel.run))
+        self._write(ROUTE, number(label, 3) + number(pair) + names)
+        channel.attach(label, pair, in_label)
+        self._channels.append(channel)
+        return channel
+
+    def _routed(self, label, pair, they, we):
+        """Another run opens a way, or its half of one that we opened."""
+        channel = self._find(run=they)
+        if we != self.run:
+            self._write(UNROUTE, number(label, 3) + b"\0\3")
+        elif channel and channel.pair == pair:
+            channel.in_label = label
+        elif channel and not channel.in_label and self.run.identity.encode("utf-16-be") < they.identity.encode("utf-16-be"):
+            pass  # both opened one at once: ours stands
+        else:
+            if channel:
+                self._give_up(channel)
+            self._open(channel or Channel(self._write, they), pair, label)
+
+    def _give_up(self, channel):
+        if channel is self._broker:
+            raise HomingError("LOST", "the broker has forgotten this client")
+        self._channels.remove(channel)
+        self._write(UNROUTE, number(channel.label, 3) + b"\1\3")
+
+    def _end(self, channel):
+        """What is not answered on it never will be."""
+        if channel:
+            self._give_up(channel)
+            channel.ended = True
+
+    def _handle_in(self, channel, kind, frame):
+        if kind == RESUME:
+            theirs, ours, expected = frame.number(), frame.number(), frame.number()
+            if channel.remote_id not in (0, theirs) or (ours and expected != channel.sent):
+                self._end(channel)  # they have forgotten it, or want frames again that we have not kept
+            elif ours in (0, channel.id):
+                channel.remote_id = theirs
+        elif not channel.remote_id:
+            pass  # it is of an older channel of ours
+        elif kind == ACK:
+            channel.answered = frame.number() + 1
+            channel.refused = {to: (reason, at) for to, (reason, at) in channel.refused.items() if at >= channel.answered}
+        elif kind == LEAVE:
+            channel.write(LEAVE)
+        elif frame.number() != channel.taken:
+            raise HomingError("BAD_FRAME", "a frame out of turn")
+        else:
+            channel.taken += 1
+            reason = self._take(channel, kind, frame)
+            if reason:
+                channel.send(REFUSE, number(channel.taken - 1) + number(reason, 1))
+            channel.write(ACK, number(channel.taken - 1))
+
+    def _take(self, channel, kind, frame):
+        """Accepts a numbered frame, or says why not."""
+        if kind in (MESSAGE, REQUEST, VOID):
+            to, sender = frame.address(channel.known), frame.address(channel.known)
+            return ACCEPTED if kind == VOID else self._deliver(channel, kind, to, sender, frame)
+        if kind == CALL:
+            return NO_HANDLER
+        if kind == REFUSE:
+            sequence = frame.number()
+            channel.refusals[sequence] = frame.number(1)
+        elif channel is self._broker and kind == REPLY:
+            call, failed = frame.number(), frame.number(1)
+            if call == self._call:
+                self._reply = failed, frame.body()
+        elif channel is self._broker and kind == TELL:
+            self._hear(frame.text(frame.number(1)), frame.body())
+        return ACCEPTED
+
+    def _deliver(self, channel, kind, to, sender, frame):
+        name = f"{channel.run.identity}/{channel.run.incarnation}/{frame.number(6)}"
+        if to in channel.refused:
+            reason = channel.refused[to][0]  # as long as they may not know of it: nothing overtakes what was refused
+        elif to not in self.addresses:
+            reason = NOT_HERE
+        elif kind == REQUEST:
+            return NO_HANDLER
+        elif len(self._inbox) < INBOX_MAX:
+            try:
+                self._inbox.append(Message(sender, to, frame.body(), name))
+            except (ValueError, TypeError, OverflowError):
+                return BAD_BODY
+            return ACCEPTED
+        else:
+            reason = FULL
+        channel.refused[to] = reason, channel.sent
+        if reason == FULL:
+            self._short_of_room.add((channel, to))
+        return reason
+
+    def _tell_room(self):
+        if self._short_of_room and len(self._inbox) <= INBOX_MAX // 2:
+            for channel, address in self._short_of_room:
+                if not channel.ended:
+                    channel.send(ROOM, text(address, 2))
+            self._short_of_room.clear()
+
+    def _hear(self, protocol, news):
+        if news["op"] == "displaced" and self.addresses.get(news["address"]) == news["claim"]:
+            del self.addresses[news["address"]]
+        elif news["op"] == "fenced":
+            raise HomingError("FENCED", "a newer process has this identity")
+
+
+def main():
+    parser = argparse.ArgumentParser(description="Joins a Homing cluster, connects ADDRESS, and prints what arrives there.")
+    parser.add_argument("url", metavar="URL", help="the broker: tcp://host:port")
+    parser.add_argument("identity", metavar="IDENTITY", help="name of this process in the cluster")
+    parser.add_argument("address", metavar="ADDRESS", help="address of its client")
+    parser.add_argument("--send", nargs=2, metavar=("TO", "TEXT"), help="send this, print the status, and leave")
+    parser.add_argument("--cluster", default="homing")
+    options = parser.parse_args()
+    client = HomingClient(options.url, options.identity, os.environ.get("HOMING_SECRET", "").encode(), options.cluster)
+    client.join()
+    client.connect(options.address)
+    if options.send:
+        print(client.send(*options.send, sender=options.address))
+        client.close()
+    while not options.send:
+        message = client.receive()
+        print(f"{message.sender}: {message.body}", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -96,8 +96,10 @@ export class DirectoryClient implements Directory {
   #tellStore(up: boolean, text: string): void {
     if (this.#storeUp === up) return
     this.#storeUp = up
-    if (up) this.#setup.handler.storeUp()
-    else this.#setup.handler.storeDown(new HomingError('DATASTORE', text))
+    if (up) {
+      this.#setup.handler.storeUp()
+      if (this.#broker && this.#joined && this.#lease === 'unsure') void this.#revalidateAgain(this.#broker)
+    } else this.#setup.handler.storeDown(new HomingError('DATASTORE', text))
   }
 
   /** What this peer holds is put back where the datastore or the broker lost it; what others took is given up. */
@@ -173,8 +175,7 @@ export class DirectoryClient implements Directory {
   // The lease: the broker renews it as long as it is linked
 
   get lease(): LeaseState {
-    const { env, options } = this.#setup
-    if (env.clock.monotonicMs() - this.#tickedMs > options.renewEveryMs) this.#tick()
+    this.#tick()
     return this.#lease
   }
 
@@ -199,8 +200,13 @@ export class DirectoryClient implements Directory {
       if (this.#broker && this.#joined) void this.#revalidateAgain(this.#broker)
       return
     }
-    if (this.#joined) this.#heardMs = nowMs
-    else if (nowMs - this.#heardMs > trustedMs && this.#lease === 'sure') this.#becomes('unsure', 'store')
+    if (this.#joined && this.#storeUp) {
+      this.#heardMs = nowMs
+      return
+    }
+    // That its datastore fails, the broker may have noticed as late as its next renewal.
+    const lagMs = this.#joined ? options.renewEveryMs + 2 * options.operationTimeoutMs : 0
+    if (nowMs - this.#heardMs > trustedMs - lagMs && this.#lease === 'sure') this.#becomes('unsure', 'store')
   }
 
   // Asking

@@ -27,6 +27,11 @@ const reasons: readonly CloseReason[] = [
 
 /** How long a closing connection may take to send its last words, ms. */
 const lingerMs = 1_000
+/**
+ * What may wait for the other end, bytes, besides the largest frame: above all windows and outboxes. An end that sends and does not read
+ * could else make its answers (pongs, acknowledgements) fill our memory.
+ */
+const pendingBytesMax = 64 << 20
 
 /** What both ends of a handshake need to know. */
 export interface LinkSetup {
@@ -63,9 +68,11 @@ export class Link implements ConnectionHandler {
   #remote: Remote | undefined
   #state: 'dialling' | 'handshake' | 'open' | 'closed' = 'dialling'
   #openedAtMs = 0
+  #closedAtMs: number | undefined
   #heardAtMs = 0
   #tickedAtMs = 0
   #pinged: { nonce: number; atMs: number } | undefined
+  #pingedAtMs = 0
   #frames = 0
   #cut: { frames: number; sinceMs: number } | undefined
   #deadline: Timer | undefined
@@ -117,8 +124,9 @@ export class Link implements ConnectionHandler {
     return this.#state === 'closed'
   }
 
+  /** How long it has been open, or was, ms. */
   get ageMs(): number {
-    return this.isOpen ? this.#env.clock.monotonicMs() - this.#openedAtMs : 0
+    return this.wasOpen ? (this.#closedAtMs ?? this.#env.clock.monotonicMs()) - this.#openedAtMs : 0
   }
 
   get pendingBytes(): number {
@@ -143,8 +151,8 @@ export class Link implements ConnectionHandler {
       const text = Buffer.from(error?.message ?? '').subarray(0, 500)
       connection?.write(frameOf(CLOSE, Buffer.concat([Buffer.from([reasons.indexOf(reason)]), text])))
       this.#finish()
-    } else if (this.#state === 'handshake' && !this.dialled) {
-      this.#finish()
+    } else if (this.#state === 'handshake') {
+      this.#finish() // with the REJECT that says why, if there is one
     } else {
       connection?.destroy()
     }
@@ -173,7 +181,9 @@ export class Link implements ConnectionHandler {
   closed(error?: Error): void {
     this.#linger?.cancel()
     if (this.#state === 'closed') return
-    if (this.#state === 'open') return this.#end('remote')
+    if (this.#state === 'open') {
+      return this.#end('remote', error && new HomingError('UNREACHABLE', `the connection broke: ${error.message}`, { cause: error }))
+    }
     const why = error ? error.message : 'the connection ended before the handshake was over'
     this.#end('unreachable', new HomingError('UNREACHABLE', why, { cause: error }))
   }
@@ -274,18 +284,25 @@ export class Link implements ConnectionHandler {
     if (late) {
       this.#heardAtMs = Math.max(this.#heardAtMs, nowMs - pingAfterMs)
       this.#pinged = undefined
+      this.#cut = undefined
     }
     const silentMs = nowMs - this.#heardAtMs
     if (silentMs >= staleAfterMs && this.#pinged) {
       return this.close('stale', new HomingError('UNREACHABLE', `no sign of life for ${Math.round(silentMs)} ms`))
     }
-    if (silentMs >= pingAfterMs && !this.#pinged) this.#ping(nowMs)
+    // Behind a large frame that is on its way to us waits whatever the other end asks: it hears from us all the same.
+    const asked = silentMs >= pingAfterMs && !this.#pinged
+    if (asked || (this.#splitter.within && nowMs - this.#pingedAtMs >= pingAfterMs)) this.#ping(nowMs)
+    if (this.pendingBytes > pendingBytesMax + frameBytesMax(this.#setup.options)) {
+      return this.close('slow', new HomingError('UNREACHABLE', `it does not read: ${this.pendingBytes} bytes wait for it`))
+    }
     this.#checkCutFrame(nowMs, frameTimeoutMs)
   }
 
   #ping(nowMs: number): void {
     const nonce = Math.floor(this.#env.random.fraction() * 0x1_0000_0000)
     this.#pinged = { nonce, atMs: nowMs }
+    this.#pingedAtMs = nowMs
     this.write(pingFrame(PING, nonce))
   }
 
@@ -305,6 +322,7 @@ export class Link implements ConnectionHandler {
 
   #end(reason: CloseReason, error?: HomingError): void {
     this.#state = 'closed'
+    this.#closedAtMs = this.#env.clock.monotonicMs()
     this.#splitter.stop()
     this.#deadline?.cancel()
     this.#heartbeat?.cancel()

@@ -5,6 +5,7 @@
 import type { Env } from '../env/env.ts'
 import type { Run } from '../sessions/directory.ts'
 import {
+  addressEnd,
   badFrame,
   CHANNEL_HEADER,
   closeFrame,
@@ -16,7 +17,7 @@ import {
   writeChannelHeader,
   writeNumberedHeader,
 } from '../wire/frame.ts'
-import { ACK, FIRST_NUMBERED, LEAVE, REFUSE, RESUME, ROOM, VOID } from '../wire/kinds.ts'
+import { ACK, FIRST_NUMBERED, LEAVE, MESSAGE, REFUSE, REQUEST, RESUME, ROOM, VOID } from '../wire/kinds.ts'
 import type { Path } from './path.ts'
 import { SendBuffer, type Segment } from './send-buffer.ts'
 
@@ -47,7 +48,7 @@ export interface ChannelHandler {
   acknowledged(channel: Channel, sequence: number): void
   /** The other end accepts nothing new. */
   leaving(channel: Channel): void
-  /** The path is gone; the channel lives. */
+  /** The path is gone that was up; the channel lives. */
   down(channel: Channel): void
   /** Last call. Its waiters have been told. */
   ended(channel: Channel, why: ChannelEnd): void
@@ -86,6 +87,8 @@ export class Channel {
 
   #path: Path | undefined
   #resumed = false
+  /** Its handler takes it to be up: it was resumed, and is not known to be down. */
+  #up = false
   #ended: ChannelEnd | undefined
   #remoteId = 0
   #leaving = false
@@ -141,6 +144,11 @@ export class Channel {
 
   get unacknowledgedBytes(): number {
     return this.#unackedBytes
+  }
+
+  /** Memory that is set aside for what was written, bytes. */
+  get heldBytes(): number {
+    return this.#buffer.heldBytes
   }
 
   /** The number that the next frame will have. */
@@ -244,6 +252,8 @@ export class Channel {
     if (this.#path !== path) return
     this.#path = undefined
     this.#resumed = false
+    if (!this.#up) return
+    this.#up = false
     if (!this.#ended) this.#handler.down(this)
   }
 
@@ -287,6 +297,7 @@ export class Channel {
 
   #resume(theirs: number, ours: number, expected32: number): 'taken' | 'forgotten' {
     if (theirs === 0) throw badFrame('RESUME with the id 0')
+    if (ours === 0 && expected32 !== 0) throw badFrame('RESUME of a new channel that expects more than the first frame')
     if (this.#remoteId !== 0 && theirs !== this.#remoteId) return 'forgotten'
     if (ours !== 0 && ours !== this.id) {
       // It remembers an older channel of ours and will forget it when it reads our RESUME.
@@ -294,22 +305,32 @@ export class Channel {
     }
     const expected = unwrap(expected32, this.#next)
     if (expected > this.#next || expected <= this.#acknowledged || expected <= this.#arrived) return 'forgotten'
-    if (ours === 0 && expected !== 0) throw badFrame('RESUME of a new channel that expects more than the first frame')
     const first = this.#remoteId === 0
     this.#remoteId = theirs
-    this.#resumed = true
+    this.#resumed = this.#up = true
     this.#arrived = expected - 1
     this.#buffer.rebuild(this.#acknowledged + 1, expected, this.#path!.label, (sequence, segment, at) => {
       const slot = sequence & this.#mask
       this.#segments[slot] = segment
       this.#offsets[slot] = at
-      if (this.#waiters[slot] === abandoned && sequence >= expected) segment.buffer[at + PREFIX] = VOID
+      if (this.#waiters[slot] === abandoned && sequence >= expected) this.#makeBlank(segment.buffer, at)
     })
     if (!first || this.#unackedIn > 0) this.#acknowledge()
     if (this.#leaving) this.#control(LEAVE)
     this.flush()
     this.#handler.writable(this)
     return 'taken'
+  }
+
+  /** Of a frame that was given up, only the addresses are sent again: they may define numbers. Of one without addresses, two empty ones. */
+  #makeBlank(buffer: Buffer, at: number): void {
+    const kind = buffer[at + PREFIX]!
+    const payload = at + NUMBERED_HEADER
+    const before = PREFIX + buffer.readUInt32BE(at)
+    if (kind !== MESSAGE && kind !== REQUEST && kind !== VOID) buffer.writeUInt32BE(0, payload)
+    const end = closeFrame(buffer, at, addressEnd(buffer, addressEnd(buffer, payload)))
+    buffer[at + PREFIX] = VOID
+    this.#unackedBytes -= before - (end - at)
   }
 
   #numbered(kind: number, reader: Reader): void {
@@ -328,7 +349,7 @@ export class Channel {
       const reason = this.#handler.accept(this, kind, reader)
       if (reason !== 0) this.#refuse(sequence, reason)
     }
-    if (this.#unackedIn >= ackEvery) {
+    if (this.#unackedIn >= ackEvery && this.#resumed) {
       this.#acknowledge()
       this.flush()
     }
@@ -341,6 +362,7 @@ export class Channel {
   }
 
   #refuse(sequence: number, reason: number): void {
+    if (this.#ended) return
     const at = this.begin(REFUSE, 5)
     this.buffer.writeUInt32BE(sequence >>> 0, at)
     this.buffer[at + 4] = reason
@@ -366,7 +388,8 @@ export class Channel {
   #acked(sequence32: number): void {
     const last = unwrap(sequence32, this.#next)
     if (last >= this.#next || last < this.#acknowledged) throw badFrame('an acknowledgement of what was never sent')
-    while (this.#acknowledged < last) {
+    // An answer may make its waiter write, and what is written may end this channel.
+    while (this.#acknowledged < last && !this.#ended) {
       const slot = ++this.#acknowledged & this.#mask
       const waiter = this.#waiters[slot]
       const { buffer } = this.#segments[slot]!
@@ -375,6 +398,7 @@ export class Channel {
       this.#segments[slot] = undefined
       waiter?.accepted()
     }
+    if (this.#ended) return
     if (this.#arrived < last) this.#arrived = last
     this.#buffer.release(last)
     this.#handler.acknowledged(this, last)
@@ -391,11 +415,11 @@ export class Channel {
   }
 
   #remoteLeaves(): void {
-    if (this.#remoteLeaving) return
+    const known = this.#remoteLeaving
     this.#remoteLeaving = true
-    this.#handler.leaving(this)
-    // After our last frame: when the other end reads it, it has answered all that we sent.
-    if (!this.#leaving) this.#control(LEAVE)
+    if (!known) this.#handler.leaving(this)
+    // After our last frame: when the other end reads it, it has answered all that we sent. After a break it asks again.
+    if (!this.#leaving && this.#resumed) this.#control(LEAVE)
   }
 
   /** A frame without a number. Goes through the same buffer: its place among the numbered ones means something. */
@@ -418,9 +442,11 @@ export class Channel {
   }
 
   #checkCap(): void {
-    // One large frame is the user's right (an empty window admits it); beyond it only answers and refusals grow this, each made by
-    // a frame of the other end, which therefore sends and does not acknowledge.
-    if (this.unacknowledgedFrames > 1 && this.#path) this.#path.abandon('bad-frame')
+    // One large frame is the user's right (an empty window admits it: it is the oldest then). What comes on top of it are only answers
+    // and refusals, each made by a frame of the other end, which therefore sends and does not acknowledge.
+    const oldest = (this.#acknowledged + 1) & this.#mask
+    const oldestBytes = PREFIX + this.#segments[oldest]!.buffer.readUInt32BE(this.#offsets[oldest]!)
+    if (this.#unackedBytes - oldestBytes > this.#options.windowCapBytes) this.#path?.abandon('bad-frame')
   }
 
   #growRings(): void {

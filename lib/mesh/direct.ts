@@ -8,6 +8,7 @@ import type { Run } from '../sessions/directory.ts'
 import { labelAt } from '../wire/frame.ts'
 import { FIRST_OF_CHANNEL } from '../wire/kinds.ts'
 import { Channel, type ChannelEnd, type ChannelOptions } from './channel.ts'
+import { formerOf } from './former.ts'
 import type { Mesh, MeshHandler, PathFacts } from './mesh.ts'
 import type { Path } from './path.ts'
 
@@ -69,6 +70,8 @@ interface Entry {
   readonly run: Run
   readonly channel: Channel
   readonly backoff: Backoff
+  /** Incarnations that this one is known to have replaced: who still asks for one of them does not end this channel. */
+  readonly former: readonly string[]
   path: DirectPath | undefined
   dialling: Link | undefined
   redial: { timer: Timer; atMs: number } | undefined
@@ -86,6 +89,9 @@ export class DirectMesh implements Mesh, LinkHandler {
   readonly #mistrusted = new Map<string, Backoff>()
   /** Every link that is not closed: those of channels, those still shaking hands, and those of probes and pulses. */
   readonly #links = new Set<Link>()
+  /** Those of them that the relay, or the handler, was told to be up. */
+  readonly #relayed = new Set<Link>()
+  readonly #paths = new Set<Link>()
   readonly #listeners: Listener[] = []
   #closing = false
 
@@ -115,8 +121,10 @@ export class DirectMesh implements Mesh, LinkHandler {
       this.#hurry(entry)
       return entry.channel
     }
+    // A run that is gone: this channel never comes up.
+    if (entry?.former.includes(run.incarnation)) return this.#newChannel(run)
+    const added = this.#add(run, entry)
     if (entry) this.#end(entry, 'replaced')
-    const added = this.#add(run)
     const { env } = this.#setup
     if (this.#mistrusted.has(run.incarnation)) this.#redialLater(added, added.backoff.failed(env.clock.monotonicMs()))
     else this.#dial(added)
@@ -157,11 +165,11 @@ export class DirectMesh implements Mesh, LinkHandler {
     if (this.#closing) return
     this.#closing = true
     const { env } = this.#setup
-    await Promise.all(this.#listeners.splice(0).map(listener => listener.close()))
     for (const { channel, redial } of this.#entries.values()) {
       redial?.timer.cancel()
       channel.leave()
     }
+    await Promise.all(this.#listeners.splice(0).map(listener => listener.close()))
     const untilMs = env.clock.monotonicMs() + waitMs
     while (this.#underWay() && env.clock.monotonicMs() < untilMs) {
       await new Promise<void>(resolve => void env.timers.after(5, resolve))
@@ -180,12 +188,23 @@ export class DirectMesh implements Mesh, LinkHandler {
 
   // Entries
 
-  #add(run: Run): Entry {
-    const { env, channel, handler, link } = this.#setup
+  #newChannel(run: Run): Channel {
+    const { env, channel, handler } = this.#setup
+    return new Channel(env, run, channel, handler)
+  }
+
+  /**
+   * `former` is what it takes the place of. That one must be ended afterwards, not before: whoever hears of the end and asks again at once
+   * is to find this one.
+   */
+  #add({ identity, incarnation }: Run, former?: Entry): Entry {
+    const { env, link } = this.#setup
+    const run = { identity, incarnation }
     const entry: Entry = {
       run,
-      channel: new Channel(env, run, channel, handler),
+      channel: this.#newChannel(run),
       backoff: this.#mistrusted.get(run.incarnation) ?? new Backoff(link.options, env.random),
+      former: formerOf(run, former),
       path: undefined,
       dialling: undefined,
       redial: undefined,
@@ -197,6 +216,7 @@ export class DirectMesh implements Mesh, LinkHandler {
   }
 
   #end(entry: Entry, why: ChannelEnd): void {
+    if (why === 'replaced') this.#mistrusted.delete(entry.run.incarnation)
     if (this.#entries.get(entry.run.identity) === entry) this.#entries.delete(entry.run.identity)
     entry.redial?.timer.cancel()
     entry.redial = undefined
@@ -268,18 +288,25 @@ export class DirectMesh implements Mesh, LinkHandler {
   opened(link: Link): void {
     const { remote } = link
     if (remote.role === 'probe') return link.close('local')
-    this.#setup.relay?.linkUp(link)
-    if (remote.role === 'pulse') return
+    if (remote.role === 'pulse') return this.#relay(link)
     let entry = this.#entries.get(remote.identity)
     if (entry && entry.run.incarnation !== remote.incarnation) {
       if (link.dialled && entry.dialling !== link) return link.close('replaced')
       this.#forgetDial(entry, link)
-      this.#end(entry, 'replaced')
-      entry = undefined
+      const replaced = entry
+      entry = this.#add(remote, replaced)
+      entry.dialling = link // nobody dials it meanwhile
+      this.#end(replaced, 'replaced')
     }
-    entry ??= this.#add({ identity: remote.identity, incarnation: remote.incarnation })
+    entry ??= this.#add(remote)
     this.#forgetDial(entry, link)
     this.#use(entry, link)
+  }
+
+  /** Of two links to one broker only the one that stays may carry what is forwarded. */
+  #relay(link: Link): void {
+    this.#relayed.add(link)
+    this.#setup.relay?.linkUp(link)
   }
 
   #forgetDial(entry: Entry, link: Link): void {
@@ -294,6 +321,9 @@ export class DirectMesh implements Mesh, LinkHandler {
     entry.redial = undefined
     entry.lastError = undefined
     entry.path = new DirectPath(link)
+    this.#relay(link)
+    this.#paths.add(link)
+    if (current) this.#paths.delete(current)
     this.#setup.handler.linkUp(link.remote, link.address)
     entry.channel.attach(entry.path)
     current?.close('duplicate')
@@ -321,11 +351,10 @@ export class DirectMesh implements Mesh, LinkHandler {
 
   /** The other end has a new channel to us under the same incarnation: it had judged us dead. Begin anew on the same link. */
   #forgotten(entry: Entry, link: Link, buffer: Buffer, start: number, end: number): void {
-    const path = entry.path!
-    entry.channel.detach(path)
-    this.#end(entry, 'forgotten')
-    const fresh = this.#add(entry.run)
+    entry.channel.detach(entry.path!)
+    const fresh = this.#add(entry.run, entry)
     fresh.path = new DirectPath(link)
+    this.#end(entry, 'forgotten')
     fresh.channel.attach(fresh.path)
     fresh.channel.receive(buffer, start, end)
   }
@@ -343,13 +372,13 @@ export class DirectMesh implements Mesh, LinkHandler {
       return
     }
     const { identity } = link.remote
-    this.#setup.relay?.linkDown(link, reason)
+    if (this.#relayed.delete(link)) this.#setup.relay?.linkDown(link, reason)
+    if (this.#paths.delete(link)) this.#setup.handler.linkDown(identity, reason, error)
     if (reason === 'bad-frame' && error) this.#setup.handler.linkRefused(link.address, error)
     const entry = this.#entries.get(identity)
     if (entry?.path?.link !== link) return
     const path = entry.path
     entry.path = undefined
-    this.#setup.handler.linkDown(identity, reason, error)
     // Frames that cannot be read would come again with every resume.
     if (reason === 'bad-frame') {
       this.#mistrusted.set(entry.run.incarnation, entry.backoff)
@@ -357,7 +386,8 @@ export class DirectMesh implements Mesh, LinkHandler {
     }
     entry.channel.detach(path)
     const { env, link: setup } = this.#setup
-    const waitMs = entry.backoff.lost(env.clock.monotonicMs(), setup.options.provenMs)
+    // A duplicate is no failure: the other end keeps another link, which is open here too in a moment.
+    const waitMs = reason === 'duplicate' ? setup.options.redialMs : entry.backoff.lost(env.clock.monotonicMs(), link.ageMs)
     // Who dialled dials again; the other end gives it time for that, so that two links at once stay rare.
     this.#redialLater(entry, link.dialled ? waitMs : waitMs + 5 * setup.options.redialMs)
   }

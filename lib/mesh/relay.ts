@@ -41,6 +41,8 @@ interface Port {
 }
 
 const gatherBytes = 64 * 1024
+/** Ways that one link may open: more than a peer has others to talk to, few enough that nobody fills our memory with them. */
+const waysMax = 65_536
 
 export interface RelayOptions {
   /** Bytes that may wait for one destination; what does not fit is refused to its sender, who sends it again. */
@@ -114,6 +116,9 @@ export class FrameRelay {
     const link = this.#whereabouts.linkTo(to, port.link)
     const target = link && this.#ports.get(link)
     if (!target) return port.link.write(unrouteFrame(label, false, ROUTE_GONE))
+    if (port.incoming.size >= waysMax || waiting(target) > this.#options.outboxBytesMax) {
+      return port.link.write(unrouteFrame(label, false, ROUTE_FULL))
+    }
     const way: Way = { from: port, inLabel: label, to: target, outLabel: freeLabel(target) }
     port.incoming.set(label, way)
     target.outgoing.set(way.outLabel, way)
@@ -142,7 +147,9 @@ export class FrameRelay {
   #forward(way: Way, buffer: Buffer, start: number, end: number): void {
     const { to } = way
     const bytes = end - start
-    if (to.link.pendingBytes + to.filled + bytes > this.#options.outboxBytesMax) return this.#end(way, ROUTE_FULL)
+    // An empty outbox takes one frame of any size: refused for its size alone, it would come again for ever.
+    const ahead = waiting(to)
+    if (ahead > 0 && ahead + bytes > this.#options.outboxBytesMax) return this.#end(way, ROUTE_FULL)
     if (to.filled + bytes > to.buffer.length) {
       this.#flush(to)
       to.buffer = Buffer.allocUnsafeSlow(Math.max(gatherBytes, bytes))
@@ -174,6 +181,11 @@ export class FrameRelay {
     this.#flushDue = false
     for (const port of this.#gathered) this.#flush(port)
   }
+}
+
+/** Bytes that wait for this link. */
+function waiting({ link, filled }: Port): number {
+  return link.pendingBytes + filled
 }
 
 function freeLabel(port: Port): number {

@@ -7,6 +7,7 @@ import type { Run } from '../sessions/directory.ts'
 import { badFrame, labelAt, labelMax, readRoute, Reader, ROUTE_DROPPED, routeFrame, unrouteFrame, type Route } from '../wire/frame.ts'
 import { FIRST_OF_CHANNEL, ROUTE, UNROUTE } from '../wire/kinds.ts'
 import { Channel, type ChannelEnd, type ChannelOptions } from './channel.ts'
+import { formerOf } from './former.ts'
 import type { Mesh, MeshHandler, PathFacts } from './mesh.ts'
 import type { Path } from './path.ts'
 
@@ -30,8 +31,15 @@ interface Entry {
   readonly run: Run
   readonly channel: Channel
   readonly backoff: Backoff
+  /** Incarnations that this one is known to have replaced: who still asks for one of them does not end this channel. */
+  readonly former: readonly string[]
   way: Way | undefined
-  retry: Timer | undefined
+  retry: Wait | undefined
+}
+
+interface Wait {
+  readonly timer: Timer
+  readonly untilMs: number
 }
 
 /** Labels of both directions on the link to the broker, as the path of a channel. */
@@ -43,6 +51,8 @@ class Way implements Path {
   readonly #abandoned: (way: Way, reason: 'bad-frame' | 'replaced' | 'leaving') => void
   /** Label of what comes in; 0 until the other end has opened its direction. */
   inLabel = 0
+  /** When that was, ms. */
+  joinedAtMs = 0
 
   constructor(label: number, pair: number, link: Link, abandoned: Way['abandon'] extends (reason: infer R) => void ? (way: Way, reason: R) => void : never) {
     this.label = label
@@ -103,7 +113,7 @@ export class RelayedMesh implements Mesh, LinkHandler {
   readonly #reader = new Reader()
   #link: Link | undefined
   #dialling: Link | undefined
-  #redial: Timer | undefined
+  #redial: Wait | undefined
   #turn = 0
   /** Of the present or the last broker. */
   #endpoint = ''
@@ -144,11 +154,24 @@ export class RelayedMesh implements Mesh, LinkHandler {
   channelTo(run: Run): Channel {
     if (this.#isBroker(run)) return this.#broker!.channel
     const entry = this.#entries.get(run.identity)
-    if (entry?.run.incarnation === run.incarnation) return entry.channel
+    if (entry?.run.incarnation === run.incarnation) {
+      this.#hurry(entry)
+      return entry.channel
+    }
+    // A run that is gone: this channel never comes up.
+    if (entry?.former.includes(run.incarnation)) return this.#newChannel(run)
+    const added = this.#add(run, entry)
     if (entry) this.#end(entry, 'replaced')
-    const added = this.#add(run)
     this.#open(added)
     return added.channel
+  }
+
+  /** Somebody wants the way now: a long wait is cut short, a short one is waited out. */
+  #hurry(entry: Entry): void {
+    const untilMs = this.#setup.env.clock.monotonicMs() + this.#setup.link.options.redialCapMs
+    if (!this.#link) {
+      if (this.#redial && this.#redial.untilMs > untilMs) this.#dial()
+    } else if (!entry.way && !(entry.retry && entry.retry.untilMs <= untilMs)) this.#open(entry)
   }
 
   #isBroker(run: Run): boolean {
@@ -195,7 +218,7 @@ export class RelayedMesh implements Mesh, LinkHandler {
     while (this.#underWay() && env.clock.monotonicMs() < untilMs) {
       await new Promise<void>(resolve => void env.timers.after(5, resolve))
     }
-    this.#redial?.cancel()
+    this.#redial?.timer.cancel()
     this.#dialling?.close('local')
     for (const entry of [...this.#entries.values()]) this.#end(entry, 'closed')
     const broker = this.#broker
@@ -215,6 +238,8 @@ export class RelayedMesh implements Mesh, LinkHandler {
   // The link to a broker
 
   #dial(): void {
+    this.#redial?.timer.cancel()
+    this.#redial = undefined
     if (this.#closing || this.#link || this.#dialling) return
     const { env, link, brokers } = this.#setup
     this.#endpoint = brokers[this.#turn++ % brokers.length]!
@@ -222,8 +247,10 @@ export class RelayedMesh implements Mesh, LinkHandler {
   }
 
   #redialAfter(ms: number): void {
-    this.#redial?.cancel()
-    this.#redial = this.#setup.env.timers.after(ms, () => this.#dial())
+    const { env } = this.#setup
+    this.#redial?.timer.cancel()
+    if (this.#closing) return
+    this.#redial = { timer: env.timers.after(ms, () => this.#dial()), untilMs: env.clock.monotonicMs() + ms }
   }
 
   opened(link: Link): void {
@@ -258,7 +285,7 @@ export class RelayedMesh implements Mesh, LinkHandler {
   }
 
   closed(link: Link, reason: CloseReason, error?: HomingError): void {
-    const { env, link: setup, handler } = this.#setup
+    const { env, handler } = this.#setup
     const nowMs = env.clock.monotonicMs()
     if (link === this.#dialling) {
       this.#dialling = undefined
@@ -286,7 +313,7 @@ export class RelayedMesh implements Mesh, LinkHandler {
       } else broker.channel.detach(path)
       this.#setup.brokerDown(broker.run)
     }
-    if (!this.#closing) this.#redialAfter(this.#backoff.lost(nowMs, setup.options.provenMs))
+    if (!this.#closing) this.#redialAfter(this.#backoff.lost(nowMs, link.ageMs))
   }
 
   // Channels to other peers
@@ -296,17 +323,28 @@ export class RelayedMesh implements Mesh, LinkHandler {
     return new Channel(env, run, channel, handler)
   }
 
-  #add(run: Run): Entry {
+  /**
+   * `former` is what it takes the place of. That one must be ended afterwards, not before: whoever hears of the end and asks again at once
+   * is to find this one.
+   */
+  #add({ identity, incarnation }: Run, former?: Entry): Entry {
     const { env, link } = this.#setup
-    const channel = this.#newChannel(run)
-    const entry: Entry = { run, channel, backoff: new Backoff(link.options, env.random), way: undefined, retry: undefined }
+    const run = { identity, incarnation }
+    const entry: Entry = {
+      run,
+      channel: this.#newChannel(run),
+      backoff: new Backoff(link.options, env.random),
+      former: formerOf(run, former),
+      way: undefined,
+      retry: undefined,
+    }
     this.#entries.set(run.identity, entry)
     return entry
   }
 
   #end(entry: Entry, why: ChannelEnd): void {
     if (this.#entries.get(entry.run.identity) === entry) this.#entries.delete(entry.run.identity)
-    entry.retry?.cancel()
+    entry.retry?.timer.cancel()
     this.#giveBack(entry)
     entry.channel.end(why)
   }
@@ -314,7 +352,7 @@ export class RelayedMesh implements Mesh, LinkHandler {
   /** Opens our direction of a way, as the first or as the answer to the other end's. */
   #open(entry: Entry, answer?: Route): void {
     const { env, self } = this.#setup
-    entry.retry?.cancel()
+    entry.retry?.timer.cancel()
     entry.retry = undefined
     if (!this.#link || this.#closing || entry.channel.hasEnded) return
     const pair = answer?.pair ?? Math.floor(env.random.fraction() * 0xffff_ffff) + 1
@@ -323,14 +361,20 @@ export class RelayedMesh implements Mesh, LinkHandler {
     entry.way = way
     this.#link.write(routeFrame({ label: way.label, pair, from: self, to: entry.run }))
     entry.channel.attach(way)
-    if (!answer) entry.retry = env.timers.after(this.#setup.link.options.handshakeTimeoutMs, () => this.#unanswered(entry, way))
+    if (!answer) this.#wait(entry, this.#setup.link.options.handshakeTimeoutMs, () => this.#unanswered(entry, way))
   }
 
   /** The other end should have opened its direction by now. */
   #unanswered(entry: Entry, way: Way): void {
     if (entry.way !== way || way.inLabel !== 0) return
     this.#drop(entry)
-    this.#retryLater(entry)
+    this.#retryLater(entry, way)
+  }
+
+  #wait(entry: Entry, ms: number, fn: () => void): void {
+    const { env } = this.#setup
+    entry.retry?.timer.cancel()
+    entry.retry = { timer: env.timers.after(ms, fn), untilMs: env.clock.monotonicMs() + ms }
   }
 
   #freeLabel(): number {
@@ -339,7 +383,9 @@ export class RelayedMesh implements Mesh, LinkHandler {
   }
 
   #join(entry: Entry, way: Way, inLabel: number): void {
+    if (way.inLabel !== 0) this.#incoming.delete(way.inLabel)
     way.inLabel = inLabel
+    way.joinedAtMs = this.#setup.env.clock.monotonicMs()
     this.#incoming.set(inLabel, entry)
   }
 
@@ -368,11 +414,12 @@ export class RelayedMesh implements Mesh, LinkHandler {
     if (reason === 'bad-frame' && !entry.channel.hasEnded) this.#end(entry, 'broken')
   }
 
-  #retryLater(entry: Entry): void {
-    const { env } = this.#setup
-    entry.retry?.cancel()
+  /** `way` is the one that was lost. */
+  #retryLater(entry: Entry, way: Way): void {
+    const nowMs = this.#setup.env.clock.monotonicMs()
     if (entry.channel.hasEnded || this.#closing) return
-    entry.retry = env.timers.after(entry.backoff.failed(env.clock.monotonicMs()), () => this.#open(entry))
+    const stoodMs = way.inLabel === 0 ? 0 : nowMs - way.joinedAtMs
+    this.#wait(entry, entry.backoff.lost(nowMs, stoodMs), () => this.#open(entry))
   }
 
   // Frames
@@ -413,11 +460,11 @@ export class RelayedMesh implements Mesh, LinkHandler {
     const way = entry.way!
     entry.way = undefined
     entry.channel.detach(way)
-    this.#end(entry, 'forgotten')
-    const fresh = this.#add(entry.run)
+    const fresh = this.#add(entry.run, entry)
     const again = new Way(way.label, way.pair, way.link, (given, reason) => this.#abandoned(fresh, given, reason))
     this.#join(fresh, again, way.inLabel)
     fresh.way = again
+    this.#end(entry, 'forgotten')
     fresh.channel.attach(again)
     fresh.channel.receive(buffer, start, end)
   }
@@ -431,8 +478,9 @@ export class RelayedMesh implements Mesh, LinkHandler {
     }
     let entry = this.#entries.get(from.identity)
     if (entry && entry.run.incarnation !== from.incarnation) {
-      this.#end(entry, 'replaced')
-      entry = undefined
+      const replaced = entry
+      entry = this.#add(from, replaced)
+      this.#end(replaced, 'replaced')
     }
     entry ??= this.#add(from)
     const { way } = entry
@@ -450,7 +498,7 @@ export class RelayedMesh implements Mesh, LinkHandler {
       const { way } = entry
       if (!way || (theirs ? way.inLabel : way.label) !== label) continue
       this.#drop(entry)
-      return this.#retryLater(entry)
+      return this.#retryLater(entry, way)
     }
   }
 

@@ -2,7 +2,7 @@
  * What a channel has written and must keep until it is acknowledged: large segments, filled frame by frame. The write buffer is the
  * resend store: an object and a buffer for each frame would cost a third more (LIMITS: measured on a prototype of this path).
  */
-import { CHANNEL_HEADER, PREFIX, writeLabel } from '../wire/frame.ts'
+import { CHANNEL_HEADER, NUMBERED_HEADER, PREFIX, writeLabel } from '../wire/frame.ts'
 import { FIRST_NUMBERED } from '../wire/kinds.ts'
 import type { Path } from './path.ts'
 
@@ -22,24 +22,26 @@ export class SendBuffer {
   #segments: Segment[] = []
   #current: Segment | undefined
   #acknowledged = -1
+  #heldBytes = 0
 
   /** A segment with room for `bytes` more. */
   reserve(bytes: number): Segment {
     const current = this.#current
     if (current && current.end + bytes <= current.buffer.length) return current
-    // Here too, not only on acknowledgements: a receiver that sends nothing gets none, and its own acknowledgements would pile up.
-    this.#drop()
+    // Here too, not only on acknowledgements: a receiver that sends nothing gets none, and its own acknowledgements would pile up; those
+    // behind a frame that is not acknowledged as well.
+    this.#keep(this.#segments.filter(segment => !this.#isDone(segment)))
     const buffer = Buffer.allocUnsafeSlow(Math.max(segmentBytes, bytes))
     const segment: Segment = { buffer, end: 0, written: 0, lastSequence: -1 }
     this.#segments.push(segment)
+    this.#heldBytes += buffer.length
     this.#current = segment
     return segment
   }
 
-  /** Bytes that no path was given yet. */
-  get unwritten(): boolean {
-    const current = this.#current
-    return current !== undefined && current.written < current.end
+  /** Memory that is set aside, bytes. */
+  get heldBytes(): number {
+    return this.#heldBytes
   }
 
   writeTo(path: Path): void {
@@ -53,23 +55,30 @@ export class SendBuffer {
   /** Everything up to this number was accepted: segments that hold nothing newer are forgotten. */
   release(acknowledged: number): void {
     this.#acknowledged = acknowledged
-    if (this.#segments[0] !== this.#current) this.#drop()
+    // A segment of one large frame is not kept to be filled on: an idle channel holds one common segment at most.
+    const [first] = this.#segments
+    if (!first || (first === this.#current && first.buffer.length <= segmentBytes)) return
+    let done = 0
+    while (done < this.#segments.length && this.#isDone(this.#segments[done]!)) done++
+    if (done > 0) this.#keep(this.#segments.slice(done))
   }
 
-  #drop(): void {
-    let drop = 0
-    for (const segment of this.#segments) {
-      if (segment.lastSequence > this.#acknowledged || segment.written < segment.end) break
-      if (segment === this.#current) this.#current = undefined
-      drop++
-    }
-    if (drop > 0) this.#segments.splice(0, drop)
+  /** Written, and nothing in it may have to be sent again. */
+  #isDone({ lastSequence, written, end }: Segment): boolean {
+    return lastSequence <= this.#acknowledged && written === end
+  }
+
+  #keep(segments: Segment[]): void {
+    this.#segments = segments
+    this.#heldBytes = 0
+    for (const { buffer } of segments) this.#heldBytes += buffer.length
+    if (this.#current && segments.at(-1) !== this.#current) this.#current = undefined
   }
 
   /**
    * For a new path: keeps only numbered frames that are not acknowledged, under the new label, and counts as unwritten those from
    * `resendFrom` on. Copies, because the old path may still be reading the old bytes. `moved` is told where each frame is now, and
-   * may change its kind before it leaves.
+   * may make it another one before it leaves, as long as it was or shorter, or of `NUMBERED_HEADER` and four bytes.
    */
   rebuild(firstSequence: number, resendFrom: number, label: number, moved: (sequence: number, segment: Segment, at: number) => void): void {
     const old = this.#segments
@@ -92,11 +101,11 @@ export class SendBuffer {
           this.#segments = []
           this.#current = undefined
         }
-        const segment = this.reserve(next - at)
+        const segment = this.reserve(Math.max(next - at, NUMBERED_HEADER + 4))
         buffer.copy(segment.buffer, segment.end, at, next)
         writeLabel(segment.buffer, segment.end, label)
         moved(sequence, segment, segment.end)
-        segment.end += next - at
+        segment.end += PREFIX + segment.buffer.readUInt32BE(segment.end)
         segment.lastSequence = sequence++
       }
     }
@@ -105,5 +114,6 @@ export class SendBuffer {
     }
     this.#segments = [...arrived, ...this.#segments]
     if (!resending) this.#current = undefined
+    this.#keep(this.#segments)
   }
 }

@@ -29,8 +29,11 @@ export interface FlowHost {
   find(flow: Flow): void
   /** Finds the destination again, and answers with `recheckedAs`. */
   recheck(flow: Flow): void
-  /** Gives a send to a client of this peer; false: it is full or being claimed, `whenRoom` follows. */
-  deliverHere(send: Send, inbox: Inbox): boolean
+  /**
+   * Gives a send to a client of this peer: 0, or why not. `FULL`: it is full or being claimed, the inbox's `whenRoom` follows. `UNSURE`: this
+   * peer may not own it any more, the flow's `room` follows when it knows.
+   */
+  deliverHere(flow: Flow, send: Send, inbox: Inbox): 0 | typeof FULL | typeof UNSURE
   /** Writes a send to its channel, which admits it. */
   write(send: Send, channel: Channel): void
   /** Calls the flow's `pump` when the channel has room or came up. */
@@ -125,11 +128,13 @@ export class Flow {
     const { route } = this
     if (route.at === 'local') {
       if (route.inbox.state === 'closed') return this.#reroute()
-      if (this.#host.deliverHere(send, route.inbox)) {
+      const taken = this.#host.deliverHere(this, send, route.inbox)
+      if (taken === 0) {
         this.#shift()
         return true
       }
-      this.#pause()
+      this.state = 'paused'
+      this.#reason = taken
       route.inbox.whenRoom(() => this.room())
       return false
     }
@@ -192,6 +197,8 @@ export class Flow {
     if (reason === MOVING) this.#isMoving()
     this.#reason = reason
     this.#refused.push(send)
+    this.queuedBytes += send.size
+    this.#host.held(send)
     this.#settled()
   }
 
@@ -235,19 +242,10 @@ export class Flow {
     this.pump()
   }
 
-  #pause(): void {
-    this.state = 'paused'
-    this.#reason = FULL
-  }
-
   #settled(): void {
     if (this.state !== 'settling' || this.outstanding > 0) return
     const again = this.#refused
     this.#refused = []
-    for (const send of again) {
-      this.queuedBytes += send.size
-      this.#host.held(send)
-    }
     this.queue.unshift(again)
     if (this.#reason === FULL || this.#reason === UNSURE) {
       this.state = this.#roomSeen ? 'open' : 'paused'
@@ -400,16 +398,23 @@ export class Flow {
 
   // Deadlines
 
-  /** Takes out of the queue what `judge` has an outcome for. */
+  /** Something waits here: in the queue, or refused and for the answers to the rest. */
+  get hasWaiting(): boolean {
+    return this.queue.length > 0 || this.#refused.length > 0
+  }
+
+  /** Takes out of what waits that which `judge` has an outcome for. */
   drop(judge: (send: Send) => Failure | undefined): void {
-    this.queue.filter(send => {
+    const keep = (send: Send): boolean => {
       const outcome = judge(send)
       if (!outcome) return true
       this.queuedBytes -= send.size
       this.#host.released(send)
       send.settle(outcome)
       return false
-    })
+    }
+    if (this.#refused.length > 0) this.#refused = this.#refused.filter(keep)
+    this.queue.filter(keep)
   }
 
   /** Ends sends whose deadline has passed. */
@@ -446,7 +451,6 @@ export class Flow {
     this.#recheck?.cancel()
     this.#host.stopWaiting(this)
     this.drop(() => why)
-    for (const send of this.#refused.splice(0)) send.settle(why)
     this.state = 'idle'
   }
 }

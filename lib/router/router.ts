@@ -8,7 +8,7 @@ import type { Channel } from '../mesh/channel.ts'
 import type { Mesh } from '../mesh/mesh.ts'
 import type { Directory, Located, Run } from '../sessions/directory.ts'
 import { encodeBody } from '../wire/body.ts'
-import { BAD_BODY, NO_HANDLER, NumbersOut, writeShortText, type Reader } from '../wire/frame.ts'
+import { BAD_BODY, FULL, NO_HANDLER, NumbersOut, UNSURE, writeShortText, type Reader } from '../wire/frame.ts'
 import { CALL, CANCEL, MESSAGE, REPLY, REQUEST, TELL } from '../wire/kinds.ts'
 import type { BodyLimits } from '../wire/scan.ts'
 import { scanBody } from '../wire/scan.ts'
@@ -90,6 +90,8 @@ export class Router implements FlowHost {
   readonly #active = new Set<Flow>()
   /** Flows that wait for room or for the path of a channel. */
   readonly #blocked = new Map<Channel, Set<Flow>>()
+  /** Flows to clients of this peer that wait until it is sure of its lease. */
+  readonly #unsure = new Set<Flow>()
   readonly #waits = new Map<Flow, AbortController>()
   readonly #protocols = new Map<string, ProtocolHandlers>()
   #lastNumber = 0
@@ -407,16 +409,20 @@ export class Router implements FlowHost {
     flows.add(flow)
   }
 
-  deliverHere(send: Send, inbox: Inbox): boolean {
+  deliverHere(flow: Flow, send: Send, inbox: Inbox): 0 | typeof FULL | typeof UNSURE {
+    if (!this.#isSure()) {
+      this.#unsure.add(flow)
+      return UNSURE
+    }
     const message = new BytesMessage(send.from, inbox.address, send.body, this.#origin, send.number, 'local')
     if (send.kind === MESSAGE) {
-      if (!inbox.offer({ message })) return false
+      if (!inbox.offer({ message })) return FULL
     } else if (!this.#setup.answers(inbox.address) && inbox.state !== 'claiming') {
       send.settle(failure('refused', 'REFUSED', `'${inbox.address}' takes no requests`))
-      return true
-    } else if (!inbox.offer({ message, serve: taken => this.#serveHere(send, taken) })) return false
+      return 0
+    } else if (!inbox.offer({ message, serve: taken => this.#serveHere(send, taken) })) return FULL
     send.settle(undefined)
-    return true
+    return 0
   }
 
   write(send: Send, channel: Channel): void {
@@ -589,7 +595,7 @@ export class Router implements FlowHost {
   async #answer(channel: Channel, callId: number, deadlineMs: number, work: (context: RequestContext) => Promise<unknown>): Promise<void> {
     const nowMs = this.nowMs()
     const { failed, body } = await this.#run(channel, callId, deadlineMs, work)
-    if (channel.hasEnded) return
+    if (channel.hasEnded || this.nowMs() >= nowMs + deadlineMs) return // nobody waits for it any more
     // An answer that cannot be sent is the asker's timeout; there is nobody to tell it to.
     this.#toPeer(channel.remote, REPLY, failed ? 'failed' : '', body, callId, nowMs + deadlineMs, () => {})
   }
@@ -602,7 +608,7 @@ export class Router implements FlowHost {
   ): Promise<{ failed: boolean; body: Buffer }> {
     const context = this.#calls.serving(from, callId, deadlineMs, this.nowMs())
     try {
-      return { failed: false, body: encodeBody(await work(context), this.#setup.limits) }
+      return { failed: false, body: encodeBody(await unlessAborted(work(context), context.signal), this.#setup.limits) }
     } catch (error) {
       return { failed: true, body: error instanceof LibraryRefusal ? libraryFailureBody(error.error) : failureBody(error) }
     } finally {
@@ -629,14 +635,18 @@ export class Router implements FlowHost {
   setSure(sure: boolean): void {
     if (this.#sure === sure) return
     this.#sure = sure
-    if (sure) this.reception.sureAgain()
+    if (!sure) return
+    this.reception.sureAgain()
+    const waiting = [...this.#unsure]
+    this.#unsure.clear()
+    for (const flow of waiting) flow.room()
   }
 
   #sweep(): void {
     const nowMs = this.nowMs()
     for (const flow of this.#active) {
       flow.sweep(nowMs)
-      if (flow.queue.length === 0) this.#active.delete(flow)
+      if (!flow.hasWaiting) this.#active.delete(flow)
     }
     for (const channel of this.#theMesh.channels()) channel.eachWaiter(waiter => this.#overdue(waiter as Send, channel, nowMs))
     this.#calls.sweep(nowMs, (id, channel) => this.#cancel(id, channel))
@@ -678,6 +688,14 @@ const nothing = Buffer.alloc(0)
 
 /** Sends of one flow in its turn, when several wait for one channel. */
 const turn = 16
+
+/** A handler that never settles, or too late, gives its place to the next request when nobody waits for it any more. */
+function unlessAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
+  return new Promise((resolve, reject) => {
+    signal.addEventListener('abort', () => reject(signal.reason as Error), { once: true })
+    work.then(resolve, reject)
+  })
+}
 
 /** A refusal that the library, not a handler, answers a request with. */
 export class LibraryRefusal extends Error {

@@ -58,6 +58,11 @@ export class Waiters {
     })
   }
 
+  /** Whether somebody waits for `address`. */
+  expect(address: string): boolean {
+    return this.#waiting.has(address)
+  }
+
   /** `address` is known to be there: whoever waits for it goes on at once. */
   appeared(address: string, located: Located): void {
     for (const waiter of [...(this.#waiting.get(address) ?? [])]) waiter.resolve(located)

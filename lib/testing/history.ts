@@ -25,7 +25,10 @@ export type HistoryEvent =
   | (AtPeer & { what: 'delivery'; address: string; client: number; id: string })
   /** The former owner's inbox could not be fetched whole. */
   | (AtPeer & { what: 'handOverIncomplete'; address: string; missing: number | undefined })
-  | (AtPeer & { what: 'memberUp' | 'memberDown' | 'linkUp' | 'linkDown'; other: string; why?: string })
+  | (AtPeer & { what: 'memberUp'; other: string })
+  | (AtPeer & { what: 'memberDown'; other: string; why: string })
+  | (AtPeer & { what: 'linkUp'; other: string })
+  | (AtPeer & { what: 'linkDown'; other: string; why: string })
   | (AtPeer & { what: 'lease'; state: string })
   | (AtPeer & { what: 'started' | 'draining' | 'closed' | 'fenced' | 'storeDown' | 'storeUp' })
   /** What the test did to the cluster, in words. */

@@ -97,6 +97,13 @@ export class NumbersOut {
   }
 }
 
+/** Where an address ends that was written at `at`. */
+export function addressEnd(buffer: Buffer, at: number): number {
+  const head = buffer.readUInt16BE(at)
+  if (head & REFERS) return at + 2
+  return head & DEFINES ? at + 4 + (head & 0x3fff) : at + 2 + head
+}
+
 /** A place in a frame that is being read. Reading past the end is `BAD_FRAME`. */
 export class Reader {
   buffer: Buffer = Buffer.alloc(0)

@@ -44,17 +44,15 @@ inBothModes('promise 9: a refused send settles by its deadline while the answers
   const first = a.sendMessage('bob', pad, { deadlineMs: 1_000 })
   const second = a.sendMessage('bob', pad, { deadlineMs: 30_000 })
   // The refusal of the first comes through, and then nothing more: the second stays without an answer.
-  await cluster.until(() => a.explain !== undefined && waitingState(a.stats.refused, b.stats.refused), 1_000)
+  await cluster.until(() => a.stats.waiting.sends === 0 && b.stats.refused === 1, 1_000)
+  await cluster.run(3)
   cluster.isolate('b')
   t.match(await cluster.settle(first, 1_200), { status: 'overloaded' })
   await cluster.run(40_000)
   await second
-  t.same(violationsOf(cluster.history.events), [])
-})
-
-function waitingState(_here: number, there: number): boolean {
-  return there >= 1
-}
+  // Nobody reads here: what is delivered stays in the inbox.
+  t.same(violationsOf(cluster.history.events).filter(violation => !violation.startsWith('H1')), [])
+}, { network: { bytesPerMs: 100_000 } })
 
 inBothModes('promise 1: what was aborted after a refusal is not delivered, and what follows is', async (t, cluster) => {
   const [a, b] = await threePeers(cluster)
@@ -103,7 +101,7 @@ inMode('brokerless', 'promise 3: calls given up on a broken link do not break it
   const [a, b] = await threePeers(cluster)
   const bob = taker()
   await cluster.settle(b.connectClient('bob', bob.take))
-  await cluster.settle(a.broadcast(0))
+  t.match(await cluster.settle(a.broadcast(0)), { reached: 1 })
   cluster.cut('a', 'b')
   const given = a.broadcast({ hello: 1 }, { deadlineMs: 300 })
   const kept = a.sendMessage('bob', 1, { deadlineMs: 30_000 })

@@ -51,5 +51,8 @@ export function storeUser(mode: Mode, peer: string): string {
 }
 
 export async function threePeers(cluster: Cluster): Promise<[Peer, Peer, Peer]> {
-  return [await cluster.peer('a'), await cluster.peer('b'), await cluster.peer('c')]
+  const peers: [Peer, Peer, Peer] = [await cluster.peer('a'), await cluster.peer('b'), await cluster.peer('c')]
+  // The first ones learn of the last one at their next renewal.
+  await cluster.until(() => peers.every(peer => peer.members().filter(({ role }) => role === 'peer').length === 3), 4_000)
+  return peers
 }

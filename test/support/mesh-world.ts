@@ -139,9 +139,12 @@ export class TestBroker {
   constructor(world: MeshWorld, run: Run, options: RelayOptions) {
     this.run = run
     this.peer = new MeshPeer(run, world.envOf(run.identity))
-    this.relay = new FrameRelay(this.peer.env, options, to => {
-      const link = this.links.get(to.identity)
-      return link?.isOpen && link.remote.incarnation === to.incarnation ? link : undefined
+    this.relay = new FrameRelay(this.peer.env, options, {
+      linkTo: to => {
+        const link = this.links.get(to.identity)
+        return link?.isOpen && link.remote.incarnation === to.incarnation ? link : undefined
+      },
+      isBehind: () => undefined,
     })
     this.peer.mesh = new DirectMesh({
       env: this.peer.env,
@@ -203,7 +206,7 @@ export class RelayedWorld extends MeshWorld {
       handler: peer,
       self: peer.run,
       brokers: [`memory:${brokerHost}`],
-      brokerUp: (_broker, fresh) => void peer.events.push(`broker up${fresh ? ' fresh' : ''}`),
+      brokerUp: broker => void peer.events.push(`broker up ${broker.incarnation}`),
       brokerDown: () => void peer.events.push('broker down'),
       brokerFailed: error => void peer.dialErrors.push(error),
     })

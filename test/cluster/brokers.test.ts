@@ -1,0 +1,83 @@
+/** Brokers that die, restart and stand in for each other: F3, P62. */
+import t from 'tap'
+import type { Peer, Receipt } from '../../lib/index.ts'
+import { simulateCluster } from '../../lib/testing/index.ts'
+import { inMode, taker, threePeers } from '../support/clusters.ts'
+import { violationsOf } from '../support/history-checker.ts'
+
+inMode('broker', 'F3, P62: the broker is killed and restarted: nothing acknowledged is lost, nothing doubled, order kept', async (t, cluster) => {
+  const [a, b] = await threePeers(cluster)
+  const bob = taker()
+  await cluster.settle(b.connectClient('bob', bob.take))
+  const sends: Promise<Receipt>[] = []
+  const load = async (from: number, to: number): Promise<void> => {
+    for (let n = from; n < to; n++) sends.push(a.sendMessage('bob', n, { deadlineMs: 30_000 })), await cluster.run(2)
+  }
+  await load(0, 200)
+  cluster.kill('hub')
+  await load(200, 400)
+  await cluster.restart('hub')
+  const upMs = cluster.nowMs
+  await load(400, 600)
+  const receipts = await cluster.settle(Promise.all(sends))
+  t.ok(cluster.nowMs - upMs <= 3_500, `${cluster.nowMs - upMs} ms`)
+  t.same([...new Set(receipts.map(({ status }) => status))], ['delivered'])
+  t.same(bob.bodies, Array.from({ length: 600 }, (_, n) => n))
+  t.equal(b.client('bob')?.end, undefined)
+  t.same(violationsOf(cluster.history.events), [])
+})
+
+void t.test('F3: 30 servers are back 3 s after the broker listens again (seed 1)', async t => {
+  await using cluster = await simulateCluster({ seed: 1, brokers: ['hub'] })
+  const peers: Peer[] = []
+  for (let n = 0; n < 30; n++) peers.push(await cluster.peer(`p${n}`))
+  for (const [n, peer] of peers.entries()) await cluster.settle(peer.connectClient(`client${n}`, () => {}))
+  cluster.kill('hub')
+  await cluster.run(5_000)
+  await cluster.restart('hub')
+  const upMs = cluster.nowMs
+  const receipts = await cluster.settle(Promise.all(peers.map((peer, n) => peer.sendMessage(`client${(n + 7) % 30}`, n))))
+  t.same([...new Set(receipts.map(({ status }) => status))], ['delivered'])
+  t.ok(cluster.nowMs - upMs <= 3_000, `${cluster.nowMs - upMs} ms`)
+})
+
+void t.test('two brokers: servers behind different ones reach each other, and fail over when one dies (seed 1)', async t => {
+  await using cluster = await simulateCluster({ seed: 1, brokers: ['one', 'two'] })
+  const a = await cluster.peer('a', { brokers: ['one', 'two'] })
+  const b = await cluster.peer('b', { brokers: ['two', 'one'] })
+  const c = await cluster.peer('c', { brokers: ['one', 'two'] })
+  const bob = taker()
+  await cluster.settle(b.connectClient('bob', bob.take))
+  const carl = await cluster.settle(c.connectClient('carl', () => {}))
+  await cluster.run(4_000)
+  t.equal((await cluster.settle(a.sendMessage('bob', 'across'))).status, 'delivered')
+  const sends: Promise<Receipt>[] = []
+  for (let n = 0; n < 200; n++) {
+    sends.push(a.sendMessage('bob', n, { deadlineMs: 30_000 }), b.sendMessage('carl', n, { deadlineMs: 30_000 }))
+    if (n === 60) cluster.kill('two')
+    if (n === 120) await cluster.restart('two')
+    if (n === 160) cluster.kill('one')
+    await cluster.run(10)
+  }
+  const receipts = await cluster.settle(Promise.all(sends))
+  t.same([...new Set(receipts.map(({ status }) => status))], ['delivered'])
+  t.equal(carl.end, undefined)
+  await cluster.run(15_000)
+  t.match(await cluster.settle(a.whereIs('bob')), { identity: 'b' })
+  t.match(await cluster.settle(b.whereIs('carl')), { identity: 'c' })
+  t.same(cluster.history.of('memberDown').filter(({ other }) => ['a', 'b', 'c'].includes(other)), [])
+  t.same(violationsOf(cluster.history.events), [])
+})
+
+inMode('broker', 'a broker cut off from one server: that one waits, the others go on', async (t, cluster) => {
+  const [a, b, c] = await threePeers(cluster)
+  await cluster.settle(Promise.all([b.connectClient('bob', () => {}), c.connectClient('carl', () => {})]))
+  cluster.cut('b', 'hub')
+  await cluster.run(20_000)
+  t.equal((await cluster.settle(a.sendMessage('carl', 1))).status, 'delivered')
+  t.equal((await cluster.settle(a.sendMessage('bob', 1))).status, 'absent')
+  cluster.heal('b', 'hub')
+  await cluster.run(3_000)
+  t.equal((await cluster.settle(a.sendMessage('bob', 2))).status, 'delivered')
+  t.equal((await cluster.settle(b.sendMessage('carl', 2))).status, 'delivered')
+})

@@ -9,7 +9,9 @@ await using indoors = await createPeer({ identity: 'indoors', broker: at })
 await using outdoors = await createPeer({ identity: 'outdoors', broker: at })
 
 await indoors.connectClient('heating', { request: ({ body }) => `set to ${String(body)} degrees` })
-await outdoors.connectClient('sensor', ({ from, body, via }) => console.log(`sensor got ${JSON.stringify(body)} from ${from}, by way of the ${via}`))
+await outdoors.connectClient('sensor', ({ from, body, via }) =>
+  console.log(`sensor got ${JSON.stringify(body)} from ${from}, by way of the ${via}`),
+)
 
 console.log('heating', await outdoors.request('heating', 21, { from: 'sensor' }))
 await indoors.sendMessage('sensor', { every: '5 min' }, { from: 'heating' })

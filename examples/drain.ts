@@ -11,11 +11,17 @@ const take = (message: Message) => void numbers.push(Number(message.body))
 await old.connectClient('device', take)
 
 // A device that is told to move connects to another server, as a WebSocket client reconnects through the load balancer.
-old.on('moving', ({ address }) => void fresh.connectClient(address, take).then(() => console.log(`${address} has moved to fresh`)))
+old.on(
+  'moving',
+  ({ address }) => void fresh.connectClient(address, take).then(() => console.log(`${address} has moved to fresh`)),
+)
 
 const receipts = Array.from({ length: 500 }, (_, number) => sender.sendMessage('device', number))
 await receipts[100]
-await Promise.all([old.drain({ deadlineMs: 5_000 }), ...Array.from({ length: 500 }, (_, at) => receipts.push(sender.sendMessage('device', 500 + at)))])
+await Promise.all([
+  old.drain({ deadlineMs: 5_000 }),
+  ...Array.from({ length: 500 }, (_, at) => receipts.push(sender.sendMessage('device', 500 + at))),
+])
 console.log('old is closed')
 
 const outcomes = new Set((await Promise.all(receipts)).map(({ status }) => status))

@@ -20,7 +20,8 @@ show('a function', await here.sendMessage('alice', { run: () => 1 }))
 
 // Its owner does not look at its messages, so that its inbox fills up.
 await there.connectClient('busy')
-for (let i = 0; i < 3; i++) show('to a client that reads nothing', await here.sendMessage('busy', 'x'.repeat(4_000), { deadlineMs: 300 }))
+for (let i = 0; i < 3; i++)
+  show('to a client that reads nothing', await here.sendMessage('busy', 'x'.repeat(4_000), { deadlineMs: 300 }))
 
 const given = new AbortController()
 given.abort()

@@ -231,7 +231,7 @@ export class Broker extends EventEmitter<BrokerEvents> implements AsyncDisposabl
   }
 
   async #admit(remote: Remote): Promise<void> {
-    if (this.#closing || !this.#peers) throw new HomingError('UNREACHABLE', `broker '${this.identity}' is starting or closing: try again`)
+    if (this.#closing || !this.#directory) throw new HomingError('UNREACHABLE', `broker '${this.identity}' is starting or closing: try again`)
     if (remote.identity === this.identity && remote.incarnation !== this.#run.incarnation) {
       throw new HomingError('IDENTITY_IN_USE', `the identity '${remote.identity}' is that of this broker`)
     }

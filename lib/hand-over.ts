@@ -67,14 +67,22 @@ export class HandOver {
     this.#trouble = trouble
   }
 
-  /** `underWay` resolves when a claim of this peer that is being written has its answer; a rival may have heard of it before. */
-  serve(giveUp: GiveUp, underWay: (claim: number) => Promise<void> | undefined): void {
+  /**
+   * `underWay` resolves when a claim of this peer that is being written has its answer: a rival may have heard of it before. `isOurs` asks
+   * the datastore: a claim whose first answer was lost may have been written again, over the rival that took it in between.
+   */
+  serve(
+    giveUp: GiveUp,
+    underWay: (claim: number) => Promise<void> | undefined,
+    isOurs: (address: string, claim: number) => Promise<boolean>,
+  ): void {
     this.#router.serveProtocol(protocol, {
       call: async (from, body) => {
         const take = readTake(body)
         if (take.by.identity !== from.identity) throw new HomingError('REFUSED', 'who takes an address speaks for itself')
         const claiming = underWay(take.claim)
         if (claiming) await claiming
+        if (take.part === 0 && (await isOurs(take.address, take.claim))) return { messages: [], left: 0 } satisfies Part
         const left = giveUp(take.address, take.claim, take.by)
         if (left.length > 0) this.keep(take.address, take.claim, left)
         const filling = this.#filling.get(keyOf(take))

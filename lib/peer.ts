@@ -110,8 +110,8 @@ export class Peer extends EventEmitter<PeerEvents> implements AsyncDisposable {
   #lastClaim = 0
   /** Claims that are being written; each resolves with its answer, good or bad. */
   readonly #underWay = new Map<number, Promise<void>>()
-  /** Claims of clients that left during a drain. */
-  readonly #moved: Held[] = []
+  /** Clients that left during a drain and have not been seen elsewhere, and their claims. Their records stay, marked as moving. */
+  readonly #moved = new Map<string, number>()
   #storeUp = true
   #state: 'new' | 'joining' | 'up' | 'draining' | 'closing' | 'closed' = 'new'
   #closing: Promise<void> | undefined
@@ -177,6 +177,7 @@ export class Peer extends EventEmitter<PeerEvents> implements AsyncDisposable {
     this.#handOver.serve(
       (address, claim, by) => this.#giveUp(address, claim, by),
       claim => this.#underWay.get(claim),
+      (address, claim) => this.#stillOurs(address, claim),
     )
     this.#broadcasts = new Broadcasts(run, router, this.#membership.directory)
     this.#state = 'up'
@@ -322,14 +323,15 @@ export class Peer extends EventEmitter<PeerEvents> implements AsyncDisposable {
     const { router, directory } = this.#up()
     const client = this.#clients.get(name)
     if (typeof address !== 'string' && client !== address) return this.#whoElse(name, directory)
-    const inbox = router.reception.at(name)
+    const inbox = client?.inbox // not that of a newer connect which is being claimed: it stays
     if (!client || !inbox) return this.#whoElse(name, directory)
     this.#remove(client, 'disconnected')
     const untilMs = this.#env.clock.monotonicMs() + this.#settings.router.deadlineMs
     if (this.#state === 'draining') {
       // Its record stays until the end of the drain, marked as moving: senders wait for the next claim.
       router.reception.moved(name, this.#env.clock.monotonicMs() + movedMs)
-      this.#moved.push({ address: name, claim: inbox.claim })
+      this.#moved.set(name, inbox.claim)
+      this.#env.timers.after(movedMs, () => this.#cameNowhere(name, inbox.claim))
       return { at: 'released' }
     }
     const [released] = await directory.release([{ address: name, claim: inbox.claim }], untilMs)
@@ -350,11 +352,12 @@ export class Peer extends EventEmitter<PeerEvents> implements AsyncDisposable {
       for (const { message, serve } of inbox.close(true)) void serve?.(message)
     }
     client.finish(end)
-    if (this.#clients.size === 0) this.#drained?.()
+    this.#drained?.()
   }
 
   /** Another peer has taken the address: end our client and return what it had not taken. */
   #giveUp(address: string, claim: number, by: Owner | undefined): ReturnType<Inbox['close']> {
+    this.#cameElsewhere(address, claim)
     const inbox = this.#router?.reception.serving(address)
     const client = this.#clients.get(address)
     if (!inbox || !client || inbox.claim !== claim) return []
@@ -363,8 +366,34 @@ export class Peer extends EventEmitter<PeerEvents> implements AsyncDisposable {
     const left = inbox.close(false)
     client.finish('displaced')
     this.emit('displaced', { address, by })
-    if (this.#clients.size === 0) this.#drained?.()
+    this.#drained?.()
     return left
+  }
+
+  /** Whether the datastore names our claim after all; where it cannot be asked, whoever says otherwise is believed. */
+  async #stillOurs(address: string, claim: number): Promise<boolean> {
+    try {
+      const owner = (await this.#up().directory.find(address))?.owner
+      return owner?.incarnation === this.#incarnation && owner.claim === claim
+    } catch (error) {
+      if (error instanceof HomingError) return false
+      throw error
+    }
+  }
+
+  /** A client that left during a drain has connected to another peer. */
+  #cameElsewhere(address: string, claim: number): void {
+    if (this.#moved.get(address) !== claim) return
+    this.#moved.delete(address)
+    this.#drained?.()
+  }
+
+  /** It took too long: nobody waits for it any more. */
+  #cameNowhere(address: string, claim: number): void {
+    if (this.#moved.get(address) !== claim || this.#closing) return
+    this.#cameElsewhere(address, claim)
+    const untilMs = this.#env.clock.monotonicMs() + goodbyeMs
+    void this.#quietly('release', this.#up().directory.release([{ address, claim }], untilMs))
   }
 
   /** The directory says so: perhaps before it answered the claim. */
@@ -507,7 +536,7 @@ export class Peer extends EventEmitter<PeerEvents> implements AsyncDisposable {
 
   /**
    * Hands the clients over: each gets a `moving` event to connect elsewhere, senders wait for that instead of hearing `absent`. Resolves
-   * after all have gone or the deadline passed, and the peer is closed. Idempotent.
+   * after all have gone or the deadline passed, those that had left have come elsewhere (up to 5 s), and the peer is closed. Idempotent.
    */
   async drain({ deadlineMs = 30_000 }: DrainOptions = {}): Promise<void> {
     if (this.#closing) return this.#closing
@@ -515,10 +544,6 @@ export class Peer extends EventEmitter<PeerEvents> implements AsyncDisposable {
     this.#state = 'draining'
     const { directory } = this.#up()
     const untilMs = this.#env.clock.monotonicMs() + deadlineMs
-    const gone = new Promise<void>(resolve => {
-      this.#drained = resolve
-      if (this.#clients.size === 0) resolve()
-    })
     try {
       await directory.update({ state: 'draining' })
       await directory.markMoving([...this.#held()], untilMs)
@@ -527,12 +552,26 @@ export class Peer extends EventEmitter<PeerEvents> implements AsyncDisposable {
       this.#logger?.warn({ error }, 'drain: the sessions could not be marked as moving')
     }
     for (const { address } of this.#clients.values()) this.emit('moving', { address })
-    const timeout = new Promise<void>(resolve => {
-      const timer = this.#env.timers.after(Math.max(0, untilMs - this.#env.clock.monotonicMs()), resolve)
-      void gone.then(() => timer.cancel())
-    })
-    await Promise.race([gone, timeout])
+    await this.#drainedOrLate(untilMs)
     await this.close()
+  }
+
+  /** Until all clients have left, or the deadline; and until those that left have come elsewhere: to their senders they are only late. */
+  #drainedOrLate(untilMs: number): Promise<void> {
+    return new Promise(resolve => {
+      let late = false
+      this.#drained = () => {
+        if (this.#moved.size > 0 || (this.#clients.size > 0 && !late)) return
+        this.#drained = undefined
+        timer.cancel()
+        resolve()
+      }
+      const timer = this.#env.timers.after(Math.max(0, untilMs - this.#env.clock.monotonicMs()), () => {
+        late = true
+        this.#drained?.()
+      })
+      this.#drained()
+    })
   }
 
   /**
@@ -544,7 +583,7 @@ export class Peer extends EventEmitter<PeerEvents> implements AsyncDisposable {
   }
 
   async #close(): Promise<void> {
-    const held = [...this.#held(), ...this.#moved]
+    const held = [...this.#held(), ...[...this.#moved].map(([address, claim]) => ({ address, claim }))]
     this.#state = 'closing'
     for (const client of [...this.#clients.values()]) this.#remove(client, 'closed')
     if (this.#membership && this.#router) {

@@ -22,7 +22,9 @@ export async function runBroker(options: BrokerOptions, tell: Tell, ending: Endi
 
 function tellOf(broker: Broker, tell: Tell): void {
   tellOfServers(broker, tell)
-  broker.on('clientConnected', ({ address, identity }) => tell(connected(address, identity), { event: 'clientConnected', address, identity }))
+  broker.on('clientConnected', ({ address, identity }) =>
+    tell(connected(address, identity), { event: 'clientConnected', address, identity }),
+  )
   broker.on('clientDisconnected', ({ address, identity, owner }) => {
     const found = owner ? ({ at: 'elsewhere', owner } as const) : ({ at: 'released' } as const)
     tell(disconnected(address, identity, found), { event: 'clientDisconnected', address, identity, owner })

@@ -13,7 +13,11 @@ const name = 'brokerless'
 
 export function main(argv: readonly string[]): Promise<never> {
   return runProgram(name, async ending => {
-    const asked = readDemo(name, 'A process of the brokerless demo: its clients talk to each other, then to those of the next process.', argv)
+    const asked = readDemo(
+      name,
+      'A process of the brokerless demo: its clients talk to each other, then to those of the next process.',
+      argv,
+    )
     return isInvalidBackend(asked.flags) ? 1 : talk(asked, ending)
   })
 }

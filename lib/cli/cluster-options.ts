@@ -32,16 +32,24 @@ export function addClusterOptions(command: Command, defaults: ClusterFlagDefault
   command
     .optionsGroup('Cluster options:')
     .option('--cluster <name>', 'name of the cluster; processes of other clusters are refused (default: homing)')
-    .option('--store <url>', 'session store: lmdb: | lmdb:/folder | redis://host:port | memory: (default: $HOMING_STORE, else lmdb:)')
+    .option(
+      '--store <url>',
+      'session store: lmdb: | lmdb:/folder | redis://host:port | memory: (default: $HOMING_STORE, else lmdb:)',
+    )
     .option('--identity <name>', 'name of this process in the cluster')
     .option('--listen <endpoint>', 'where to listen: tcp://host:port (port 0: any free one)')
     .option('--advertise <endpoint>', 'where others reach this process, if not where it listens')
   if (defaults.broker) command.option('--broker <url[,url]>', 'go through these brokers instead of a store: tcp://host:port')
   return command
-    .option('--secret-file <file>', "the cluster's secret: first line the current one, second line the previous one (or $HOMING_SECRET)")
+    .option(
+      '--secret-file <file>',
+      "the cluster's secret: first line the current one, second line the previous one (or $HOMING_SECRET)",
+    )
     .option('--insecure', 'listen beyond this machine without a secret')
     .option('--lease-ms <ms>', 'how long a process that fell silent is believed to live (default: 10000)', oneOrMore)
-    .addOption(new Option('--when-store-is-down <choice>', 'go on serving clients, or stop (default: serve)').choices(['serve', 'stop']))
+    .addOption(
+      new Option('--when-store-is-down <choice>', 'go on serving clients, or stop (default: serve)').choices(['serve', 'stop']),
+    )
     .addOption(new Option('--log-level <level>', 'what to log, to stderr').choices(logLevels).default(defaults.logLevel))
     .option('--debug', 'show the stacks of errors')
 }
@@ -100,7 +108,8 @@ function secretsOf({ secretFile }: ClusterFlags): readonly string[] | undefined 
   const text = secretFile === undefined ? process.env['HOMING_SECRET'] : readSecretFile(secretFile)
   const secrets = (text ?? '').split('\n').map(line => line.trim())
   const given = secrets.filter(line => line !== '')
-  if (given.length === 0 && secretFile !== undefined) throw new UsageError(`${secretFile} is empty; make a secret with: openssl rand -hex 32`)
+  if (given.length === 0 && secretFile !== undefined)
+    throw new UsageError(`${secretFile} is empty; make a secret with: openssl rand -hex 32`)
   return given.length === 0 ? undefined : given.slice(0, 2)
 }
 
@@ -121,6 +130,8 @@ function checkEndpoints(option: string, endpoints: readonly string[]): void {
 }
 
 /** Without what is undefined: the library's options are present or absent. */
-function present(options: { [K in keyof CommonOptions]: CommonOptions[K] | undefined } & { logger: Logger | undefined }): CommonOptions {
+function present(
+  options: { [K in keyof CommonOptions]: CommonOptions[K] | undefined } & { logger: Logger | undefined },
+): CommonOptions {
   return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) as CommonOptions
 }

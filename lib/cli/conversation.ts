@@ -21,8 +21,9 @@ export interface ConversationOptions {
   waitMs: number
 }
 
-/** Beyond `waitMs`, how long the answer to a message may take, ms. */
+/** Beyond `waitMs`, how long the answer to a message may take, ms; a message that was held up by others has at least the lesser time. */
 const answerMs = 5_000
+const answerMsMin = 200
 /** How long the clients that are left may take to be unregistered at the end, ms. Then the lease does it. */
 const farewellMs = 2_000
 
@@ -63,7 +64,9 @@ export class Conversation {
       this.#sends = this.#sends.then(() => this.#send(step.from, step.to, step.text, untilMs))
     } else {
       const work = step.does === 'connect' ? () => this.#connect(step.address) : () => this.#disconnect(step.address)
-      this.#claims = this.#claims.then(work).catch((error: unknown) => this.#voice.failed(`could not ${step.does} ${step.address}: ${because(error)}`))
+      this.#claims = this.#claims
+        .then(work)
+        .catch((error: unknown) => this.#voice.failed(`could not ${step.does} ${step.address}: ${because(error)}`))
     }
   }
 
@@ -83,12 +86,14 @@ export class Conversation {
     const { signal } = this.#ending
     if (signal.aborted) return
     const waitMs = Math.max(0, untilMs - performance.now())
+    const deadlineMs = Math.max(answerMsMin, untilMs + answerMs - performance.now())
     // Asked now, because the record may be gone when the message turns out to be undeliverable.
     const holder = this.#holderOf(to)
-    const receipt = await this.#peer.sendMessage(to, text, { from, waitMs, deadlineMs: waitMs + answerMs, signal })
+    const receipt = await this.#peer.sendMessage(to, text, { from, waitMs, deadlineMs, signal })
     if (signal.aborted && receipt.status !== 'delivered') return
     this.receipts.push(receipt)
-    if (receipt.status !== 'delivered') this.#voice.undelivered(undeliveredLine(to, receipt, (await this.#holderOf(to)) ?? (await holder)))
+    if (receipt.status !== 'delivered')
+      this.#voice.undelivered(undeliveredLine(to, receipt, (await this.#holderOf(to)) ?? (await holder)))
   }
 
   /** Undefined also when it cannot be asked: the receipt says more than this look-up. */
@@ -102,8 +107,12 @@ export class Conversation {
   /** Disconnects the clients that are left, and says so; gives up after a while, because a broker or store that is gone must not hold up the end. */
   async end(): Promise<void> {
     const farewells = this.#claims.then(() => Promise.allSettled([...this.#clients].map(address => this.#disconnect(address))))
-    const timedOut = await Promise.race([farewells.then(() => false), new Promise<boolean>(resolve => setTimeout(resolve, farewellMs, true))])
-    if (timedOut) this.#voice.failed('the clients could not be unregistered in time; they are absent when the lease of this process is over')
+    const timedOut = await Promise.race([
+      farewells.then(() => false),
+      new Promise<boolean>(resolve => setTimeout(resolve, farewellMs, true)),
+    ])
+    if (timedOut)
+      this.#voice.failed('the clients could not be unregistered in time; they are absent when the lease of this process is over')
   }
 }
 

@@ -2,7 +2,13 @@
 
 /** What a process is to be; its command line carries it as JSON. */
 export type DemoRole =
-  | { readonly is: 'brokerless' | 'server'; readonly n: number; readonly total: number; readonly cluster: string; readonly at: string }
+  | {
+      readonly is: 'brokerless' | 'server'
+      readonly n: number
+      readonly total: number
+      readonly cluster: string
+      readonly at: string
+    }
   | { readonly is: 'broker'; readonly cluster: string; readonly at: string }
 
 /** From the demo to a process. */

@@ -25,7 +25,13 @@ interface Screen {
 export async function runDemo(flags: DemoFlags, ending: Ending): Promise<number> {
   const folder = flags.store === undefined ? await mkdtemp(join(tmpdir(), 'homing-demo-')) : undefined
   const cluster = `demo-${process.pid}`
-  const totals: Totals = { sent: 0, delivered: 0, received: 0, disordered: 0, latencies: new Latencies(2 * flags.processes * flags.burst) }
+  const totals: Totals = {
+    sent: 0,
+    delivered: 0,
+    received: 0,
+    disordered: 0,
+    latencies: new Latencies(2 * flags.processes * flags.burst),
+  }
   const screen = newScreen(flags.json === true)
   const storeOf = (mode: string) => flags.store ?? `lmdb:${join(folder!, mode)}`
   const inCluster = (mode: string) => `${cluster}-${mode}`
@@ -35,7 +41,9 @@ export async function runDemo(flags: DemoFlags, ending: Ending): Promise<number>
       const store = storeOf(mode)
       const place = datastorePlace(store, inCluster(mode))
       const words = mode === 'broker' ? 'through a broker' : 'brokerless: each dials the others'
-      screen.print(`${flags.processes} servers, ${words}. Sessions in ${place}${folder === undefined ? '' : ' (removed at the end)'}`)
+      screen.print(
+        `${flags.processes} servers, ${words}. Sessions in ${place}${folder === undefined ? '' : ' (removed at the end)'}`,
+      )
       await new DemoMode(mode, flags, inCluster(mode), store, screen, ending).run(totals)
       screen.print('')
     }
@@ -68,7 +76,10 @@ function sumUp({ latencies, sent, delivered, received, disordered }: Totals, fla
   } else {
     const order = disordered === 0 ? '' : `, out of order ${disordered}`
     process.stdout.write(`sent ${sent}, delivered ${delivered}, lost ${lost}${order}\n`)
-    if (timing) process.stdout.write(`a message took ${msText(timing.medianMs)} (median), ${msText(timing.p99Ms)} (p99), from the call to its receipt\n`)
+    if (timing)
+      process.stdout.write(
+        `a message took ${msText(timing.medianMs)} (median), ${msText(timing.p99Ms)} (p99), from the call to its receipt\n`,
+      )
   }
   return ending.isRequested || isWhole ? 0 : 1
 }

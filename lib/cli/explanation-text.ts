@@ -4,7 +4,10 @@ import { msText, visible } from './text.ts'
 
 export function explanationText({ summary, owner, path, sends, store, lease }: Explanation): string {
   const lines = [visible(summary)]
-  if (owner) lines.push(`  owner: ${visible(owner.identity)}, incarnation ${visible(owner.incarnation)}, claim ${owner.claim}${owner.moving ? ', moving' : ''}`)
+  if (owner)
+    lines.push(
+      `  owner: ${visible(owner.identity)}, incarnation ${visible(owner.incarnation)}, claim ${owner.claim}${owner.moving ? ', moving' : ''}`,
+    )
   if (path) {
     const over = path.over === undefined ? '' : ` over ${visible(path.over)}`
     const roundTrip = path.roundTripMs === undefined ? '' : `, round trip ${msText(path.roundTripMs)}`

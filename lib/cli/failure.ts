@@ -31,7 +31,12 @@ const hints: readonly { code: ErrorCode; about: RegExp; hint: string }[] = [
 
 /** Whether the error is one that can be met without a fault of the program: it needs no stack. */
 export function isExpected(error: unknown): boolean {
-  return error instanceof UsageError || error instanceof ProgramError || error instanceof HomingError || systemCodeOf(error) !== undefined
+  return (
+    error instanceof UsageError ||
+    error instanceof ProgramError ||
+    error instanceof HomingError ||
+    systemCodeOf(error) !== undefined
+  )
 }
 
 /** 2: what was typed is wrong; 1: everything else. */
@@ -82,6 +87,7 @@ const causesMax = 8
 
 function chain(error: unknown): unknown[] {
   const found: unknown[] = []
-  for (let one = error; one !== undefined && found.length < causesMax; one = one instanceof Error ? one.cause : undefined) found.push(one)
+  for (let one = error; one !== undefined && found.length < causesMax; one = one instanceof Error ? one.cause : undefined)
+    found.push(one)
   return found
 }

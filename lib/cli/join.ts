@@ -17,13 +17,15 @@ export async function joinBriefly(flags: ClusterFlags, ending: Ending): Promise<
 }
 
 /** A peer that has no identity yet. The library is loaded here, so that `--help` need not wait for it. */
-export async function newPeer({ identity: _, ...options }: PeerOptions): Promise<Peer> {
+export async function newPeer(options: PeerOptions): Promise<Peer> {
   const { createPeer } = await import('../index.ts')
-  return createPeer(options)
+  const nameless = { ...options }
+  delete nameless.identity
+  return createPeer(nameless)
 }
 
-export function briefIdentity(): string {
-  return `cli-${randomBytes(4).toString('hex')}`
+export function briefIdentity(prefix = 'cli'): string {
+  return `${prefix}-${randomBytes(4).toString('hex')}`
 }
 
 /** Whether an identity is that of a program which looks or sends and leaves. */

@@ -6,7 +6,7 @@ import { explanationText } from './explanation-text.ts'
 import { sentence } from './failure.ts'
 import { memberData, memberText } from './member-text.ts'
 import type { Printer } from './printer.ts'
-import { receiptData, receiptText } from './receipt-text.ts'
+import { explained, receiptData, receiptText } from './receipt-text.ts'
 import { type Order, scriptHelp } from './script-line.ts'
 import { counted, jsonText, visible } from './text.ts'
 import { whereData, whereText } from './where-text.ts'
@@ -53,7 +53,11 @@ export class PeerScript {
 
   async connect(address: string): Promise<void> {
     await this.#peer.connectClient(address, this.#handlersOf(address))
-    this.#printer.print(`${visible(address)} is connected to ${visible(this.#peer.identity)}`, { event: 'connected', address, identity: this.#peer.identity })
+    this.#printer.print(`${visible(address)} is connected to ${visible(this.#peer.identity)}`, {
+      event: 'connected',
+      address,
+      identity: this.#peer.identity,
+    })
   }
 
   /** A client of this program prints what it gets and answers requests with an echo. */
@@ -61,11 +65,25 @@ export class PeerScript {
     return {
       message: ({ from, body, id, via }) => {
         const sender = from === undefined ? '' : `${visible(from)}: `
-        this.#printer.print(`${visible(address)} <- ${sender}${jsonText(body)}`, { event: 'message', from, to: address, body, id, via })
+        this.#printer.print(`${visible(address)} <- ${sender}${jsonText(body)}`, {
+          event: 'message',
+          from,
+          to: address,
+          body,
+          id,
+          via,
+        })
       },
       request: ({ from, body, id, via }) => {
         const sender = from === undefined ? '' : `${visible(from)}: `
-        this.#printer.print(`${visible(address)} <? ${sender}${jsonText(body)}`, { event: 'request', from, to: address, body, id, via })
+        this.#printer.print(`${visible(address)} <? ${sender}${jsonText(body)}`, {
+          event: 'request',
+          from,
+          to: address,
+          body,
+          id,
+          via,
+        })
         return { echo: body, by: address }
       },
     }
@@ -83,7 +101,7 @@ export class PeerScript {
   }
 
   async #send(to: string, body: unknown, options: SendOptions): Promise<void> {
-    const receipt = await this.#peer.sendMessage(to, body, options)
+    const receipt = await explained(this.#peer, to, await this.#peer.sendMessage(to, body, options))
     this.#printer.print(receiptText(to, receipt), { event: 'receipt', ...receiptData(to, receipt) })
   }
 
@@ -115,7 +133,8 @@ export class PeerScript {
 
   async #sessions(): Promise<void> {
     const sessions: { address: string; identity: string; moving: boolean }[] = []
-    for await (const { address, owner, moving } of this.#peer.sessions()) sessions.push({ address, identity: owner.identity, moving })
+    for await (const { address, owner, moving } of this.#peer.sessions())
+      sessions.push({ address, identity: owner.identity, moving })
     sessions.sort((a, b) => (a.address < b.address ? -1 : 1))
     const lines = sessions.map(({ address, identity }) => `  ${visible(address)}  at ${visible(identity)}`)
     this.#printer.print([counted(sessions.length, 'session'), ...lines].join('\n'), { event: 'sessions', sessions })
@@ -126,7 +145,10 @@ export class PeerScript {
     const peer = this.#peer
     const tell = (text: string, data: { event: string }) => this.#printer.print(`* ${text}`, data)
     peer.on('displaced', ({ address, by }) =>
-      tell(`${visible(address)} has been taken by ${by ? visible(by.identity) : 'nobody that is known'}`, named('displaced', { address, by })),
+      tell(
+        `${visible(address)} has been taken by ${by ? visible(by.identity) : 'nobody that is known'}`,
+        named('displaced', { address, by }),
+      ),
     )
     peer.on('moving', ({ address }) => tell(`${visible(address)} should connect elsewhere`, named('moving', { address })))
     peer.on('handOverIncomplete', ({ address, from, missing }) =>
@@ -136,8 +158,12 @@ export class PeerScript {
       ),
     )
     peer.on('memberUp', member => tell(`${visible(member.identity)} joined`, named('memberUp', memberData(member))))
-    peer.on('memberDown', ({ identity, why }) => tell(`${visible(identity)} ${departure[why]}`, named('memberDown', { identity, why })))
-    peer.on('storeDown', error => tell(`the store cannot be reached: ${sentence(error)}`, named('storeDown', { error: sentence(error) })))
+    peer.on('memberDown', ({ identity, why }) =>
+      tell(`${visible(identity)} ${departure[why]}`, named('memberDown', { identity, why })),
+    )
+    peer.on('storeDown', error =>
+      tell(`the store cannot be reached: ${sentence(error)}`, named('storeDown', { error: sentence(error) })),
+    )
     peer.on('storeUp', () => tell('the store can be reached again', named('storeUp', {})))
     peer.on('lease', state => tell(`the lease is ${state}`, named('lease', { state })))
     peer.on('fenced', ({ by }) => tell('another process has this identity: this one stops', named('fenced', { by })))

@@ -9,7 +9,8 @@ export interface PlaceInRing {
 /** Both default to 1. Throws `UsageError`. */
 export function placeInRing(n = '1', total = '1'): PlaceInRing {
   const place = { n: readCount('n', n), total: readCount('total', total) }
-  if (place.n > place.total) throw new UsageError(`n (${n}) is above total (${total}): the processes are numbered from 1 to total`)
+  if (place.n > place.total)
+    throw new UsageError(`n (${n}) is above total (${total}): the processes are numbered from 1 to total`)
   return place
 }
 

@@ -41,7 +41,12 @@ export function readOrder(line: string): Order {
       return { does, address: words.takeLast(does, 'ADDRESS') }
     case 'send':
     case 'request':
-      return { does, from, to: words.take(`${does} ADDRESS BODY: the address is missing`), body: words.rest(`${does} ADDRESS BODY: the body is missing`) }
+      return {
+        does,
+        from,
+        to: words.take(`${does} ADDRESS BODY: the address is missing`),
+        body: words.rest(`${does} ADDRESS BODY: the body is missing`),
+      }
     case 'broadcast':
       return { does, from, body: words.rest('broadcast BODY: the body is missing') }
     case 'members':

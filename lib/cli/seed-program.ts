@@ -24,7 +24,10 @@ export function readDemo(name: string, description: string, argv: readonly strin
     .argument('[total]', 'how many there are', '1')
     .option('--wait-ms <ms>', 'how long a message waits for a client that is not connected yet', zeroOrMore, 10_000)
   addClusterOptions(command, seedDefaults(true))
-  command.addHelpText('after', `\nExample: in three terminals\n  node bin/${name} 1 3\n  node bin/${name} 2 3\n  node bin/${name} 3 3`)
+  command.addHelpText(
+    'after',
+    `\nExample: in three terminals\n  node bin/${name} 1 3\n  node bin/${name} 2 3\n  node bin/${name} 3 3`,
+  )
   command.parse(argv, { from: 'user' })
   const [n, total] = command.processedArgs as [string, string]
   return { ...placeInRing(n, total), flags: command.opts<DemoFlags>() }

@@ -16,7 +16,11 @@ const defaultBroker = 'tcp://127.0.0.1:7400'
 
 export function main(argv: readonly string[]): Promise<never> {
   return runProgram(name, async ending => {
-    const asked = readDemo(name, 'A process of the broker demo: like brokerless, but everything goes through the broker (see index).', argv)
+    const asked = readDemo(
+      name,
+      'A process of the broker demo: like brokerless, but everything goes through the broker (see index).',
+      argv,
+    )
     return isInvalidBackend(asked.flags) ? 1 : talk(asked, ending)
   })
 }

@@ -19,7 +19,7 @@ import {
 } from '../wire/frame.ts'
 import { ACK, FIRST_NUMBERED, LEAVE, MESSAGE, REFUSE, REQUEST, RESUME, ROOM, VOID } from '../wire/kinds.ts'
 import type { Path } from './path.ts'
-import { SendBuffer, type Segment } from './send-buffer.ts'
+import { segmentBytes, SendBuffer, type Segment } from './send-buffer.ts'
 
 /** Somebody who waits for the answer to a numbered frame. Exactly one of the calls comes, once. */
 export interface Waiter {
@@ -275,6 +275,7 @@ export class Channel {
    */
   receive(buffer: Buffer, start: number, end: number): 'taken' | 'forgotten' {
     const kind = buffer[start]!
+    if (kind > VOID || (kind > LEAVE && kind < FIRST_NUMBERED)) throw badFrame(`a frame of the unknown kind ${kind}`)
     const reader = this.#reader.set(buffer, start + 4, end)
     if (kind === RESUME) return this.#resume(reader.u32(), reader.u32(), reader.u32())
     if (!this.#resumed) {
@@ -284,8 +285,7 @@ export class Channel {
     }
     if (kind === ACK) this.#acked(reader.u32())
     else if (kind === LEAVE) this.#remoteLeaves()
-    else if (kind >= FIRST_NUMBERED) this.#numbered(kind, reader)
-    else throw badFrame(`a frame of kind ${kind}`)
+    else this.#numbered(kind, reader)
     return 'taken'
   }
 
@@ -373,11 +373,12 @@ export class Channel {
     const sequence = unwrap(reader.u32(), this.#next)
     const reason = reader.u8()
     if (sequence <= this.#acknowledged || sequence >= this.#next) throw badFrame('a refusal of a frame that is not under way')
+    // Before anything is sent in answer: by this acknowledgement the other end knows that what follows it was sent with the refusal seen.
+    this.#acknowledge()
+    if (this.#ended) return
     const slot = sequence & this.#mask
     const waiter = this.#waiters[slot]
     this.#waiters[slot] = undefined
-    // Before anything is sent in answer: by this acknowledgement the other end knows that what follows it was sent with the refusal seen.
-    this.#acknowledge()
     if (!waiter) return
     const { buffer } = this.#segments[slot]!
     const at = this.#offsets[slot]!
@@ -431,6 +432,7 @@ export class Channel {
     if (value !== undefined) segment.buffer.writeUInt32BE(value >>> 0, start + CHANNEL_HEADER)
     segment.end = closeFrame(segment.buffer, start, start + bytes)
     this.#gather(bytes)
+    if (this.#buffer.heldBytes > this.#heldBytesMax) this.#checkCap()
   }
 
   #gather(bytes: number): void {
@@ -441,12 +443,19 @@ export class Channel {
     this.#env.timers.soon(() => this.#flushDue && this.flush())
   }
 
+  /** What is kept may have acknowledgements in between: of these too, whoever acknowledges nothing gets only so many. */
+  get #heldBytesMax(): number {
+    return 4 * this.#options.windowCapBytes + 16 * segmentBytes
+  }
+
   #checkCap(): void {
     // One large frame is the user's right (an empty window admits it: it is the oldest then). What comes on top of it are only answers
     // and refusals, each made by a frame of the other end, which therefore sends and does not acknowledge.
+    if (this.unacknowledgedFrames === 0) return
     const oldest = (this.#acknowledged + 1) & this.#mask
     const oldestBytes = PREFIX + this.#segments[oldest]!.buffer.readUInt32BE(this.#offsets[oldest]!)
-    if (this.#unackedBytes - oldestBytes > this.#options.windowCapBytes) this.#path?.abandon('bad-frame')
+    const isOver = this.#unackedBytes - oldestBytes > this.#options.windowCapBytes
+    if (isOver || this.#buffer.heldBytes - oldestBytes > this.#heldBytesMax) this.#path?.abandon('bad-frame')
   }
 
   #growRings(): void {

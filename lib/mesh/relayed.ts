@@ -11,6 +11,9 @@ import { formerOf } from './former.ts'
 import type { Mesh, MeshHandler, PathFacts } from './mesh.ts'
 import type { Path } from './path.ts'
 
+/** The longest wait before a way is asked for again, ms: after a restart of the broker the other end is back within seconds, unannounced. */
+const wayRetryCapMs = 500
+
 export interface RelayedMeshSetup {
   env: Env
   link: LinkSetup
@@ -333,7 +336,7 @@ export class RelayedMesh implements Mesh, LinkHandler {
     const entry: Entry = {
       run,
       channel: this.#newChannel(run),
-      backoff: new Backoff(link.options, env.random),
+      backoff: new Backoff({ ...link.options, redialCapMs: Math.min(link.options.redialCapMs, wayRetryCapMs) }, env.random),
       former: formerOf(run, former),
       way: undefined,
       retry: undefined,

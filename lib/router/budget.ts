@@ -1,4 +1,7 @@
 /** The bytes that all waiting messages of a peer may take together. */
+/** Of the whole; the rest is kept for what peers say to each other. */
+const usersShare = 7 / 8
+
 export class Budget {
   readonly bytesMax: number
   #used = 0
@@ -11,9 +14,18 @@ export class Budget {
     return this.#used
   }
 
-  /** Takes `bytes`, or says that there is no room. */
+  /** Takes `bytes` for a user's message, or says that there is no room. */
   take(bytes: number): boolean {
-    if (this.#used + bytes > this.bytesMax) return false
+    return this.#takeUpTo(this.bytesMax * usersShare, bytes)
+  }
+
+  /** Takes `bytes` for what peers say to each other, without which users' messages could not leave: look-ups, claims, replies. */
+  takeForPeers(bytes: number): boolean {
+    return this.#takeUpTo(this.bytesMax, bytes)
+  }
+
+  #takeUpTo(bytesMax: number, bytes: number): boolean {
+    if (this.#used + bytes > bytesMax) return false
     this.#used += bytes
     return true
   }

@@ -113,6 +113,7 @@ export class Flow {
   pump(budget = Number.POSITIVE_INFINITY): void {
     while (this.queue.length > 0) {
       if (this.state === 'idle' || this.state === 'absent') return this.#find()
+      if (this.state === 'paused') this.#watchPath()
       if (this.state !== 'open') return
       if (budget-- <= 0) return this.#yield()
       if (!this.#forward(this.queue.peek()!)) return
@@ -142,7 +143,10 @@ export class Flow {
     const { channel } = route
     if (channel.hasEnded || channel.remoteIsLeaving) return this.#reroute()
     if (!channel.admits(send.bodyBytes + 512)) {
-      if (!channel.ready) this.#watchDown()
+      if (!channel.ready) {
+        this.#downSinceMs ??= this.#host.nowMs()
+        this.#watchPath()
+      }
       this.#host.whenWritable(this, channel)
       return false
     }
@@ -199,6 +203,7 @@ export class Flow {
     this.#refused.push(send)
     this.queuedBytes += send.size
     this.#host.held(send)
+    if (this.outstanding > 0) this.#watchPath()
     this.#settled()
   }
 
@@ -250,6 +255,7 @@ export class Flow {
     if (this.#reason === FULL || this.#reason === UNSURE) {
       this.state = this.#roomSeen ? 'open' : 'paused'
       this.#roomSeen = false
+      if (this.state === 'paused') this.#watchPath()
       return this.pump()
     }
     this.#roomSeen = false
@@ -339,6 +345,13 @@ export class Flow {
     this.#host.waitFor(this, untilMs)
   }
 
+  /** It left this peer and is expected elsewhere. */
+  foundMoving(): void {
+    if (this.state !== 'finding' && this.state !== 'absent') return
+    this.#isMoving()
+    this.foundNobody()
+  }
+
   #absent(): Failure {
     const who = this.kind === 'address' ? `nobody holds '${this.destination}'` : `no peer '${this.destination}' is in the cluster`
     return failure('absent', 'ABSENT', who)
@@ -353,33 +366,41 @@ export class Flow {
 
   // A channel that is down
 
-  /** Its path broke, and sends wait: has the address gone elsewhere meanwhile? */
-  #watchDown(): void {
-    this.#downSinceMs ??= this.#host.nowMs()
+  /** The channel that waiting sends depend on, if they do. */
+  #waitsOn(): Channel | undefined {
+    const { route, state } = this
+    const depends = state === 'open' || state === 'paused' || state === 'settling'
+    return depends && this.hasWaiting && route.at === 'channel' ? route.channel : undefined
+  }
+
+  /** Sends wait, and its path is broken or may break: has the address gone elsewhere then? */
+  #watchPath(): void {
     if (this.#recheck) return
     this.#recheck = this.#host.after(recheckMs, () => {
       this.#recheck = undefined
-      const { route } = this
-      if (this.state !== 'open' || route.at !== 'channel' || route.channel.ready || this.queue.length === 0) {
-        this.#downSinceMs = undefined
-        return
+      const channel = this.#waitsOn()
+      if (channel && !channel.ready) {
+        this.#downSinceMs ??= this.#host.nowMs()
+        return this.#host.recheck(this)
       }
-      this.#host.recheck(this)
+      this.#downSinceMs = undefined
+      if (channel && this.state !== 'open') this.#watchPath()
     })
   }
 
-  /** Answer to the look-up of `#watchDown`: `owner` undefined is nobody. */
+  /** Answer to the look-up of `#watchPath`: `owner` undefined is nobody. */
   recheckedAs(owner: string | undefined): void {
     const { route } = this
-    if (this.state !== 'open' || route.at !== 'channel' || route.channel.ready) return
+    const channel = this.#waitsOn()
+    if (!channel || channel.ready || route.at !== 'channel') return this.#watchPath()
     const downMs = this.#host.nowMs() - (this.#downSinceMs ?? this.#host.nowMs())
-    if (owner === route.owner || downMs < giveUpAfterMs) return this.#watchDown()
-    this.#giveUp(route.channel)
+    if (owner === route.owner || downMs < giveUpAfterMs) return this.#watchPath()
+    this.#giveUp(channel)
   }
 
   recheckFailed(why: Failure): void {
     this.lastFailure = why
-    this.#watchDown()
+    this.#watchPath()
   }
 
   /** What the old owner has not answered is not known any more; it will not be sent to it late. */
@@ -391,9 +412,9 @@ export class Flow {
       this.outstanding--
       send.settle(failure('unknown', 'LOST', `'${this.destination}' is held elsewhere now; its former peer did not answer`))
     }
-    this.#reroute()
+    this.state = 'settling'
+    this.#reason = NOT_HERE
     this.#settled()
-    this.pump()
   }
 
   // Deadlines

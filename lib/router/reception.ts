@@ -92,6 +92,11 @@ export class Reception {
     this.#moved.set(address, untilMs)
   }
 
+  /** Whether the address left so and is still expected elsewhere. */
+  hasMoved(address: string): boolean {
+    return (this.#moved.get(address) ?? 0) > this.#env.clock.monotonicMs()
+  }
+
   /** A message or request from a channel: 0, or why it is refused. */
   accept(channel: Channel, kind: number, reader: Reader): number {
     const to = channel.numbersIn.read(reader)
@@ -126,7 +131,7 @@ export class Reception {
     const refused = refusals?.get(to)
     const inbox = this.at(to)
     if (refused) return this.#again(refused, channel, inbox)
-    if (!inbox || inbox.state === 'closed') return (this.#moved.get(to) ?? 0) > this.#env.clock.monotonicMs() ? MOVING : NOT_HERE
+    if (!inbox || inbox.state === 'closed') return this.hasMoved(to) ? MOVING : NOT_HERE
     if (!this.#host.isSure()) {
       let addresses = this.#unsure.get(channel)
       if (!addresses) this.#unsure.set(channel, (addresses = new Set()))

@@ -247,7 +247,8 @@ export class Router implements FlowHost {
   /** Into its flow, if what waits there and everywhere has room for it. */
   #enter(flow: Flow, send: Send): void {
     const full = flow.queuedBytes > 0 && flow.queuedBytes + send.size > this.#options.waitingBytesPerAddressMax
-    if (full || !this.budget.take(send.size)) {
+    const room = !full && (flow.kind === 'peer' ? this.budget.takeForPeers(send.size) : this.budget.take(send.size))
+    if (!room) {
       const what = full ? `to '${flow.destination}'` : 'of this peer'
       send.settle(failure('overloaded', 'OVERLOADED', `the sends ${what} that wait take all the memory they may`))
       return
@@ -335,6 +336,7 @@ export class Router implements FlowHost {
     const here = this.reception.at(flow.destination)
     if (here && here.state !== 'closed') return flow.foundHere(here)
     if (located?.owner.incarnation === this.#setup.self.incarnation) {
+      if (this.reception.hasMoved(flow.destination)) return flow.foundMoving()
       this.#removeGhost(located)
       return flow.foundNobody()
     }

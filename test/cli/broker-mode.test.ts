@@ -6,7 +6,11 @@ type TestOf = Parameters<typeof status>[0]
 
 const listeningLine = /^Server listening on "(tcp:\/\/127\.0\.0\.1:\d+)"$/
 
-async function startBroker(t: TestOf, store: string, listen = 'tcp://127.0.0.1:0'): Promise<{ broker: RunningProgram; endpoint: string }> {
+async function startBroker(
+  t: TestOf,
+  store: string,
+  listen = 'tcp://127.0.0.1:0',
+): Promise<{ broker: RunningProgram; endpoint: string }> {
   const broker = new RunningProgram(t, 'index', ['--store', store, '--listen', listen])
   const { line } = await broker.line(listeningLine)
   return { broker, endpoint: listeningLine.exec(line)![1]! }
@@ -81,7 +85,10 @@ t.test('a server that starts before its broker, and sees it die and come back (P
   await server.line(received('clientC1', 'clientA1', 'Hello from C to A!'))
   server.signal('SIGINT')
   t.equal((await server.finished()).code, 0)
-  t.same(server.lines.filter(line => line.startsWith('Received')), sevenLines(1, 1))
+  t.same(
+    server.lines.filter(line => line.startsWith('Received')),
+    sevenLines(1, 1),
+  )
   t.equal(server.lines.filter(line => line === 'disconnected from server').length, 1)
 })
 

@@ -1,6 +1,9 @@
 import t from 'tap'
 import { RunningProgram, status } from './running-program.ts'
 
+// Each test mostly waits for the schedule; only the one that looks at times runs alone.
+t.jobs = 3
+
 const start = (t: Parameters<typeof status>[0], store: string, n: number, total: number, ...more: string[]) =>
   new RunningProgram(t, 'brokerless', [String(n), String(total), '--store', store, ...more])
 
@@ -28,8 +31,14 @@ t.test('three processes: the lines of the seed, in its order; Ctrl-C leaves no r
   const ring = [1, 2, 3].map(n => start(t, store, n, 3))
   await Promise.all(ring.map((program, at) => program.line(lastOf(network(at === 0 ? 3 : at, at + 1)))))
   const during = await status(t, '--store', store)
-  t.same(during.members.map(({ identity }) => identity), ['1', '2', '3'])
-  t.same(during.sessions.map(({ address }) => address), ['clientA1', 'clientA2', 'clientA3', 'clientC1', 'clientC2', 'clientC3'])
+  t.same(
+    during.members.map(({ identity }) => identity),
+    ['1', '2', '3'],
+  )
+  t.same(
+    during.sessions.map(({ address }) => address),
+    ['clientA1', 'clientA2', 'clientA3', 'clientC1', 'clientC2', 'clientC3'],
+  )
 
   for (const program of ring) program.signal('SIGINT')
   for (const [at, program] of ring.entries()) {
@@ -45,7 +54,7 @@ t.test('three processes: the lines of the seed, in its order; Ctrl-C leaves no r
   t.equal(after.sessionCount, 0)
 })
 
-t.test('one process talks to itself, in the local form, each step at its time (P32, P34)', async t => {
+t.test('one process talks to itself, in the local form, each step at its time (P32, P34)', { buffered: false }, async t => {
   const program = start(t, `lmdb:${t.testdir()}`, 1, 1)
   const { atMs: registeredMs } = await program.line('Server registered as: 1')
   await program.line('Received: clientC1 clientA1 Hello from C to A!')
@@ -70,7 +79,10 @@ t.test('messages wait for a neighbour that comes late, and arrive in the order t
   // Its clients connect half a second after its start at the earliest: after the first of the four messages was made.
   const second = start(t, store, 2, 2)
   await second.line(lastOf(network(1, 2)))
-  t.same(second.lines.filter(line => line.includes('[')), network(1, 2))
+  t.same(
+    second.lines.filter(line => line.includes('[')),
+    network(1, 2),
+  )
   t.notMatch(first.lines.join('\n'), 'Client not found.')
 })
 
@@ -89,7 +101,7 @@ t.test('a neighbour that was killed is no longer available', async t => {
   const first = start(t, store, 1, 2, '--wait-ms', '100')
   await first.line('Client clientD1 disconnected from 1')
   second.signal('SIGKILL')
-  await first.line(/^(Server two no longer available\.|Client not found\.)$/)
+  await first.line('Server two no longer available.')
 })
 
 t.test('an identity that is in use is refused in one line', async t => {

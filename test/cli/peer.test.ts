@@ -25,28 +25,32 @@ t.test('lines from a pipe are carried out in order, and its end is the end', asy
   const { code, stdout, stderr } = await script.finished()
   t.equal(stderr, '')
   t.equal(code, 0)
-  t.same(stdout.split('\n').filter(line => !line.startsWith('* ')).slice(1), [
-    'bob is connected to script',
-    'alice: delivered',
-    'alice: delivered',
-    'alice => {"echo":{"ask":"position"},"by":"alice"}',
-    'reached 1 client',
-    '  holder: 1 client',
-    'alice is a client of holder',
-    "nobody: absent: nobody holds 'nobody'",
-    '2 sessions',
-    '  alice  at holder',
-    '  bob  at script',
-    'bob is disconnected',
-    'bob is not connected',
-  ])
+  t.same(
+    stdout
+      .split('\n')
+      .filter(line => !line.startsWith('* '))
+      .slice(1),
+    [
+      'bob is connected to script',
+      'alice: delivered',
+      'alice: delivered',
+      'alice => {"echo":{"ask":"position"},"by":"alice"}',
+      'reached 1 client',
+      '  holder: 1 client',
+      'alice is a client of holder',
+      "nobody: absent: nobody holds 'nobody'",
+      '2 sessions',
+      '  alice  at holder',
+      '  bob  at script',
+      'bob is disconnected',
+      'bob is not connected',
+    ],
+  )
   await holder.line('alice <- "hear ye"')
-  t.same(holder.lines.filter(line => line.startsWith('alice <')), [
-    'alice <- "hello"',
-    'alice <- bob: {"json":1}',
-    'alice <? {"ask":"position"}',
-    'alice <- "hear ye"',
-  ])
+  t.same(
+    holder.lines.filter(line => line.startsWith('alice <')),
+    ['alice <- "hello"', 'alice <- bob: {"json":1}', 'alice <? {"ask":"position"}', 'alice <- "hear ye"'],
+  )
   holder.endInput()
   t.equal((await holder.finished()).code, 0)
   const { members, sessionCount } = await status(t, '--store', store)
@@ -66,7 +70,17 @@ t.test('a line that cannot be read does not stop the others; the exit code tells
 
 t.test('one JSON object a line, an address that is taken over, and quit', async t => {
   const store = `lmdb:${t.testdir()}`
-  const first = new RunningProgram(t, 'homing', ['peer', '--identity', 'first', '--client', 'alice', '--json', '--stay', '--store', store])
+  const first = new RunningProgram(t, 'homing', [
+    'peer',
+    '--identity',
+    'first',
+    '--client',
+    'alice',
+    '--json',
+    '--stay',
+    '--store',
+    store,
+  ])
   first.endInput()
   await first.line(/"connected"/)
   const second = new RunningProgram(t, 'homing', ['peer', '--identity', 'second', '--json', '--store', store])
@@ -83,7 +97,14 @@ t.test('one JSON object a line, an address that is taken over, and quit', async 
 })
 
 t.test('through a broker', async t => {
-  const broker = new RunningProgram(t, 'homing', ['broker', '--store', `lmdb:${t.testdir()}`, '--listen', 'tcp://127.0.0.1:0', '--json'])
+  const broker = new RunningProgram(t, 'homing', [
+    'broker',
+    '--store',
+    `lmdb:${t.testdir()}`,
+    '--listen',
+    'tcp://127.0.0.1:0',
+    '--json',
+  ])
   const { line } = await broker.line(/"listening"/)
   const { endpoints } = JSON.parse(line) as { endpoints: [string] }
   const holder = new RunningProgram(t, 'homing', ['peer', '--client', 'alice', '--json', '--broker', endpoints[0]])

@@ -34,7 +34,12 @@ export class RunningProgram {
   #code: number | null | undefined
 
   /** Starts `node bin/<name>`; at the end of the test it is killed if it still runs. */
-  constructor(t: Test, name: string, args: readonly string[], { env = {}, node = [] }: { env?: NodeJS.ProcessEnv; node?: readonly string[] } = {}) {
+  constructor(
+    t: Test,
+    name: string,
+    args: readonly string[],
+    { env = {}, node = [] }: { env?: NodeJS.ProcessEnv; node?: readonly string[] } = {},
+  ) {
     this.#name = [name, ...args].join(' ')
     const file = fileURLToPath(new URL(`../../../bin/${name}`, import.meta.url))
     const { HOMING_STORE: _, HOMING_SECRET: __, ...inherited } = process.env
@@ -112,7 +117,9 @@ export class RunningProgram {
   }
 
   #missing(wanted: string | RegExp): Error {
-    return new Error(`${this.#name} ended with ${this.#code} and did not print ${String(wanted)}\n${this.lines.join('\n')}\n${this.stderr}`)
+    return new Error(
+      `${this.#name} ended with ${this.#code} and did not print ${String(wanted)}\n${this.lines.join('\n')}\n${this.stderr}`,
+    )
   }
 }
 

@@ -2,7 +2,9 @@ import t from 'tap'
 import { schedule } from '../../lib/cli/schedule.ts'
 
 const words = (n: number, total: number) =>
-  schedule(n, total).map(step => (step.does === 'send' ? `${step.atMs} ${step.from} -> ${step.to}: ${step.text}` : `${step.atMs} ${step.does} ${step.address}`))
+  schedule(n, total).map(step =>
+    step.does === 'send' ? `${step.atMs} ${step.from} -> ${step.to}: ${step.text}` : `${step.atMs} ${step.does} ${step.address}`,
+  )
 
 t.test('the table of the seed', async t => {
   t.same(words(2, 3), [
@@ -29,5 +31,8 @@ t.test('the ring is closed: the last talks to the first, one alone to itself', a
 
 t.test('steps are in the order of their times', async t => {
   const times = schedule(1, 2).map(({ atMs }) => atMs)
-  t.same(times, [...times].sort((a, b) => a - b))
+  t.same(
+    times,
+    [...times].sort((a, b) => a - b),
+  )
 })

@@ -3,7 +3,16 @@ import { run, RunningProgram } from './running-program.ts'
 
 async function startHolder(t: Parameters<typeof run>[0]): Promise<{ holder: RunningProgram; store: string }> {
   const store = `lmdb:${t.testdir()}`
-  const holder = new RunningProgram(t, 'homing', ['peer', '--identity', 'holder', '--client', 'alice', '--json', '--store', store])
+  const holder = new RunningProgram(t, 'homing', [
+    'peer',
+    '--identity',
+    'holder',
+    '--client',
+    'alice',
+    '--json',
+    '--store',
+    store,
+  ])
   await holder.line(/"connected"/)
   return { holder, store }
 }
@@ -44,22 +53,49 @@ t.test('many messages: each is in exactly one of the numbers', async t => {
 
 t.test('a rate is kept, progress is shown, and Ctrl-C leaves the rest unsent', async t => {
   const { store } = await startHolder(t)
-  const sender = new RunningProgram(t, 'homing', ['send', 'alice', 'x', '--count', '100000', '--rate', '100', '--json', '--store', store])
+  const sender = new RunningProgram(t, 'homing', [
+    'send',
+    'alice',
+    'x',
+    '--count',
+    '100000',
+    '--rate',
+    '100',
+    '--json',
+    '--store',
+    store,
+  ])
   await sender.diagnostic(/^\d+ of 100000 messages$/m)
   sender.signal('SIGINT')
   const { code, stdout } = await sender.finished()
   t.equal(code, 1)
   const summary = JSON.parse(stdout) as { asked: number; sent: number; byStatus: Record<string, number>; tookMs: number }
   t.ok(summary.sent <= summary.tookMs / 10 + 65, `${summary.sent} in ${summary.tookMs} ms`)
-  t.equal(Object.values(summary.byStatus).reduce((a, b) => a + b, 0), summary.sent)
+  t.equal(
+    Object.values(summary.byStatus).reduce((a, b) => a + b, 0),
+    summary.sent,
+  )
 })
 
 t.test('broadcast, where and explain', async t => {
   const { holder, store } = await startHolder(t)
-  t.same(await run(t, 'homing', 'broadcast', 'hear ye', '--store', store), { code: 0, stdout: 'reached 1 client\n  holder: 1 client', stderr: '' })
+  t.same(await run(t, 'homing', 'broadcast', 'hear ye', '--store', store), {
+    code: 0,
+    stdout: 'reached 1 client\n  holder: 1 client',
+    stderr: '',
+  })
   await holder.line(/"hear ye"/)
-  t.same(await run(t, 'homing', 'where', 'alice', '--store', store), { code: 0, stdout: 'alice is a client of holder', stderr: '' })
+  t.same(await run(t, 'homing', 'where', 'alice', '--store', store), {
+    code: 0,
+    stdout: 'alice is a client of holder',
+    stderr: '',
+  })
   const explained = await run(t, 'homing', 'explain', 'alice', '--json', '--store', store)
   t.equal(explained.code, 0)
-  t.match(JSON.parse(explained.stdout), { address: 'alice', owner: { identity: 'holder' }, path: { kind: 'direct' }, store: 'up' })
+  t.match(JSON.parse(explained.stdout), {
+    address: 'alice',
+    owner: { identity: 'holder' },
+    path: { kind: 'direct' },
+    store: 'up',
+  })
 })

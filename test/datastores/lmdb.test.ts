@@ -176,7 +176,7 @@ t.test('a thread that is ended while it writes leaves a file that its process go
   }
 })
 
-t.test('after disposal nothing keeps the process', async t => {
+t.test('P49: after disposal nothing keeps the process', async t => {
   const peer = await new Peer(await folderOf(t)).ready()
   const ended = once(peer.child, 'exit')
   await peer.ask({ do: 'put', key: 'a', text: '1' })

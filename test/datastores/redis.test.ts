@@ -236,7 +236,7 @@ testOwn('20,000 claims in one batch, within the time of a call', async t => {
   t.equal(new Set(versions).size, 20_000)
 })
 
-testOwn('after disposal nothing keeps the process, whether the server is there or not', async t => {
+testOwn('P49: after disposal nothing keeps the process, whether the server is there or not', async t => {
   await using server = await startRedisServer()
   for (const kill of [false, true]) {
     const child = fork(fileURLToPath(new URL('./redis-user.js', import.meta.url)), [server.url], {

@@ -144,7 +144,7 @@ t.test('the death of the other process is noticed with much unsent', async t => 
   t.equal(accepted!.pendingBytes, 0)
 })
 
-t.test('a Unix socket that a killed process left behind is taken over', async t => {
+t.test('P4: a Unix socket that a killed process left behind is taken over', async t => {
   const path = `${folder(t)}/socket`
   const child = spawn(process.execPath, [
     '-e',

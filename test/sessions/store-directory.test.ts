@@ -41,7 +41,7 @@ t.test('members find each other, see changes, and see each other leave', async t
   await t.rejects(world.soon(b.directory.find('bob')), { code: 'CLOSED' })
 })
 
-t.test('F1: a killed peer is believed for one lease, and not 2 s longer', async t => {
+t.test('F1, P47: a killed peer is believed for one lease, and not 2 s longer', async t => {
   const { world, a, b } = await pair()
   await b.claim('bob')
   await world.time.run(1_234)
@@ -152,7 +152,7 @@ t.test('waiting for an address: found within a poll, or undefined in time', asyn
   await t.rejects(world.soon(a.directory.waitFor('x'.repeat(300), forMs(a, 60_000))), { code: 'BAD_OPTION' })
 })
 
-t.test('F5: an outage of the store: told once, nobody is judged, all heals within 2 s', async t => {
+t.test('F5, P48: an outage of the store: told once, nobody is judged, all heals within 2 s', async t => {
   const { world, a, b } = await pair()
   await a.claim('alice')
   await b.claim('bob')

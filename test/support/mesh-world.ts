@@ -136,7 +136,7 @@ export class TestBroker {
   readonly peer: MeshPeer
   readonly links = new Map<string, Link>()
 
-  constructor(world: MeshWorld, run: Run, options: RelayOptions) {
+  constructor(world: MeshWorld, run: Run, options: RelayOptions, endpointsOf: (run: Run) => readonly string[] = () => []) {
     this.run = run
     this.peer = new MeshPeer(run, world.envOf(run.identity))
     this.relay = new FrameRelay(this.peer.env, options, {
@@ -152,7 +152,7 @@ export class TestBroker {
       channel: world.channel,
       handler: this.peer,
       self: run,
-      endpointsOf: () => [],
+      endpointsOf,
       isCurrent: async () => true,
       relay: this.#part(),
     })

@@ -26,7 +26,11 @@ export const broadcastCommand: Define = (program, run) => {
   command.action(async (typed: string, flags: BroadcastFlags) => {
     const { from, deadlineMs } = flags
     await using peer = await joinBriefly(flags, run.ending)
-    const result = await peer.broadcast(readBody(typed), { deadlineMs, signal: run.ending.signal, ...(from !== undefined && { from }) })
+    const result = await peer.broadcast(readBody(typed), {
+      deadlineMs,
+      signal: run.ending.signal,
+      ...(from !== undefined && { from }),
+    })
     new Printer(flags.json === true).print(broadcastText(result), broadcastData(result))
     run.code = isComplete(result) ? 0 : 1
   })

@@ -10,7 +10,10 @@ export const brokerCommand: Define = (program, run) => {
     .description('Run a broker: peers connect to it instead of to each other. Several brokers on one store back each other up.')
     .option('--json', 'print JSON')
   addClusterOptions(command, { logLevel: 'warn', broker: false })
-  command.addHelpText('after', '\nExample:\n  homing broker --listen tcp://127.0.0.1:7400\n  homing peer --broker tcp://127.0.0.1:7400')
+  command.addHelpText(
+    'after',
+    '\nExample:\n  homing broker --listen tcp://127.0.0.1:7400\n  homing peer --broker tcp://127.0.0.1:7400',
+  )
   command.action(async (flags: ClusterFlags & { json?: true }) => {
     const printer = new Printer(flags.json === true)
     const options = { listen: 'tcp://127.0.0.1:7400', ...(await commonOptions(flags)) }

@@ -12,7 +12,9 @@ export interface DemoFlags {
 export const demoCommand: Define = (program, run) => {
   const command = program
     .command('demo')
-    .description('Show it: processes that talk to each other directly, then through a broker. Exits with 0 only if nothing was lost.')
+    .description(
+      'Show it: processes that talk to each other directly, then through a broker. Exits with 0 only if nothing was lost.',
+    )
     .option('--processes <n>', 'how many in each mode', oneOrMore, 3)
     .option('--burst <n>', 'messages that each process sends after the conversation (0: none)', zeroOrMore, 700)
     .option('--store <url>', 'session store (default: a fresh LMDB folder, removed at the end)')

@@ -8,7 +8,9 @@ import type { Define } from '../run.ts'
 export const explainCommand: Define = (program, run) => {
   const command = program
     .command('explain')
-    .description('Say where an address lives, by which way a message goes there, and why it would fail. Exits with 1 if nobody holds it.')
+    .description(
+      'Say where an address lives, by which way a message goes there, and why it would fail. Exits with 1 if nobody holds it.',
+    )
     .argument('<address>', 'the client to look for')
     .option('--json', 'print JSON')
   addClusterOptions(command, { logLevel: 'warn', broker: true })

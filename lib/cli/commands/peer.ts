@@ -21,23 +21,31 @@ export const peerCommand: Define = (program, run) => {
   const command = program
     .command('peer')
     .description("Run a peer and talk to it, line by line: 'help' says how. Its clients print what they get and echo requests.")
-    .option('--client <address>', 'connect this client at once (may be given more than once)', (address, before: string[]) => [...before, address], [])
+    .option(
+      '--client <address>',
+      'connect this client at once (may be given more than once)',
+      (address, before: string[]) => [...before, address],
+      [],
+    )
     .option('--stay', 'stay after the end of the input, until a signal')
     .option('--json', 'print one JSON object a line')
   addClusterOptions(command, { logLevel: 'warn', broker: true })
-  command.addHelpText('after', "\nExample: in two terminals\n  homing peer --client alice\n  echo 'send alice hello' | homing peer")
+  command.addHelpText(
+    'after',
+    "\nExample: in two terminals\n  homing peer --client alice\n  echo 'send alice hello' | homing peer",
+  )
   command.action(async (flags: PeerFlags) => {
     run.code = await converse(flags, run.ending)
   })
 }
 
+/** Resolves to the exit code. */
 async function converse(flags: PeerFlags, ending: Ending): Promise<number> {
   const options = await peerOptions(flags)
   const peer = await newPeer(options)
-  const registered = registerUnlessEnding(peer, options.identity ?? briefIdentity().replace('cli', 'peer'), ending)
-  if (!(await registered)) return 0
+  if (!(await registerUnlessEnding(peer, options.identity ?? briefIdentity('peer'), ending))) return 0
   await using _ = peer
-  using lines = new TypedLines(ending)
+  const lines = new TypedLines(ending)
   const printer = new Printer(flags.json === true, line => lines.print(line))
   const script = new PeerScript(peer, printer, ending)
   let code = 0

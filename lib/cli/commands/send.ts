@@ -7,7 +7,7 @@ import type { Ending } from '../ending.ts'
 import { joinBriefly } from '../join.ts'
 import { Printer } from '../printer.ts'
 import { Progress } from '../progress.ts'
-import { receiptData, receiptText } from '../receipt-text.ts'
+import { explained, type ExplainedReceipt, receiptData, receiptText } from '../receipt-text.ts'
 import type { Define } from '../run.ts'
 import { msText, readBody } from '../text.ts'
 import { isSuccess, Volley, type VolleyResult } from '../volley.ts'
@@ -38,7 +38,10 @@ export const sendCommand: Define = (program, run) => {
     .addOption(new Option('--level <level>', 'when the receipt comes').choices(['delivered', 'sent']).default('delivered'))
     .option('--json', 'print JSON')
   addClusterOptions(command, { logLevel: 'warn', broker: true })
-  command.addHelpText('after', '\nExample:\n  homing send alice \'{"text":"hi"}\'\n  homing send alice hi --count 10000 --rate 1000')
+  command.addHelpText(
+    'after',
+    '\nExample:\n  homing send alice \'{"text":"hi"}\'\n  homing send alice hi --count 10000 --rate 1000',
+  )
   command.action(async (address: string, typed: string, flags: SendFlags) => {
     const body = readBody(typed === '-' ? (await readAll(process.stdin)).replace(/\n$/, '') : typed)
     run.code = await send(address, body, flags, run.ending)
@@ -47,11 +50,17 @@ export const sendCommand: Define = (program, run) => {
 
 async function send(address: string, body: unknown, flags: SendFlags, ending: Ending): Promise<number> {
   const { from, waitMs, level, count } = flags
-  const options: SendOptions = { waitMs, level, deadlineMs: Math.max(flags.deadlineMs, waitMs), signal: ending.signal, ...(from !== undefined && { from }) }
+  const options: SendOptions = {
+    waitMs,
+    level,
+    deadlineMs: Math.max(flags.deadlineMs, waitMs),
+    signal: ending.signal,
+    ...(from !== undefined && { from }),
+  }
   const printer = new Printer(flags.json === true)
   await using peer = await joinBriefly(flags, ending)
   if (count > 1) return await sendMany(peer, address, body, options, flags, printer, ending)
-  const receipt = await peer.sendMessage(address, body, options)
+  const receipt = await explained(peer, address, await peer.sendMessage(address, body, options))
   printer.print(receiptText(address, receipt), receiptData(address, receipt))
   return isSuccess(receipt) ? 0 : 1
 }
@@ -71,12 +80,18 @@ async function sendMany(
     using _ = new Progress(() => `${volley.answered} of ${count} messages`)
     result = await volley.run()
   }
-  printer.print(summaryText(address, result, count), summaryData(address, result, count))
+  const failures = await Promise.all(Object.values(result.failures).map(receipt => explained(peer, address, receipt)))
+  printer.print(summaryText(address, result, failures, count), summaryData(address, result, failures, count))
   return result.sent === count && result.latencies.count === count ? 0 : 1
 }
 
-/** Every message is in exactly one of the numbers. */
-function summaryText(address: string, { sent, byStatus, latencies, tookMs, failures }: VolleyResult, count: number): string {
+/** Every message is in exactly one of the numbers; `failures` holds the first receipt of each kind. */
+function summaryText(
+  address: string,
+  { sent, byStatus, latencies, tookMs }: VolleyResult,
+  failures: readonly ExplainedReceipt[],
+  count: number,
+): string {
   const parts = Object.entries(byStatus).map(([status, number]) => `${number} ${status}`)
   const lines = [`${sent} sent: ${parts.join(', ') || 'none'}`]
   if (sent < count) lines.push(`interrupted: ${count - sent} of ${count} were not sent`)
@@ -84,12 +99,24 @@ function summaryText(address: string, { sent, byStatus, latencies, tookMs, failu
     const perSecond = Math.round((sent * 1_000) / tookMs)
     lines.push(`p50 ${msText(latencies.quantile(0.5)!)}, p99 ${msText(latencies.quantile(0.99)!)}, ${perSecond} messages/s`)
   }
-  for (const receipt of Object.values(failures)) lines.push(`the first of these: ${receiptText(address, receipt)}`)
+  for (const receipt of failures) lines.push(`the first of these: ${receiptText(address, receipt)}`)
   return lines.join('\n')
 }
 
-function summaryData(address: string, { sent, byStatus, latencies, tookMs, failures }: VolleyResult, count: number): object {
+function summaryData(
+  address: string,
+  { sent, byStatus, latencies, tookMs }: VolleyResult,
+  failures: readonly ExplainedReceipt[],
+  count: number,
+): object {
   const times = latencies.count > 0 && { p50Ms: latencies.quantile(0.5), p99Ms: latencies.quantile(0.99) }
-  const first = Object.values(failures).map(receipt => receiptData(address, receipt))
-  return { to: address, asked: count, sent, byStatus, ...times, tookMs, failures: first }
+  return {
+    to: address,
+    asked: count,
+    sent,
+    byStatus,
+    ...times,
+    tookMs,
+    failures: failures.map(receipt => receiptData(address, receipt)),
+  }
 }

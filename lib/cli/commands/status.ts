@@ -32,7 +32,10 @@ export const statusCommand: Define = (program, run) => {
   command.action(async (flags: StatusFlags) => {
     await using peer = await joinBriefly(flags, run.ending)
     const status = await look(peer, flags)
-    new Printer(flags.json === true).print(statusText(status, flags.sessions === true), statusData(status, flags.sessions === true))
+    new Printer(flags.json === true).print(
+      statusText(status, flags.sessions === true),
+      statusData(status, flags.sessions === true),
+    )
   })
 }
 
@@ -56,7 +59,8 @@ function statusText({ cluster, store, members, sessions }: Status, listSessions:
   for (const member of members) lines.push(`  ${memberText(member)}`)
   lines.push(`${counted(sessions.length, 'session')}${listSessions && sessions.length > 0 ? ':' : ''}`)
   if (listSessions) {
-    for (const { address, identity, moving } of sessions) lines.push(`  ${visible(address)}  at ${visible(identity)}${moving ? '  moving' : ''}`)
+    for (const { address, identity, moving } of sessions)
+      lines.push(`  ${visible(address)}  at ${visible(identity)}${moving ? '  moving' : ''}`)
   }
   return lines.join('\n')
 }

@@ -2,11 +2,19 @@
 """A client of a Homing cluster that joins through a broker, written from docs/protocol.md. Needs Python 3.8 and msgpack.
 
 There is one thread: frames are handled while a method waits. So call `receive` every second or so, if only with a timeout
-of 0: who is silent for 5 seconds is taken for dead. When the link breaks, the method that waits raises HomingError 'LOST'.
+of 0: who is silent for 5 seconds is taken for dead. When the link breaks, the method that waits raises ConnectionError.
 """
-import argparse, hmac, io, itertools, os, secrets, select, socket  # noqa: E401
+import argparse
+import hmac
+import io
+import itertools
+import os
+import secrets
+import select
+import socket
 from collections import deque, namedtuple
 from hashlib import sha256
+from math import inf
 from time import monotonic
 from urllib.parse import urlsplit
 
@@ -16,12 +24,14 @@ HELLO, WELCOME, PROOF, READY, REJECT, PING, PONG, CLOSE, ROUTE, UNROUTE = 1, 2, 
 RESUME, ACK, LEAVE, MESSAGE, REQUEST, REPLY, CANCEL, REFUSE, ROOM, TELL, CALL, VOID = 32, 33, 34, *range(48, 57)
 ACCEPTED, NOT_HERE, FULL, BAD_BODY, NO_HANDLER, NOT_ALLOWED, MOVING, UNSURE, LOST = range(9)  # LOST: no answer came
 STATUS = "delivered", "absent", "overloaded", "refused", "refused", "refused", "absent", "unreachable", "unknown"
-FRAME_MAX, INBOX_MAX = (1 << 20) + 4096, 256
-Run, Message = namedtuple("Run", "identity incarnation"), namedtuple("Message", "sender to body id")
+HANDSHAKE_MAX, FRAME_MAX, INBOX_MAX, STALE_S = 4096, (1 << 20) + 4096, 256, 5
+
+Run = namedtuple("Run", "identity incarnation")
+Message = namedtuple("Message", "sender to body id")
 
 
 class HomingError(Exception):
-    """Two arguments: a code of the protocol, and words."""
+    """Refused by the broker. Two arguments: a code of the protocol, and words."""
 
 
 def number(value, size=4):
@@ -37,16 +47,22 @@ def pack(value):
 
 
 class Fields(io.BytesIO):
-    """A frame, taken apart field by field."""
+    """A frame, taken apart field by field. A ValueError or KeyError says that it is broken."""
+
+    def take(self, size):
+        data = self.read(size)
+        if len(data) < size:
+            raise ValueError("a frame ends within a field")
+        return data
 
     def number(self, size=4):
-        return int.from_bytes(self.read(size), "big")
+        return int.from_bytes(self.take(size), "big")
 
-    def text(self, size):
-        return self.read(size).decode(errors="replace")
+    def text(self, size=None):
+        return self.take(self.number(1) if size is None else size).decode(errors="replace")
 
     def run(self):
-        return Run(self.text(self.number(1)), self.text(self.number(1)))
+        return Run(self.text(), self.text())
 
     def address(self, known):
         head = self.number(2)
@@ -61,15 +77,15 @@ class Fields(io.BytesIO):
 
 
 class Channel:
-    """The numbered, acknowledged frames to and from one run, for as long as its way through the broker lasts."""
+    """The numbered, acknowledged frames to and from one run. It keeps none of its own to send them again after a break."""
 
     def __init__(self, write, run):
         self._write, self.run, self.id, self.remote_id = write, run, 1 + secrets.randbelow(2**32 - 1), 0
         self.sent = self.answered = self.taken = 0  # how many frames: sent and answered of ours, taken of theirs
-        self.refusals, self.refused, self.known, self.ended = {}, {}, {}, False
+        self.refusals, self.refused, self.known = {}, {}, {}
 
     def attach(self, label, pair, in_label):
-        self.label, self.pair, self.in_label = label, pair, in_label
+        self.label, self.pair, self.in_label, self.ended = label, pair, in_label, False
         self.write(RESUME, number(self.id) + number(self.remote_id) + number(self.taken))
 
     def write(self, kind, payload=b""):
@@ -111,7 +127,7 @@ class HomingClient:
     def send(self, to, body, sender="", timeout=10):
         """Sends to whoever holds the address. Returns what became of it, a word of STATUS."""
         until = monotonic() + timeout
-        (located,) = self._ask(op="find", addresses=[to])["located"]
+        (located,) = self._ask(timeout, op="find", addresses=[to])["located"]
         if not located:
             return STATUS[NOT_HERE]
         owner = Run(located["owner"]["identity"], located["owner"]["incarnation"])
@@ -123,21 +139,24 @@ class HomingClient:
         self._wait(lambda: channel.ended or channel.answered > sequence, until)
         return STATUS[channel.refusals.pop(sequence, ACCEPTED if channel.answered > sequence else LOST)]
 
-    def receive(self, timeout=None):
+    def receive(self, timeout=inf):
         """The next message, or None when the time is over."""
-        self._wait(lambda: self._inbox, None if timeout is None else monotonic() + timeout)
+        self._wait(lambda: self._inbox, monotonic() + timeout)
         return self._inbox.popleft() if self._inbox else None
 
     def close(self):
         """Leaves the cluster: what was connected here reads as absent at once."""
-        self._ask(2, op="leave")
-        self._socket.close()
+        try:
+            self._ask(2, op="leave")
+        finally:
+            self._socket.close()
 
     def _ask(self, timeout=10, **question):
         """Asks the broker, in directory/1."""
         self._call, self._reply, until = self._call + 1, None, monotonic() + timeout
         self._wait(lambda: self._broker.remote_id, until)
-        self._broker.send(CALL, number(self._call) + number(timeout * 1000) + text("directory/1", 1) + pack(question))
+        head = number(self._call) + number(int(timeout * 1000) + 1) + text("directory/1", 1)
+        self._broker.send(CALL, head + pack(question))
         if not self._wait(lambda: self._reply, until):
             raise HomingError("TIMEOUT", f"the broker did not answer '{question['op']}'")
         failed, answer = self._reply
@@ -165,35 +184,35 @@ class HomingClient:
         return Run(they["identity"], they["incarnation"])
 
     def _expect(self, kind):
-        if not self._readable(2):
-            raise HomingError("UNREACHABLE", "no handshake within 2 s")
-        frame = self._read(4096)
+        frame = self._read(HANDSHAKE_MAX)
         if frame[0] == REJECT:
-            raise HomingError(*msgpack.unpackb(frame[1:]).values())
+            reason = msgpack.unpackb(frame[1:])
+            raise HomingError(reason["code"], reason["text"])
         if frame[0] != kind:
-            raise HomingError("BAD_FRAME", f"a frame of kind {frame[0]}, not {kind}")
+            raise ConnectionError(f"a frame of kind {frame[0]}, not {kind}")
         return frame[1:]
 
     def _write(self, kind, payload):
         self._socket.sendall(number(1 + len(payload)) + number(kind, 1) + payload)
 
-    def _readable(self, timeout):
-        return bool(select.select([self._socket], [], [], timeout)[0])
-
     def _read(self, size_max):
+        """The next frame, without its length."""
         size = int.from_bytes(self._socket.recv(4, socket.MSG_WAITALL), "big")
         if size > size_max:
-            raise HomingError("BAD_FRAME", f"a frame of {size} bytes")
-        frame = size and self._socket.recv(size, socket.MSG_WAITALL)
+            raise ConnectionError(f"a frame of {size} bytes")
+        frame = self._socket.recv(size, socket.MSG_WAITALL)
         if not frame or len(frame) < size:
-            raise HomingError("LOST", "the connection ended")
+            raise ConnectionError("the broker closed the connection")
         return frame
 
     def _wait(self, done, until):
         """Handles frames until `done` is true or the time is over. Returns whether it is done."""
         while not done():
-            if not self._readable(None if until is None else max(0, until - monotonic())):
-                return False
+            left = max(0, until - monotonic())
+            if not select.select([self._socket], [], [], min(left, STALE_S))[0]:
+                if left <= STALE_S:
+                    return False
+                raise ConnectionError(f"the broker was silent for {STALE_S} s: it would have sent pings")
             self._handle(Fields(self._read(FRAME_MAX)))
             self._tell_room()
         return True
@@ -201,25 +220,28 @@ class HomingClient:
     def _handle(self, frame):
         kind = frame.number(1)
         if kind == PING:
-            self._write(PONG, frame.read())
+            self._write(PONG, frame.take(4))
         elif kind == CLOSE:
-            raise HomingError("LOST", f"the broker closed the link, reason {frame.number(1)}")
+            raise ConnectionError(f"the broker closed the link, reason {frame.number(1)}")
         elif kind == ROUTE:
             self._routed(frame.number(3), frame.number(), they=frame.run(), we=frame.run())
         elif kind == UNROUTE:
             label, theirs = frame.number(3), frame.number(1)
-            self._end(self._find(in_label=label) if theirs else self._find(label=label))
-        elif kind >= RESUME:
-            channel = self._find(in_label=frame.number(3))
-            if channel:
-                self._handle_in(channel, kind, frame)
+            self._give_up(self._find(in_label=label) if theirs else self._find(label=label))
+        elif kind < RESUME:
+            raise ConnectionError(f"a frame of kind {kind}")
         else:
-            raise HomingError("BAD_FRAME", f"a frame of kind {kind}")
+            channel = self._find(in_label=frame.number(3))
+            try:
+                if channel:
+                    self._handle_in(channel, kind, frame)
+            except (ValueError, KeyError):
+                self._give_up(channel)  # the other run broke the protocol, not the broker
 
     # Channels, and their ways through the broker
 
     def _find(self, **wanted):
-        fits = (channel for channel in self._channels if all(getattr(channel, name) == value for name, value in wanted.items()))
+        fits = (channel for channel in self._channels if wanted.items() <= vars(channel).items())
         return next(fits, None)
 
     def _open(self, channel, pair=None, in_label=None):
@@ -240,38 +262,34 @@ class HomingClient:
         elif channel and not channel.in_label and self.run.identity.encode("utf-16-be") < they.identity.encode("utf-16-be"):
             pass  # both opened one at once: ours stands
         else:
-            if channel:
-                self._give_up(channel)
+            self._give_up(channel)
             self._open(channel or Channel(self._write, they), pair, label)
 
     def _give_up(self, channel):
+        """Its way. Unless it gets another one, what is not answered on it never will be."""
         if channel is self._broker:
-            raise HomingError("LOST", "the broker has forgotten this client")
-        self._channels.remove(channel)
-        self._write(UNROUTE, number(channel.label, 3) + b"\1\3")
-
-    def _end(self, channel):
-        """What is not answered on it never will be."""
+            raise ConnectionError("the broker has forgotten this client")
         if channel:
-            self._give_up(channel)
             channel.ended = True
+            self._channels.remove(channel)
+            self._write(UNROUTE, number(channel.label, 3) + b"\1\3")
 
     def _handle_in(self, channel, kind, frame):
         if kind == RESUME:
             theirs, ours, expected = frame.number(), frame.number(), frame.number()
-            if channel.remote_id not in (0, theirs) or (ours and expected != channel.sent):
-                self._end(channel)  # they have forgotten it, or want frames again that we have not kept
+            if channel.remote_id not in (0, theirs) or ours == channel.id and expected != channel.sent:
+                self._give_up(channel)  # they have forgotten it, or want frames again that we have not kept
             elif ours in (0, channel.id):
                 channel.remote_id = theirs
         elif not channel.remote_id:
             pass  # it is of an older channel of ours
         elif kind == ACK:
             channel.answered = frame.number() + 1
-            channel.refused = {to: (reason, at) for to, (reason, at) in channel.refused.items() if at >= channel.answered}
+            channel.refused = {to: (why, at) for to, (why, at) in channel.refused.items() if at >= channel.answered}
         elif kind == LEAVE:
             channel.write(LEAVE)
         elif frame.number() != channel.taken:
-            raise HomingError("BAD_FRAME", "a frame out of turn")
+            raise ValueError("a frame out of turn")
         else:
             channel.taken += 1
             reason = self._take(channel, kind, frame)
@@ -284,35 +302,35 @@ class HomingClient:
         if kind in (MESSAGE, REQUEST, VOID):
             to, sender = frame.address(channel.known), frame.address(channel.known)
             return ACCEPTED if kind == VOID else self._deliver(channel, kind, to, sender, frame)
-        if kind == CALL:
-            return NO_HANDLER
         if kind == REFUSE:
             sequence = frame.number()
             channel.refusals[sequence] = frame.number(1)
-        elif channel is self._broker and kind == REPLY:
+        elif kind == REPLY and channel is self._broker:
             call, failed = frame.number(), frame.number(1)
             if call == self._call:
                 self._reply = failed, frame.body()
-        elif channel is self._broker and kind == TELL:
-            self._hear(frame.text(frame.number(1)), frame.body())
+        elif kind == TELL and channel is self._broker:
+            self._hear(frame.text(), frame.body())
+        elif kind == CALL:
+            return NO_HANDLER
         return ACCEPTED
 
     def _deliver(self, channel, kind, to, sender, frame):
         name = f"{channel.run.identity}/{channel.run.incarnation}/{frame.number(6)}"
         if to in channel.refused:
-            reason = channel.refused[to][0]  # as long as they may not know of it: nothing overtakes what was refused
+            reason, _ = channel.refused[to]  # until they know of it: nothing overtakes what was refused
         elif to not in self.addresses:
             reason = NOT_HERE
         elif kind == REQUEST:
             return NO_HANDLER
-        elif len(self._inbox) < INBOX_MAX:
+        elif len(self._inbox) >= INBOX_MAX:
+            reason = FULL
+        else:
             try:
                 self._inbox.append(Message(sender, to, frame.body(), name))
             except (ValueError, TypeError, OverflowError):
                 return BAD_BODY
             return ACCEPTED
-        else:
-            reason = FULL
         channel.refused[to] = reason, channel.sent
         if reason == FULL:
             self._short_of_room.add((channel, to))
@@ -325,7 +343,7 @@ class HomingClient:
                     channel.send(ROOM, text(address, 2))
             self._short_of_room.clear()
 
-    def _hear(self, protocol, news):
+    def _hear(self, _protocol, news):
         if news["op"] == "displaced" and self.addresses.get(news["address"]) == news["claim"]:
             del self.addresses[news["address"]]
         elif news["op"] == "fenced":
@@ -338,17 +356,20 @@ def main():
     parser.add_argument("identity", metavar="IDENTITY", help="name of this process in the cluster")
     parser.add_argument("address", metavar="ADDRESS", help="address of its client")
     parser.add_argument("--send", nargs=2, metavar=("TO", "TEXT"), help="send this, print the status, and leave")
-    parser.add_argument("--cluster", default="homing")
+    parser.add_argument("--cluster", default="homing", help="default: homing. A secret is taken from $HOMING_SECRET")
     options = parser.parse_args()
     client = HomingClient(options.url, options.identity, os.environ.get("HOMING_SECRET", "").encode(), options.cluster)
-    client.join()
-    client.connect(options.address)
-    if options.send:
-        print(client.send(*options.send, sender=options.address))
-        client.close()
-    while not options.send:
-        message = client.receive()
-        print(f"{message.sender}: {message.body}", flush=True)
+    try:
+        client.join()
+        client.connect(options.address)
+        if options.send:
+            print(client.send(*options.send, sender=options.address))
+            client.close()
+        while not options.send:
+            message = client.receive()
+            print(f"{message.sender}: {message.body}", flush=True)
+    except (HomingError, OSError) as error:
+        raise SystemExit(f"homing_client: {error}") from None
 
 
 if __name__ == "__main__":

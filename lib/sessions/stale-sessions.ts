@@ -60,7 +60,16 @@ export class StaleSessions {
   async #remove(batch: readonly StoredSession[]): Promise<void> {
     const { membership, sessions } = this.#options
     const records = await membership.readAfresh([...new Set(batch.map(({ owner }) => owner.identity))])
-    await sessions.removeIf(batch.filter(session => this.#isGarbage(session, records.get(session.owner.identity))))
+    const garbage = batch.filter(session => this.#isGarbage(session, records.get(session.owner.identity)))
+    await Promise.all(garbage.map(session => this.#tellPrevious(session)))
+    await sessions.removeIf(garbage)
+  }
+
+  /** Whom it had displaced lives, and may not have heard of it: its taker may have died before it said so. */
+  async #tellPrevious({ address, owner, previous }: StoredSession): Promise<void> {
+    const { membership, sessions } = this.#options
+    if (!previous || membership.member(previous.identity)?.incarnation !== previous.incarnation) return
+    if (previous.incarnation !== owner.incarnation) await sessions.leaveNote(previous, address, owner)
   }
 
   #isGarbage({ owner }: StoredSession, record: PeerEntry | 'unreadable' | undefined): boolean {

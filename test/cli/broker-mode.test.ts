@@ -2,6 +2,11 @@ import t from 'tap'
 import { connect } from 'node:net'
 import { RunningProgram, status } from './running-program.ts'
 
+// Of the file, not of each test: that would be removed while processes of the test are still being ended.
+const folder = t.testdir()
+let stores = 0
+const newStore = () => `lmdb:${folder}/store${++stores}`
+
 type TestOf = Parameters<typeof status>[0]
 
 const listeningLine = /^Server listening on "(tcp:\/\/127\.0\.0\.1:\d+)"$/
@@ -34,7 +39,7 @@ const sevenLines = (p: number, n: number) => [
 const uuid = /^[0-9a-f]{8}-[0-9a-f]{4}-1[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/
 
 t.test('three servers around a broker: the lines of the seed on each terminal (P3, P35, P40, P41)', async t => {
-  const store = `lmdb:${t.testdir()}`
+  const store = newStore()
   const { broker, endpoint } = await startBroker(t, store)
   const servers = [1, 2, 3].map(n => startServer(t, endpoint, n, 3))
   await Promise.all(servers.map((server, at) => server.line(sevenLines(at === 0 ? 3 : at, at + 1)[6]!)))
@@ -70,7 +75,7 @@ t.test('three servers around a broker: the lines of the seed on each terminal (P
 })
 
 t.test('a server that starts before its broker, and sees it die and come back (P7, P30)', async t => {
-  const store = `lmdb:${t.testdir()}`
+  const store = newStore()
   const first = await startBroker(t, store)
   first.broker.signal('SIGINT')
   await first.broker.finished()
@@ -93,7 +98,7 @@ t.test('a server that starts before its broker, and sees it die and come back (P
 })
 
 t.test('a port that is in use, and bytes that are no packet', async t => {
-  const store = `lmdb:${t.testdir()}`
+  const store = newStore()
   const { broker, endpoint } = await startBroker(t, store)
   const second = new RunningProgram(t, 'index', ['--store', store, '--listen', endpoint])
   const { code, stdout, stderr } = await second.finished()

@@ -1,6 +1,11 @@
 import t from 'tap'
 import { RunningProgram, status } from './running-program.ts'
 
+// Of the file, not of each test: that would be removed while processes of the test are still being ended.
+const folder = t.testdir()
+let stores = 0
+const newStore = () => `lmdb:${folder}/store${++stores}`
+
 // Each test mostly waits for the schedule; only the one that looks at times runs alone.
 t.jobs = 3
 
@@ -27,7 +32,7 @@ const network = (p: number, n: number) => [
 const lastOf = (lines: string[]) => lines[lines.length - 1]!
 
 t.test('three processes: the lines of the seed, in its order; Ctrl-C leaves no record (P5, P33, P36, P40)', async t => {
-  const store = `lmdb:${t.testdir()}`
+  const store = newStore()
   const ring = [1, 2, 3].map(n => start(t, store, n, 3))
   await Promise.all(ring.map((program, at) => program.line(lastOf(network(at === 0 ? 3 : at, at + 1)))))
   const during = await status(t, '--store', store)
@@ -55,7 +60,7 @@ t.test('three processes: the lines of the seed, in its order; Ctrl-C leaves no r
 })
 
 t.test('one process talks to itself, in the local form, each step at its time (P32, P34)', { buffered: false }, async t => {
-  const program = start(t, `lmdb:${t.testdir()}`, 1, 1)
+  const program = start(t, newStore(), 1, 1)
   const { atMs: registeredMs } = await program.line('Server registered as: 1')
   await program.line('Received: clientC1 clientA1 Hello from C to A!')
   t.same(program.lines.slice(10), [
@@ -73,7 +78,7 @@ t.test('one process talks to itself, in the local form, each step at its time (P
 })
 
 t.test('messages wait for a neighbour that comes late, and arrive in the order they were made (P37)', async t => {
-  const store = `lmdb:${t.testdir()}`
+  const store = newStore()
   const first = start(t, store, 1, 2)
   await first.line('Client clientD1 disconnected from 1')
   // Its clients connect half a second after its start at the earliest: after the first of the four messages was made.
@@ -87,7 +92,7 @@ t.test('messages wait for a neighbour that comes late, and arrive in the order t
 })
 
 t.test('past the wait, one line for each message (P37)', async t => {
-  const program = start(t, `lmdb:${t.testdir()}`, 1, 2, '--wait-ms', '100')
+  const program = start(t, newStore(), 1, 2, '--wait-ms', '100')
   await program.line('Client not found.')
   program.signal('SIGTERM')
   const { code } = await program.finished()
@@ -96,7 +101,7 @@ t.test('past the wait, one line for each message (P37)', async t => {
 })
 
 t.test('a neighbour that was killed is no longer available', async t => {
-  const store = `lmdb:${t.testdir()}`
+  const store = newStore()
   const second = start(t, store, 2, 2, '--identity', 'two')
   const first = start(t, store, 1, 2, '--wait-ms', '100')
   await first.line('Client clientD1 disconnected from 1')
@@ -105,7 +110,7 @@ t.test('a neighbour that was killed is no longer available', async t => {
 })
 
 t.test('an identity that is in use is refused in one line', async t => {
-  const store = `lmdb:${t.testdir()}`
+  const store = newStore()
   await start(t, store, 1, 3).line('Server registered as: 1')
   const second = start(t, store, 1, 3)
   const { code, stdout, stderr } = await second.finished()

@@ -1,8 +1,13 @@
 import t from 'tap'
 import { RunningProgram, status } from './running-program.ts'
 
+// Of the file, not of each test: that would be removed while processes of the test are still being ended.
+const folder = t.testdir()
+let stores = 0
+const newStore = () => `lmdb:${folder}/store${++stores}`
+
 t.test('an error that nobody expected: its stack, everything closed, exit 1 (P58)', async t => {
-  const store = `lmdb:${t.testdir()}`
+  const store = newStore()
   const breakOnSignal = 'data:text/javascript,process.on("SIGUSR2",()=>{throw new TypeError("boom")})'
   const program = new RunningProgram(t, 'brokerless', ['--store', store], { node: ['--import', breakOnSignal] })
   await program.line('Client clientD1 connected to server 1')
@@ -16,7 +21,7 @@ t.test('an error that nobody expected: its stack, everything closed, exit 1 (P58
 })
 
 t.test('a second signal ends it at once', async t => {
-  const program = new RunningProgram(t, 'brokerless', ['--store', `lmdb:${t.testdir()}`])
+  const program = new RunningProgram(t, 'brokerless', ['--store', newStore()])
   await program.line('Client clientD1 connected to server 1')
   program.signal('SIGINT')
   program.signal('SIGTERM')
@@ -24,7 +29,7 @@ t.test('a second signal ends it at once', async t => {
 })
 
 t.test('a reader that goes away is an end, not an error', async t => {
-  const program = new RunningProgram(t, 'brokerless', ['--store', `lmdb:${t.testdir()}`])
+  const program = new RunningProgram(t, 'brokerless', ['--store', newStore()])
   await program.line('Server registered as: 1')
   program.stopReading()
   const { code, stderr } = await program.finished()

@@ -1,8 +1,13 @@
 import t from 'tap'
 import { run, RunningProgram, status } from './running-program.ts'
 
+// Of the file, not of each test: that would be removed while processes of the test are still being ended.
+const folder = t.testdir()
+let stores = 0
+const newStore = () => `lmdb:${folder}/store${++stores}`
+
 t.test('lines from a pipe are carried out in order, and its end is the end', async t => {
-  const store = `lmdb:${t.testdir()}`
+  const store = newStore()
   const holder = new RunningProgram(t, 'homing', ['peer', '--identity', 'holder', '--client', 'alice', '--store', store])
   await holder.line('alice is connected to holder')
 
@@ -59,7 +64,7 @@ t.test('lines from a pipe are carried out in order, and its end is the end', asy
 })
 
 t.test('a line that cannot be read does not stop the others; the exit code tells', async t => {
-  const script = new RunningProgram(t, 'homing', ['peer', '--store', `lmdb:${t.testdir()}`])
+  const script = new RunningProgram(t, 'homing', ['peer', '--store', newStore()])
   script.type('dance', 'request nobody 1', 'where nobody')
   script.endInput()
   const { code, stdout, stderr } = await script.finished()
@@ -69,7 +74,7 @@ t.test('a line that cannot be read does not stop the others; the exit code tells
 })
 
 t.test('one JSON object a line, an address that is taken over, and quit', async t => {
-  const store = `lmdb:${t.testdir()}`
+  const store = newStore()
   const first = new RunningProgram(t, 'homing', [
     'peer',
     '--identity',
@@ -97,14 +102,7 @@ t.test('one JSON object a line, an address that is taken over, and quit', async 
 })
 
 t.test('through a broker', async t => {
-  const broker = new RunningProgram(t, 'homing', [
-    'broker',
-    '--store',
-    `lmdb:${t.testdir()}`,
-    '--listen',
-    'tcp://127.0.0.1:0',
-    '--json',
-  ])
+  const broker = new RunningProgram(t, 'homing', ['broker', '--store', newStore(), '--listen', 'tcp://127.0.0.1:0', '--json'])
   const { line } = await broker.line(/"listening"/)
   const { endpoints } = JSON.parse(line) as { endpoints: [string] }
   const holder = new RunningProgram(t, 'homing', ['peer', '--client', 'alice', '--json', '--broker', endpoints[0]])

@@ -1,8 +1,13 @@
 import t from 'tap'
 import { run, RunningProgram } from './running-program.ts'
 
+// Of the file, not of each test: that would be removed while processes of the test are still being ended.
+const folder = t.testdir()
+let stores = 0
+const newStore = () => `lmdb:${folder}/store${++stores}`
+
 async function startHolder(t: Parameters<typeof run>[0]): Promise<{ holder: RunningProgram; store: string }> {
-  const store = `lmdb:${t.testdir()}`
+  const store = newStore()
   const holder = new RunningProgram(t, 'homing', [
     'peer',
     '--identity',
@@ -30,7 +35,7 @@ t.test('one message: its receipt, and an exit code', async t => {
 })
 
 t.test('a body from stdin, and an address that is waited for', async t => {
-  const store = `lmdb:${t.testdir()}`
+  const store = newStore()
   const sender = new RunningProgram(t, 'homing', ['send', 'late', '-', '--wait-ms', '20000', '--store', store])
   sender.type('two lines', 'of text')
   sender.endInput()

@@ -1,6 +1,15 @@
 import t from 'tap'
 import { run, RunningProgram } from './running-program.ts'
 
+// Of the file, not of each test: that would be removed while processes of the test are still being ended.
+const folder = t.testdir({
+  short: 'abc\n',
+  right: '0123456789abcdef-right\n',
+  wrong: '0123456789abcdef-wrong\n',
+})
+let stores = 0
+const newStore = () => `lmdb:${folder}/store${++stores}`
+
 t.test('what cannot be meant is said in a line, with exit 2 (P6)', async t => {
   const table: [string, string[], RegExp][] = [
     ['brokerless', ['0', '3'], /^brokerless: n is a whole number from 1, not '0'\n$/],
@@ -59,28 +68,28 @@ t.test('each program and command says what it is for, with an example', async t 
 })
 
 t.test('nobody there: exit 1 and what was tried', async t => {
-  const { code, stdout, stderr } = await run(t, 'homing', 'where', 'alice', '--store', `lmdb:${t.testdir()}`)
+  const { code, stdout, stderr } = await run(t, 'homing', 'where', 'alice', '--store', newStore())
   t.equal(code, 1)
   t.equal(stdout, 'nobody holds alice')
   t.equal(stderr, '')
 })
 
 t.test('a secret that is too short, or in a file that is not there', async t => {
-  const folder = t.testdir({ short: 'abc\n' })
-  const short = await run(t, 'homing', 'where', 'a', '--store', `lmdb:${folder}/s`, '--secret-file', `${folder}/short`)
+  const store = newStore()
+  const short = await run(t, 'homing', 'where', 'a', '--store', store, '--secret-file', `${folder}/short`)
   t.equal(short.code, 2)
   t.match(short.stderr, /^homing: a secret has at least 16 bytes.*openssl rand/)
-  const missing = await run(t, 'homing', 'where', 'a', '--store', `lmdb:${folder}/s`, '--secret-file', `${folder}/none`)
+  const missing = await run(t, 'homing', 'where', 'a', '--store', store, '--secret-file', `${folder}/none`)
   t.equal(missing.code, 1)
   t.match(missing.stderr, /^homing: --secret-file .*none cannot be read: ENOENT.*\n$/)
 })
 
 t.test('the wrong cluster, the wrong secret', async t => {
-  const folder = t.testdir({ right: '0123456789abcdef-right\n', wrong: '0123456789abcdef-wrong\n' })
+  const store = newStore()
   const broker = new RunningProgram(t, 'homing', [
     'broker',
     '--store',
-    `lmdb:${folder}/s`,
+    store,
     '--listen',
     'tcp://127.0.0.1:0',
     '--secret-file',
@@ -102,15 +111,8 @@ t.test('the wrong cluster, the wrong secret', async t => {
 })
 
 t.test('the wrong secret between two peers', async t => {
-  const folder = t.testdir({ right: '0123456789abcdef-right\n', wrong: '0123456789abcdef-wrong\n' })
-  const shared = (secret: string) => [
-    '--store',
-    `lmdb:${folder}/s`,
-    '--log-level',
-    'silent',
-    '--secret-file',
-    `${folder}/${secret}`,
-  ]
+  const store = newStore()
+  const shared = (secret: string) => ['--store', store, '--log-level', 'silent', '--secret-file', `${folder}/${secret}`]
   const holder = new RunningProgram(t, 'homing', ['peer', '--client', 'alice', ...shared('right')])
   await holder.line(/^alice is connected/)
   const right = await run(t, 'homing', 'send', 'alice', 'hi', ...shared('right'))

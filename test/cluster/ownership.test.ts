@@ -60,6 +60,18 @@ inMode('brokerless', 'promise 4: the note gets through although the datastore fa
   t.equal(former.end, 'displaced')
 })
 
+inMode('brokerless', 'promise 4: the former owner learns of it although the new one died at once, when somebody looks', async (t, cluster) => {
+  const [a, b, c] = await threePeers(cluster)
+  const former = await cluster.settle(b.connectClient('bob', () => {}))
+  cluster.cut('b', 'c')
+  await cluster.settle(c.connectClient('bob', () => {}))
+  cluster.kill('c')
+  await cluster.run(25_000)
+  t.equal((await cluster.settle(a.sendMessage('bob', 1))).status, 'absent')
+  await cluster.until(() => former.end !== undefined, 3_500)
+  t.equal(former.end, 'displaced')
+})
+
 inBothModes('promise 4: what was waiting goes on over two moves at once', async (t, cluster) => {
   const [a, b, c] = await threePeers(cluster)
   await cluster.settle(a.connectClient('bob'))

@@ -153,6 +153,9 @@ class RandomWorld {
     cluster.storeUp()
     cluster.storeAmbiguous(false)
     for (const name of cluster.names) cluster.rejoin(name)
+    // Records of the dead are noticed, and whom they had displaced is told, when somebody looks for them after their lease.
+    await cluster.run(quietMs / 2)
+    for (const peer of this.#peers.values()) for (const address of addresses) await cluster.settle(peer.whereIs(address).catch(expected))
   }
 
   /** After the quiet: all servers are members, each address has one owner and takes a message from everywhere. */

@@ -57,11 +57,22 @@ export class Broadcasts {
 
   async send(body: unknown, { from = '', own = false, ...options }: BroadcastOptions): Promise<BroadcastResult> {
     const copy: Copy = { from, number: ++this.#lastNumber, bytes: encodeBody(body) }
-    const peers = this.#directory.members().filter(member => member.role === 'peer' && (own || member.identity !== this.#self.identity))
+    const members = await this.#members()
+    const peers = members.filter(({ role, identity }) => role === 'peer' && (own || identity !== this.#self.identity))
     const results = await Promise.all(peers.map(member => this.#sendTo(member, copy, options)))
     results.sort((a, b) => (a.identity < b.identity ? -1 : 1))
     const reached = results.reduce((sum, result) => sum + result.reached, 0)
     return { id: this.#id(this.#self, copy.number), reached, peers: results }
+  }
+
+  /** Read afresh, so that who has just joined is reached; those that are known where the datastore is down. */
+  async #members(): Promise<readonly Member[]> {
+    try {
+      return await this.#directory.readMembers()
+    } catch (error) {
+      if (error instanceof HomingError && error.code === 'DATASTORE') return this.#directory.members()
+      throw error
+    }
   }
 
   async #sendTo(member: Member, copy: Copy, options: Pick<BroadcastOptions, 'deadlineMs' | 'signal'>): Promise<BroadcastAtPeer> {

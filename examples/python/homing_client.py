@@ -312,7 +312,7 @@ class HomingClient:
         elif kind == TELL and channel is self._broker:
             self._hear(frame.text(), frame.body())
         elif kind == CALL:
-            return NO_HANDLER
+            return self._called(channel, frame.number(), frame.number(), frame.text(), frame.body())
         return ACCEPTED
 
     def _deliver(self, channel, kind, to, sender, frame):
@@ -343,11 +343,23 @@ class HomingClient:
                     channel.send(ROOM, text(address, 2))
             self._short_of_room.clear()
 
+    def _called(self, channel, call, _left, protocol, question):
+        """A new owner takes an address over. What has come for it stays in the inbox: there is nothing to hand over."""
+        if protocol != "sessions/1" or question["by"]["identity"] != channel.run.identity:
+            return NO_HANDLER
+        self._displaced(question)
+        channel.send(REPLY, number(call) + b"\0" + pack({"messages": [], "left": 0}))
+        return ACCEPTED
+
     def _hear(self, _protocol, news):
-        if news["op"] == "displaced" and self.addresses.get(news["address"]) == news["claim"]:
-            del self.addresses[news["address"]]
+        if news["op"] == "displaced":
+            self._displaced(news)
         elif news["op"] == "fenced":
             raise HomingError("FENCED", "a newer process has this identity")
+
+    def _displaced(self, lost):
+        if self.addresses.get(lost["address"]) == lost["claim"]:
+            del self.addresses[lost["address"]]
 
 
 def main():

@@ -338,6 +338,13 @@ export class DirectoryClient implements Directory {
     return [...this.#members.values()]
   }
 
+  async readMembers(): Promise<readonly Member[]> {
+    const untilMs = this.#setup.env.clock.monotonicMs() + this.#setup.options.operationTimeoutMs
+    const { members } = await this.#ask(() => ({ op: 'members' }), untilMs)
+    this.#learnAll(members)
+    return this.members()
+  }
+
   member(identity: string): Member | undefined {
     return this.#members.get(identity)
   }

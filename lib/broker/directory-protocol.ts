@@ -18,6 +18,7 @@ export type Question =
   | { op: 'wait'; address: string; ms: number }
   | { op: 'sessions'; cursor: number }
   | { op: 'member'; identity: string }
+  | { op: 'members' }
   | { op: 'note'; to: Owner; address: string; by: Owner }
   | { op: 'update'; member: Member }
   | { op: 'leave' }
@@ -36,6 +37,8 @@ export interface Answers {
   /** `cursor` 0: that was all. */
   sessions: { sessions: { address: string; owner: Owner; moving: boolean }[]; cursor: number }
   member: { member: Member | null }
+  /** All live members, read afresh. */
+  members: { members: Member[] }
   note: null
   update: null
   leave: null
@@ -62,6 +65,7 @@ const questions: ReadonlySet<string> = new Set([
   'wait',
   'sessions',
   'member',
+  'members',
   'note',
   'update',
   'leave',

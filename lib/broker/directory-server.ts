@@ -59,6 +59,8 @@ export class DirectoryServer {
         return this.#sessions(question.cursor)
       case 'member':
         return { member: (await directory.lookUpMember(question.identity)) ?? null }
+      case 'members':
+        return { members: [...(await directory.readMembers())] }
       case 'note':
         await directory.leaveNote(question.to, question.address, question.by)
         return null

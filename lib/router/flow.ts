@@ -38,6 +38,8 @@ export interface FlowHost {
   write(send: Send, channel: Channel): void
   /** Calls the flow's `pump` when the channel has room or came up. */
   whenWritable(flow: Flow, channel: Channel): void
+  /** What went wrong last with the path of a channel that is down. */
+  whyDown(channel: Channel): string | undefined
   /** It waits again; its bytes count, whatever the budget says: it may not be lost. */
   held(send: Send): void
   /** It waits no more. */
@@ -460,10 +462,16 @@ export class Flow {
     if (this.state === 'open' && route.at === 'channel') {
       return route.channel.ready
         ? failure('overloaded', 'OVERLOADED', `the window to the peer that holds '${to}' stayed full until the deadline`)
-        : failure('unreachable', 'UNREACHABLE', `the peer that holds '${to}' (${route.channel.remote.identity}) could not be reached`)
+        : this.#unreachable(route.channel)
     }
     if (this.lastFailure) return this.lastFailure
     return failure('expired', 'TIMEOUT', `the deadline passed before '${to}' was found`)
+  }
+
+  #unreachable(channel: Channel): Failure {
+    const why = this.#host.whyDown(channel)
+    const text = `the peer that holds '${this.destination}' (${channel.remote.identity}) could not be reached`
+    return failure('unreachable', 'UNREACHABLE', why === undefined ? text : `${text}: ${why}`)
   }
 
   /** Ends everything that waits, as this peer does. */

@@ -396,6 +396,10 @@ export class Router implements FlowHost {
     controller?.abort()
   }
 
+  whyDown(channel: Channel): string | undefined {
+    return this.#theMesh.explain(channel.remote).lastError
+  }
+
   held(send: Send): void {
     this.budget.force(send.size)
     this.#active.add(send.flow)

@@ -118,6 +118,8 @@ export interface Directory extends AsyncDisposable {
   sessions(): AsyncIterable<{ address: string; owner: Owner; moving: boolean }>
   /** Live members as known, this peer included. */
   members(): readonly Member[]
+  /** Live members, read afresh: who joined before the call is among them. Rejects with `DATASTORE`. */
+  readMembers(): Promise<readonly Member[]>
   member(identity: string): Member | undefined
   /** Reads one member's record afresh; `undefined`: there is none. */
   lookUpMember(identity: string): Promise<Member | undefined>

@@ -180,21 +180,29 @@ export class Membership {
     return this.#refreshing
   }
 
-  async #refresh(): Promise<void> {
+  /** Reads all records afresh. Rejects with `DATASTORE`. */
+  async readAll(): Promise<void> {
     const reading = ++this.#reading
     const startedMs = this.#env.clock.monotonicMs()
+    this.#seeAll(await this.#records.readAll([...this.#known.keys(), this.#self().identity]), reading, startedMs)
+  }
+
+  async #refresh(): Promise<void> {
     try {
-      const entries = await this.#records.readAll([...this.#known.keys(), this.#self().identity])
-      if (this.#stopped) return
-      this.#seeSelf(entries.get(this.#self().identity))
-      for (const identity of new Set([...this.#known.keys(), ...entries.keys()])) {
-        this.#see(identity, entries.get(identity), reading, startedMs)
-      }
-      for (const [identity, missed] of this.#missed) if (missed < reading) this.#missed.delete(identity)
+      await this.readAll()
     } catch (error) {
       if (!this.#stopped) this.#handler.trouble(homingError(error, 'DATASTORE', 'the members could not be read'))
     }
     this.#scheduleDue()
+  }
+
+  #seeAll(entries: Map<string, PeerEntry | 'unreadable'>, reading: number, startedMs: number): void {
+    if (this.#stopped) return
+    this.#seeSelf(entries.get(this.#self().identity))
+    for (const identity of new Set([...this.#known.keys(), ...entries.keys()])) {
+      this.#see(identity, entries.get(identity), reading, startedMs)
+    }
+    for (const [identity, missed] of this.#missed) if (missed < reading) this.#missed.delete(identity)
   }
 
   /** Without our record among the others, missing ones mean that the datastore forgot. */

@@ -174,6 +174,12 @@ export class StoreDirectory implements Directory {
     return this.#membership.members()
   }
 
+  async readMembers(): Promise<readonly Member[]> {
+    if (this.#ended) throw this.#ended
+    await this.#membership.readAll()
+    return this.#membership.members()
+  }
+
   member(identity: string): Member | undefined {
     return this.#membership.member(identity)
   }

@@ -1,7 +1,7 @@
 /** Statements of the seed about components, identities and engines that no other test names. */
 import { readFileSync } from 'node:fs'
 import t from 'tap'
-import { createPeer } from '../../lib/index.ts'
+import { createBroker, createPeer } from '../../lib/index.ts'
 import { hasRedisServer, startRedisServer } from '../support/redis-server.ts'
 
 t.test('P1, P2: the chain is broker -> router -> session store -> datastore, and without a broker the same less the first', async t => {
@@ -36,6 +36,22 @@ t.test('P38, P39: ten peers of one machine have ports of their own, and find eac
   t.equal(got.length, 10)
   const [first] = peers
   t.same(first!.members().find(({ identity }) => identity === '1')?.endpoints, first!.endpoints)
+})
+
+t.test('P51, P52: who joined a moment ago gets a broadcast', async t => {
+  for (const mode of ['brokerless', 'broker']) {
+    const hub = mode === 'broker' ? await createBroker({ store: 'memory:', listen: 'tcp://127.0.0.1:0' }) : undefined
+    const way = hub ? { broker: hub.endpoints[0]! } : { store: 'memory:moment' }
+    const peers = []
+    const got: string[] = []
+    for (const identity of ['one', 'two', 'three']) peers.push(await createPeer({ identity, ...way }))
+    for (const peer of peers) await peer.connectClient(`client-${peer.identity}`, message => void got.push(message.to))
+    const result = await peers[0]!.broadcast('hello')
+    t.equal(result.reached, 2, mode)
+    t.same(got.sort(), ['client-three', 'client-two'], mode)
+    for (const peer of peers) await peer.close()
+    await hub?.close()
+  }
 })
 
 for (const engine of ['memory', 'lmdb', 'redis']) {

@@ -21,9 +21,19 @@ export class LinkEar implements LinkHandler {
   readonly env: Env
   admits: (remote: Remote) => Promise<void> = async () => undefined
   onFrame: (frame: Buffer) => void = () => undefined
+  #waiting: (() => void)[] = []
 
   constructor(env: Env) {
     this.env = env
+  }
+
+  /** Resolves once `condition` holds, asked after each thing heard. For real sockets: virtual time has its own `until`. */
+  async until(condition: () => boolean): Promise<void> {
+    while (!condition()) await new Promise<void>(resolve => this.#waiting.push(resolve))
+  }
+
+  #wake(): void {
+    for (const resolve of this.#waiting.splice(0)) resolve()
   }
 
   admit(_link: Link, remote: Remote): Promise<void> {
@@ -32,12 +42,14 @@ export class LinkEar implements LinkHandler {
 
   opened(): void {
     this.heard.push('opened')
+    this.#wake()
   }
 
   frame(_link: Link, buffer: Buffer, start: number, end: number): void {
     const frame = buffer.subarray(start + 1, end)
     this.frames.push(frame)
     this.onFrame(frame)
+    this.#wake()
   }
 
   batch(): void {
@@ -49,6 +61,7 @@ export class LinkEar implements LinkHandler {
     this.reason = reason
     this.error = error
     this.closedAtMs = this.env.clock.monotonicMs()
+    this.#wake()
   }
 }
 

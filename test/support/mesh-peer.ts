@@ -80,6 +80,8 @@ export class MeshPeer implements MeshHandler {
   refuses: (arrived: Taken, channel: Channel) => number = () => 0
   /** Called after the event was written down. */
   hears: (event: string, channel: Channel | undefined) => void = () => undefined
+  /** Called with each answer. */
+  learns: (sent: Sent) => void = () => undefined
   /** Called with each acknowledgement. */
   acknowledges: (channel: Channel, sequence: number) => void = () => undefined
   readonly #waiting = new Map<string, { run: Run; queue: Sent[] }>()
@@ -128,7 +130,10 @@ export class MeshPeer implements MeshHandler {
   }
 
   #sent(bytes: number): Sent {
-    const sent = new Sent(this.sent.length, bytes, heard => void this.answered.push(heard))
+    const sent = new Sent(this.sent.length, bytes, heard => {
+      this.answered.push(heard)
+      this.learns(heard)
+    })
     this.sent.push(sent)
     return sent
   }

@@ -1,0 +1,230 @@
+/** examples/python/homing_client.py, which was written from docs/protocol.md alone, against a real broker and a real peer. */
+import { execFile, spawn, spawnSync, type ChildProcess } from 'node:child_process'
+import { once } from 'node:events'
+import { join } from 'node:path'
+import { createInterface } from 'node:readline'
+import { promisify } from 'node:util'
+import t, { type Test } from 'tap'
+import { createBroker, createPeer, type BrokerOptions, type Peer } from '../lib/index.ts'
+
+const example = join('examples', 'python', 'homing_client.py')
+const secret = 'b5a1f0c37e9d44528a6610ffde9b7c21'
+
+/** The first Python here that has msgpack. */
+function findPython(): string | undefined {
+  return ['python3', '/usr/bin/python3'].find(python => spawnSync(python, ['-c', 'import msgpack']).status === 0)
+}
+
+const python = findPython()
+const options = python ? {} : { skip: 'no python3 with the package msgpack' }
+
+/** A Python process: its lines one by one, and its end. */
+class Script {
+  readonly #child: ChildProcess
+  readonly #lines: AsyncIterator<string>
+  readonly ended: Promise<unknown>
+
+  constructor(t: Test, args: readonly string[], env: NodeJS.ProcessEnv = {}) {
+    this.#child = spawn(python!, args, { stdio: ['pipe', 'pipe', 'pipe'], env: { ...process.env, HOMING_SECRET: '', ...env } })
+    this.#child.stderr!.setEncoding('utf8').on('data', text => t.comment(text))
+    this.#lines = createInterface({ input: this.#child.stdout! })[Symbol.asyncIterator]()
+    this.ended = once(this.#child, 'exit').then(([code]) => code as unknown)
+    t.teardown(() => this.kill())
+  }
+
+  async line(): Promise<string | undefined> {
+    const { value, done } = await this.#lines.next()
+    return done ? undefined : value
+  }
+
+  say(line: string): void {
+    this.#child.stdin!.write(`${line}\n`)
+  }
+
+  async kill(): Promise<void> {
+    this.#child.kill('SIGKILL')
+    await this.ended
+  }
+}
+
+async function output(args: readonly string[], env: NodeJS.ProcessEnv = {}): Promise<string> {
+  const { stdout } = await promisify(execFile)(python!, args, { env: { ...process.env, HOMING_SECRET: '', ...env } })
+  return stdout.trim()
+}
+
+/** A broker, and a peer behind it. */
+async function cluster(t: Test, given: Pick<BrokerOptions, 'secret'> = {}): Promise<{ url: string; peer: Peer }> {
+  const broker = await createBroker({ identity: 'broker', listen: 'tcp://127.0.0.1:0', store: 'memory:', ...given })
+  const [url] = broker.endpoints
+  const peer = await createPeer({ identity: 'server-1', broker: url!, ...given })
+  t.teardown(async () => {
+    await peer.close()
+    await broker.close()
+  })
+  return { url: url!, peer }
+}
+
+for (const [name, given, env] of [
+  ['without a secret', {}, {}],
+  ['with a secret', { secret }, { HOMING_SECRET: secret }],
+] as const) {
+  t.test(`the script receives, and sends, ${name}`, options, async t => {
+    const { url, peer } = await cluster(t, given)
+    const script = new Script(t, [example, url, 'py-1', 'bob'], env)
+    for (const [n, body] of ['hello', { n: 1 }, [true, null, -1.5]].entries()) {
+      const receipt = await peer.sendMessage('bob', body, { from: 'alice', waitMs: 10_000 })
+      t.equal(receipt.status, 'delivered')
+      t.equal(await script.line(), `alice: ${['hello', "{'n': 1}", '[True, None, -1.5]'][n]}`)
+    }
+    const alice = await peer.connectClient('alice')
+    t.equal(await output([example, url, 'py-2', 'carol', '--send', 'alice', 'good day'], env), 'delivered')
+    const first = (await alice[Symbol.asyncIterator]().next()).value
+    t.match(first, { from: 'carol', to: 'alice', body: 'good day' })
+    t.match(first?.id, /^py-2\/[0-9a-f]{16}\/1$/)
+    t.equal(await output([example, url, 'py-2', 'carol', '--send', 'bob', 'from Python'], env), 'delivered')
+    t.equal(await script.line(), 'carol: from Python', 'from one Python to the other')
+    t.equal(await output([example, url, 'py-2', 'carol', '--send', 'nobody', ''], env), 'absent')
+  })
+}
+
+t.test('without the secret it is told why it may not join', options, async t => {
+  const { url } = await cluster(t, { secret })
+  await t.rejects(output([example, url, 'py-1', 'bob']), { code: 1, stderr: /REFUSED/ })
+  await t.rejects(output([example, url, 'py-1', 'bob'], { HOMING_SECRET: 'another secret of 16 bytes' }), { code: 1, stderr: /different secrets/ })
+})
+
+t.test('it has been silent for longer than pings are waited for, and is still there', options, async t => {
+  const { url, peer } = await cluster(t)
+  const script = new Script(t, [example, url, 'py-1', 'bob'])
+  t.equal((await peer.sendMessage('bob', 1, { waitMs: 10_000 })).status, 'delivered')
+  t.equal(await script.line(), ': 1')
+  await new Promise(resolve => setTimeout(resolve, 6_000))
+  t.equal((await peer.sendMessage('bob', 2)).status, 'delivered')
+  t.equal(await script.line(), ': 2')
+})
+
+t.test('an address moves to it and from it', options, async t => {
+  const { url, peer } = await cluster(t)
+  const first = await peer.connectClient('bob')
+  const script = new Script(t, [example, url, 'py-1', 'bob'])
+  t.equal(await first.ended, 'displaced')
+  t.equal((await peer.sendMessage('bob', 'to Python')).status, 'delivered')
+  t.equal(await script.line(), ': to Python')
+  const again = await peer.connectClient('bob')
+  t.equal((await peer.sendMessage('bob', 'to Node')).status, 'delivered')
+  t.equal((await again[Symbol.asyncIterator]().next()).value?.body, 'to Node')
+})
+
+t.test('a burst comes whole and in order, through an inbox that is smaller', options, async t => {
+  const { url, peer } = await cluster(t)
+  const script = new Script(t, [example, url, 'py-1', 'bob'])
+  t.equal((await peer.sendMessage('bob', 'first', { waitMs: 10_000 })).status, 'delivered')
+  t.equal(await script.line(), ': first')
+  const receipts = Promise.all(Array.from({ length: 2_000 }, (_, n) => peer.sendMessage('bob', n)))
+  for (let n = 0; n < 2_000; n++) {
+    const line = await script.line()
+    if (line !== `: ${n}`) t.fail(`${line} where ${n} was due`)
+  }
+  t.ok((await receipts).every(({ status }) => status === 'delivered'))
+})
+
+/** As a library: prints what becomes of each line, `send` or `receive` or `pause`. */
+const library = `
+import sys, time
+sys.path.insert(0, 'examples/python')
+from homing_client import HomingClient, HomingError
+client = HomingClient(sys.argv[1], 'py-1')
+client.join()
+client.connect('bob')
+client.connect('carol')
+print('ready', flush=True)
+try:
+    for line in sys.stdin:
+        what, *rest = line.split()
+        if what == 'send': print(client.send(*rest), flush=True)
+        if what == 'receive': print(client.receive(float(rest[0])), flush=True)
+        if what == 'send-many': print(*{client.send(rest[0], n) for n in range(int(rest[1]))}, flush=True)
+        if what == 'close': client.close()
+except (ConnectionError, HomingError) as error:
+    print('lost', error, flush=True)
+`
+
+t.test('as a library: full inboxes, several addresses, itself, and a goodbye', options, async t => {
+  const { url, peer } = await cluster(t)
+  const script = new Script(t, ['-c', library, url])
+  t.equal(await script.line(), 'ready')
+
+  // While it handles frames and takes nothing, its inbox of 256 fills; the rest waits at its sender, and arrives in order.
+  const receipts = Array.from({ length: 600 }, (_, n) => peer.sendMessage(n % 2 ? 'bob' : 'carol', n, { deadlineMs: 20_000 }))
+  script.say('send-many nobody 200')
+  t.equal(await script.line(), 'absent')
+  const seen: Record<string, number[]> = { bob: [], carol: [] }
+  for (let n = 0; n < 600; n++) {
+    script.say('receive 10')
+    const [, to, body] = /to='(\w+)', body=(\d+)/.exec((await script.line()) ?? '') ?? []
+    seen[to!]!.push(Number(body))
+  }
+  t.same(seen, { bob: Array.from({ length: 300 }, (_, n) => 2 * n + 1), carol: Array.from({ length: 300 }, (_, n) => 2 * n) })
+  t.ok((await Promise.all(receipts)).every(({ status }) => status === 'delivered'))
+
+  script.say('send bob hello')
+  t.equal(await script.line(), 'delivered', 'to itself')
+  script.say('receive 10')
+  t.match(await script.line(), /^Message\(sender='', to='bob', body='hello', id='py-1\/[0-9a-f]{16}\/\d+'\)$/)
+  script.say('receive 0')
+  t.equal(await script.line(), 'None')
+
+  await t.rejects(peer.request('bob', null), { code: 'REFUSED' }, 'it takes no requests')
+  script.say('close')
+  const gone = await once(peer, 'memberDown')
+  t.match(gone, [{ identity: 'py-1', why: 'left' }])
+  t.equal((await peer.sendMessage('bob', 'late')).status, 'absent')
+})
+
+t.test('what becomes of a message that the other side refuses', options, async t => {
+  const { url, peer } = await cluster(t)
+  const script = new Script(t, ['-c', library, url])
+  t.equal(await script.line(), 'ready')
+  const alice = await peer.connectClient('alice', { request: () => 0 })
+  const sent = 21 // 21 messages of 0.2 MiB are more than an inbox of 4 MiB
+  t.ok(alice)
+  script.say(`send alice ${'x'.repeat(200_000)}`)
+  t.equal(await script.line(), 'delivered')
+  for (let n = 1; n < sent; n++) script.say(`send alice ${'x'.repeat(200_000)}`)
+  const statuses = []
+  for (let n = 1; n < sent; n++) statuses.push(await script.line())
+  t.equal(statuses.filter(status => status === 'delivered').length, 19)
+  t.equal(statuses.at(-1), 'overloaded')
+  const iterator = alice[Symbol.asyncIterator]()
+  for (let n = 0; n < 20; n++) await iterator.next()
+  script.say('send alice again')
+  t.equal(await script.line(), 'delivered', 'there is room again')
+})
+
+t.test('a broker that dies is noticed, and its successor taken', options, async t => {
+  const port = await freePort()
+  const listen = `tcp://127.0.0.1:${port}`
+  const broker = await createBroker({ identity: 'broker', listen, store: 'memory:' })
+  const peer = await createPeer({ identity: 'server-1', broker: listen })
+  t.teardown(() => peer.close())
+  const script = new Script(t, ['-c', library, listen])
+  t.equal(await script.line(), 'ready')
+  script.say('receive 20')
+  await broker.close()
+  t.match(await script.line(), /^lost /)
+  script.say('close')
+  await script.kill()
+
+  const successor = await createBroker({ identity: 'broker', listen, store: 'memory:' })
+  t.teardown(() => successor.close())
+  const next = new Script(t, [example, listen, 'py-1', 'bob'])
+  t.equal((await peer.sendMessage('bob', 'welcome back', { waitMs: 20_000, deadlineMs: 20_000 })).status, 'delivered')
+  t.equal(await next.line(), ': welcome back')
+})
+
+async function freePort(): Promise<number> {
+  const broker = await createBroker({ listen: 'tcp://127.0.0.1:0', store: 'memory:' })
+  const [, port] = /:(\d+)$/.exec(broker.endpoints[0]!)!
+  await broker.close()
+  return Number(port)
+}

@@ -1,4 +1,5 @@
 /** One message to every client of every peer: one copy a peer, which gives it to each of its clients. */
+import type { Timer } from './env/env.ts'
 import { HomingError, homingError, type ErrorCode } from './errors.ts'
 import { BytesMessage, messageId, originOf } from './router/message.ts'
 import type { Router } from './router/router.ts'
@@ -57,21 +58,30 @@ export class Broadcasts {
 
   async send(body: unknown, { from = '', own = false, ...options }: BroadcastOptions): Promise<BroadcastResult> {
     const copy: Copy = { from, number: ++this.#lastNumber, bytes: encodeBody(body) }
-    const members = await this.#members()
+    const deadlineAtMs = this.#router.nowMs() + (options.deadlineMs ?? this.#router.deadlineMs)
+    const members = await this.#members(deadlineAtMs)
     const peers = members.filter(({ role, identity }) => role === 'peer' && (own || identity !== this.#self.identity))
-    const results = await Promise.all(peers.map(member => this.#sendTo(member, copy, options)))
+    const deadlineMs = Math.max(0, deadlineAtMs - this.#router.nowMs())
+    const results = await Promise.all(peers.map(member => this.#sendTo(member, copy, { ...options, deadlineMs })))
     results.sort((a, b) => (a.identity < b.identity ? -1 : 1))
     const reached = results.reduce((sum, result) => sum + result.reached, 0)
     return { id: this.#id(this.#self, copy.number), reached, peers: results }
   }
 
-  /** Read afresh, so that who has just joined is reached; those that are known where the datastore is down. */
-  async #members(): Promise<readonly Member[]> {
+  /** Read afresh, so that who has just joined is reached; those that are known where that takes half of the time, or fails. */
+  async #members(deadlineAtMs: number): Promise<readonly Member[]> {
+    let timer: Timer | undefined
+    const known = new Promise<readonly Member[]>(resolve => {
+      const ms = (deadlineAtMs - this.#router.nowMs()) / 2
+      timer = this.#router.after(ms, () => resolve(this.#directory.members()))
+    })
     try {
-      return await this.#directory.readMembers()
+      return await Promise.race([this.#directory.readMembers(), known])
     } catch (error) {
       if (error instanceof HomingError && error.code === 'DATASTORE') return this.#directory.members()
       throw error
+    } finally {
+      timer?.cancel()
     }
   }
 

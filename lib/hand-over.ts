@@ -37,6 +37,12 @@ interface Part {
   left: number
 }
 
+/** What a displaced client left, and who has begun to take it. */
+interface Kept {
+  readonly messages: readonly Moved[]
+  taker: string | undefined
+}
+
 /** Ends the client here under (address, claim), if it is one, and returns what it had not taken. */
 export type GiveUp = (address: string, claim: number, by: Owner) => Incoming[]
 
@@ -54,11 +60,18 @@ export class HandOver {
   readonly #directory: Directory
   readonly #trouble: (error: unknown) => void
   /** What displaced clients left, by address and claim. */
-  readonly #kept = new Map<string, Moved[]>()
+  readonly #kept = new Map<string, Kept>()
   /** Inboxes that are being filled, by address and claim: whoever takes the address over meanwhile gets that too. */
   readonly #filling = new Map<string, Promise<void>>()
 
-  constructor(env: Env, waitMs: number, noteAfterMs: number, router: Router, directory: Directory, trouble: (error: unknown) => void) {
+  constructor(
+    env: Env,
+    waitMs: number,
+    noteAfterMs: number,
+    router: Router,
+    directory: Directory,
+    trouble: (error: unknown) => void,
+  ) {
     this.#env = env
     this.#waitMs = waitMs
     this.#noteAfterMs = noteAfterMs
@@ -101,14 +114,19 @@ export class HandOver {
     }
     if (messages.length === 0) return
     const key = keyOf({ address, claim })
-    this.#kept.set(key, messages)
+    const kept: Kept = { messages, taker: undefined }
+    this.#kept.set(key, kept)
     this.#env.timers.after(keepMs, () => {
-      if (this.#kept.get(key) === messages) this.#kept.delete(key)
+      if (this.#kept.get(key) === kept) this.#kept.delete(key)
     })
   }
 
-  #part({ address, claim, part }: Take): Part {
-    const messages = this.#kept.get(keyOf({ address, claim }))?.slice(part) ?? []
+  /** All parts go to the one that asks first: a claim that was written twice has two that it displaced, or was displaced by. */
+  #part({ address, claim, by, part }: Take): Part {
+    const kept = this.#kept.get(keyOf({ address, claim }))
+    const taker = `${by.incarnation} ${by.claim}`
+    if (kept) kept.taker ??= taker
+    const messages = kept?.taker === taker ? kept.messages.slice(part) : []
     let bytes = 0
     let count = 0
     while (count < messages.length && (count === 0 || bytes + messages[count]!.bytes.length <= partBytes)) {
@@ -148,14 +166,15 @@ export class HandOver {
   async #lateOf(former: Inbox): Promise<Incoming[]> {
     const key = keyOf(former)
     await this.#filling.get(key)
-    const late = this.#kept.get(key) ?? []
+    const late = this.#kept.get(key)
     this.#kept.delete(key)
-    return late.map(moved => this.#incoming(former.address, moved))
+    if (!late || late.taker !== undefined) return []
+    return late.messages.map(moved => this.#incoming(former.address, moved))
   }
 
   /** It was displaced while it was filled: what it got goes to its new owner, ahead of what came to it by itself. */
   #keepAhead({ address, claim }: Inbox, got: readonly Incoming[]): void {
-    const kept = this.#kept.get(keyOf({ address, claim })) ?? []
+    const kept = this.#kept.get(keyOf({ address, claim }))?.messages ?? []
     this.keep(address, claim, [...got, ...kept.map(moved => this.#incoming(address, moved))])
   }
 
@@ -204,7 +223,9 @@ export class HandOver {
       } catch (error) {
         const again = error instanceof HomingError && error.code === 'DATASTORE' && tries < noteTriesMax
         if (!again) return this.#trouble(error)
-        await new Promise<void>(resolve => void this.#env.timers.after(Math.min(noteRetryMsMax, 100 * 2 ** Math.min(tries, 10)), resolve))
+        await new Promise<void>(
+          resolve => void this.#env.timers.after(Math.min(noteRetryMsMax, 100 * 2 ** Math.min(tries, 10)), resolve),
+        )
       }
     }
   }
@@ -216,7 +237,8 @@ function keyOf({ address, claim }: Held): string {
 
 function readTake(body: unknown): Take {
   const { address, claim, by, part } = body as Take
-  const fine = typeof address === 'string' && typeof claim === 'number' && typeof by?.identity === 'string' && Number.isSafeInteger(part)
+  const fine =
+    typeof address === 'string' && typeof claim === 'number' && typeof by?.identity === 'string' && Number.isSafeInteger(part)
   if (!fine) throw new HomingError('REFUSED', 'not a question of sessions/1')
   return { address, claim, by, part }
 }

@@ -111,6 +111,7 @@ class HomingClient:
         """Becomes a member of the cluster."""
         self._socket = socket.create_connection((self._url.hostname, self._url.port), timeout=2)
         self._socket.settimeout(None)
+        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._broker = Channel(self._write, self._shake_hands())
         self._channels.append(self._broker)
         self._broker.attach(0, 0, 0)
@@ -206,16 +207,16 @@ class HomingClient:
         return frame
 
     def _wait(self, done, until):
-        """Handles frames until `done` is true or the time is over. Returns whether it is done."""
-        while not done():
-            left = max(0, until - monotonic())
-            if not select.select([self._socket], [], [], min(left, STALE_S))[0]:
-                if left <= STALE_S:
-                    return False
+        """Handles what has come, and goes on until `done` is true or the time is over. Returns whether it is done."""
+        while True:
+            left = 0 if done() else max(0, until - monotonic())
+            if select.select([self._socket], [], [], min(left, STALE_S))[0]:
+                self._handle(Fields(self._read(FRAME_MAX)))
+                self._tell_room()
+            elif left <= STALE_S:
+                return bool(done())
+            else:
                 raise ConnectionError(f"the broker was silent for {STALE_S} s: it would have sent pings")
-            self._handle(Fields(self._read(FRAME_MAX)))
-            self._tell_room()
-        return True
 
     def _handle(self, frame):
         kind = frame.number(1)

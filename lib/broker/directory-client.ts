@@ -16,6 +16,7 @@ import type {
   Run,
   Self,
 } from '../sessions/directory.ts'
+import { someMax } from '../sessions/held-audit.ts'
 import type { SessionOptions } from '../sessions/options.ts'
 import { claimsMax, directoryProtocol, type Answer, type News, type Question } from './directory-protocol.ts'
 
@@ -52,6 +53,9 @@ export class DirectoryClient implements Directory {
   #lease: LeaseState = 'unsure'
   #why: Doubt | undefined
   #heardMs: number
+  /** Of what is held, where the check of a few at a time has got to, and when the last few were checked. */
+  #turn: Iterator<Held> | undefined
+  #checkedMs = 0
   #tickedMs: number
   #driftMs: number
   readonly #ticker: Timer
@@ -64,7 +68,7 @@ export class DirectoryClient implements Directory {
     this.#run = { identity: setup.self.identity, incarnation: setup.self.incarnation }
     this.#members.set(setup.self.identity, setup.self)
     const { clock, timers } = setup.env
-    this.#heardMs = this.#tickedMs = clock.monotonicMs()
+    this.#heardMs = this.#tickedMs = this.#checkedMs = clock.monotonicMs()
     this.#driftMs = clock.bootMs() - this.#heardMs
     this.#ticker = timers.every(Math.min(1_000, setup.options.renewEveryMs / 3), () => this.#tick())
     setup.router.serveProtocol(directoryProtocol, { tell: (from, body) => this.#hear(from, body as News) })
@@ -105,16 +109,30 @@ export class DirectoryClient implements Directory {
   /** What this peer holds is put back where the datastore or the broker lost it; what others took is given up. */
   async #revalidate(broker: Run): Promise<void> {
     const held = [...this.#setup.handler.held()]
-    for (let from = 0; from < held.length; from += claimsMax) {
-      const claims = held.slice(from, from + claimsMax)
-      const { elsewhere } = await this.#callBroker(broker, { op: 'reassert', claims, ms: askMs }, askMs)
-      for (const { at, owner } of elsewhere) {
-        const lost = claims[at]
-        if (lost) this.#setup.handler.displaced(lost.address, lost.claim, owner)
-      }
-    }
+    for (let from = 0; from < held.length; from += claimsMax) await this.#reassert(broker, held.slice(from, from + claimsMax))
     this.#heardMs = this.#setup.env.clock.monotonicMs()
     this.#becomes('sure', undefined)
+  }
+
+  async #reassert(broker: Run, claims: readonly Held[]): Promise<void> {
+    const { elsewhere } = await this.#callBroker(broker, { op: 'reassert', claims: [...claims], ms: askMs }, askMs)
+    for (const { at, owner } of elsewhere) {
+      const lost = claims[at]
+      if (lost) this.#setup.handler.displaced(lost.address, lost.claim, owner)
+    }
+  }
+
+  /** As `HeldAudit.checkSome` does for a peer with a datastore of its own. */
+  #checkSome(broker: Run): void {
+    this.#turn ??= this.#setup.handler.held()[Symbol.iterator]()
+    const claims: Held[] = []
+    for (let next = this.#turn.next(); !next.done; next = this.#turn.next()) if (claims.push(next.value) === someMax) break
+    if (claims.length < someMax) this.#turn = undefined
+    if (claims.length === 0) return
+    this.#reassert(broker, claims).catch((error: unknown) => {
+      if (error instanceof HomingError) this.#setup.trouble(error)
+      else throw error
+    })
   }
 
   #learnAll(members: readonly Member[]): void {
@@ -202,6 +220,10 @@ export class DirectoryClient implements Directory {
     }
     if (this.#joined && this.#storeUp) {
       this.#heardMs = nowMs
+      if (this.#broker && nowMs - this.#checkedMs >= options.renewEveryMs) {
+        this.#checkedMs = nowMs
+        this.#checkSome(this.#broker)
+      }
       return
     }
     // That its datastore fails, the broker may have noticed as late as its next renewal.

@@ -55,38 +55,46 @@ export type News =
   | { op: 'store'; up: boolean; text: string }
   | { op: 'fenced'; by: Run }
 
-const questions: ReadonlySet<string> = new Set([
-  'join',
-  'reassert',
-  'claim',
-  'release',
-  'moving',
-  'find',
-  'wait',
-  'sessions',
-  'member',
-  'members',
-  'note',
-  'update',
-  'leave',
-] satisfies Question['op'][])
+/** What the broker relies on of a field, in words for whoever sent another one. */
+const fields = {
+  member: [isMember, 'member is the description of a member'],
+  claims: [isClaims, 'claims are up to 1,000 of {address, claim}, a claim being an integer from 1'],
+  ms: [isCount, 'ms is a number of at least 0'],
+  addresses: [isTexts, 'addresses are up to 1,000 texts'],
+  address: [isText, 'address is a text'],
+  identity: [isText, 'identity is a text'],
+  cursor: [isCount, 'cursor is a number of at least 0'],
+  to: [isOwner, 'to is {identity, incarnation, claim}'],
+  by: [isOwner, 'by is {identity, incarnation, claim}'],
+} as const
 
-/** A question as it came in, its shape checked as far as the broker relies on it. Throws `REFUSED`. */
+const questions = new Map<unknown, readonly (keyof typeof fields)[]>(
+  Object.entries({
+    join: ['member'],
+    reassert: ['claims', 'ms'],
+    claim: ['claims', 'ms'],
+    release: ['claims', 'ms'],
+    moving: ['claims', 'ms'],
+    find: ['addresses'],
+    wait: ['address', 'ms'],
+    sessions: ['cursor'],
+    member: ['identity'],
+    members: [],
+    note: ['to', 'address', 'by'],
+    update: ['member'],
+    leave: [],
+  } satisfies Record<Question['op'], (keyof typeof fields)[]>),
+)
+
+/** A question as it came in, its shape checked: what passes goes into records that every peer reads. Throws `REFUSED`. */
 export function readQuestion(body: unknown): Question {
-  const question = body as Record<string, unknown> | null
-  if (typeof question !== 'object' || question === null || !questions.has(String(question.op))) {
-    throw refused('a question that is not known')
+  const question = (typeof body === 'object' && body !== null ? body : {}) as Record<string, unknown>
+  const names = questions.get(question.op)
+  if (!names) throw refused('a question that is not known')
+  for (const name of names) {
+    const [isFine, words] = fields[name]
+    if (!isFine(question[name])) throw refused(words)
   }
-  if ('claims' in question && !isClaims(question.claims)) throw refused('claims are up to 1,000 of {address, claim}')
-  if ('ms' in question && !isCount(question.ms)) throw refused('ms is a number of at least 0')
-  if ('addresses' in question && !isTexts(question.addresses)) throw refused('addresses are up to 1,000 texts')
-  if (question.op === 'wait' && typeof question.address !== 'string') throw refused('address is a text')
-  if (question.op === 'member' && typeof question.identity !== 'string') throw refused('identity is a text')
-  if (question.op === 'sessions' && !isCount(question.cursor)) throw refused('cursor is a number')
-  if (question.op === 'note' && !(isOwner(question.to) && isOwner(question.by) && typeof question.address === 'string')) {
-    throw refused('a note is {to, address, by}')
-  }
-  if ((question.op === 'join' || question.op === 'update') && !isMember(question.member)) throw refused('not the description of a member')
   return question as unknown as Question
 }
 
@@ -94,26 +102,38 @@ function refused(what: string): HomingError {
   return new HomingError('REFUSED', `directory/1: ${what}`)
 }
 
+function isText(value: unknown): boolean {
+  return typeof value === 'string'
+}
+
 function isCount(value: unknown): boolean {
   return typeof value === 'number' && value >= 0
 }
 
 function isTexts(value: unknown): boolean {
-  return Array.isArray(value) && value.length <= claimsMax && value.every(text => typeof text === 'string')
+  return Array.isArray(value) && value.length <= claimsMax && value.every(isText)
+}
+
+function isClaim(value: unknown): boolean {
+  return Number.isSafeInteger(value) && (value as number) >= 1
 }
 
 function isClaims(value: unknown): boolean {
   if (!Array.isArray(value) || value.length > claimsMax) return false
-  return value.every((held: Partial<Held> | null) => typeof held?.address === 'string' && Number.isSafeInteger(held.claim))
+  return value.every((held: Partial<Held> | null) => isText(held?.address) && isClaim(held?.claim))
 }
 
 function isOwner(value: unknown): boolean {
   const owner = value as Partial<Owner> | null
-  return typeof owner?.identity === 'string' && typeof owner.incarnation === 'string' && Number.isSafeInteger(owner.claim)
+  return isText(owner?.identity) && isText(owner?.incarnation) && isClaim(owner?.claim)
 }
 
+/** Of each text this many characters at most. */
+const textMax = 1_000
+
 function isMember(value: unknown): boolean {
-  const member = value as Partial<Member> | null
-  const texts = [member?.identity, member?.incarnation, member?.version, member?.machine]
-  return texts.every(text => typeof text === 'string' && text.length <= 1_000) && typeof member?.metadata === 'object' && member.metadata !== null
+  const { identity, incarnation, version, machine, state, metadata } = (value ?? {}) as Partial<Member>
+  const texts = [identity, incarnation, version, machine].every(text => typeof text === 'string' && text.length <= textMax)
+  const plain = typeof metadata === 'object' && metadata !== null && !Array.isArray(metadata) && !ArrayBuffer.isView(metadata)
+  return texts && plain && (state === 'up' || state === 'draining')
 }

@@ -151,8 +151,8 @@ export class Link implements ConnectionHandler {
       const text = Buffer.from(error?.message ?? '').subarray(0, 500)
       connection?.write(frameOf(CLOSE, Buffer.concat([Buffer.from([reasons.indexOf(reason)]), text])))
       this.#finish()
-    } else if (this.#state === 'handshake') {
-      this.#finish() // with the REJECT that says why, if there is one
+    } else if (this.#state === 'handshake' && (reason === 'refused' || reason === 'bad-frame')) {
+      this.#finish() // behind the REJECT that says why
     } else {
       connection?.destroy()
     }
@@ -182,7 +182,10 @@ export class Link implements ConnectionHandler {
     this.#linger?.cancel()
     if (this.#state === 'closed') return
     if (this.#state === 'open') {
-      return this.#end('remote', error && new HomingError('UNREACHABLE', `the connection broke: ${error.message}`, { cause: error }))
+      return this.#end(
+        'remote',
+        error && new HomingError('UNREACHABLE', `the connection broke: ${error.message}`, { cause: error }),
+      )
     }
     const why = error ? error.message : 'the connection ended before the handshake was over'
     this.#end('unreachable', new HomingError('UNREACHABLE', why, { cause: error }))
@@ -329,4 +332,3 @@ export class Link implements ConnectionHandler {
     this.#handler.closed(this, reason, error)
   }
 }
-

@@ -305,6 +305,8 @@ export class Channel {
     }
     const expected = unwrap(expected32, this.#next)
     if (expected > this.#next || expected <= this.#acknowledged || expected <= this.#arrived) return 'forgotten'
+    // Each makes us send all again that is unacknowledged.
+    if (this.#resumed) throw badFrame('RESUME twice on one way')
     const first = this.#remoteId === 0
     this.#remoteId = theirs
     this.#resumed = this.#up = true

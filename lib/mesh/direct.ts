@@ -80,6 +80,12 @@ interface Entry {
   lastError: HomingError | undefined
 }
 
+/**
+ * Sockets that may be shaking hands at a time. Above it the one that has taken longest makes room: who means it is done in milliseconds, who
+ * says nothing is cut off.
+ */
+const strangersMax = 256
+
 export class DirectMesh implements Mesh, LinkHandler {
   readonly kind = 'direct'
   readonly #setup: DirectMeshSetup
@@ -89,6 +95,8 @@ export class DirectMesh implements Mesh, LinkHandler {
   readonly #mistrusted = new Map<string, Backoff>()
   /** Every link that is not closed: those of channels, those still shaking hands, and those of probes and pulses. */
   readonly #links = new Set<Link>()
+  /** Those of them that were accepted and have not proved themselves, oldest first. */
+  readonly #strangers = new Set<Link>()
   /** Those of them that the relay, or the handler, was told to be up. */
   readonly #relayed = new Set<Link>()
   readonly #paths = new Set<Link>()
@@ -263,7 +271,13 @@ export class DirectMesh implements Mesh, LinkHandler {
 
   #accept(connection: Connection): Link {
     const link = Link.accept(this.#setup.env, this.#setup.link, connection, this)
-    if (!link.isClosed) this.#links.add(link)
+    if (link.isClosed) return link
+    this.#links.add(link)
+    this.#strangers.add(link)
+    if (this.#strangers.size > strangersMax) {
+      const [oldest] = this.#strangers
+      oldest!.close('slow', new HomingError('UNREACHABLE', `more than ${strangersMax} connections were shaking hands`))
+    }
     return link
   }
 
@@ -286,6 +300,7 @@ export class DirectMesh implements Mesh, LinkHandler {
   }
 
   opened(link: Link): void {
+    this.#strangers.delete(link)
     const { remote } = link
     if (remote.role === 'probe') return link.close('local')
     if (remote.role === 'pulse') return this.#relay(link)
@@ -366,6 +381,7 @@ export class DirectMesh implements Mesh, LinkHandler {
 
   closed(link: Link, reason: CloseReason, error?: HomingError): void {
     this.#links.delete(link)
+    this.#strangers.delete(link)
     if (link.dialled) this.#dialEnded(link, error)
     if (!link.wasOpen) {
       if (!link.dialled && error) this.#setup.handler.linkRefused(link.address, error)
@@ -410,7 +426,9 @@ function listenError(error: unknown, endpoint: string): HomingError {
   if (error instanceof HomingError) return error
   const code = error instanceof Error && 'code' in error ? String(error.code) : ''
   if (code === 'EADDRINUSE') {
-    return new HomingError('UNREACHABLE', `${endpoint} is in use by another program; choose another port with --listen`, { cause: error })
+    return new HomingError('UNREACHABLE', `${endpoint} is in use by another program; choose another port with --listen`, {
+      cause: error,
+    })
   }
   if (code === 'EACCES') return new HomingError('UNREACHABLE', `no permission to listen on ${endpoint}`, { cause: error })
   return homingError(error, 'UNREACHABLE', `cannot listen on ${endpoint}`)

@@ -4,7 +4,17 @@ import { HomingError, homingError } from '../errors.ts'
 import { Backoff } from '../link/backoff.ts'
 import { Link, type CloseReason, type LinkHandler, type LinkSetup } from '../link/link.ts'
 import type { Run } from '../sessions/directory.ts'
-import { badFrame, labelAt, labelMax, readRoute, Reader, ROUTE_DROPPED, routeFrame, unrouteFrame, type Route } from '../wire/frame.ts'
+import {
+  badFrame,
+  labelAt,
+  labelMax,
+  readRoute,
+  Reader,
+  ROUTE_DROPPED,
+  routeFrame,
+  unrouteFrame,
+  type Route,
+} from '../wire/frame.ts'
 import { FIRST_OF_CHANNEL, ROUTE, UNROUTE } from '../wire/kinds.ts'
 import { Channel, type ChannelEnd, type ChannelOptions } from './channel.ts'
 import { formerOf } from './former.ts'
@@ -57,7 +67,12 @@ class Way implements Path {
   /** When that was, ms. */
   joinedAtMs = 0
 
-  constructor(label: number, pair: number, link: Link, abandoned: Way['abandon'] extends (reason: infer R) => void ? (way: Way, reason: R) => void : never) {
+  constructor(
+    label: number,
+    pair: number,
+    link: Link,
+    abandoned: Way['abandon'] extends (reason: infer R) => void ? (way: Way, reason: R) => void : never,
+  ) {
     this.label = label
     this.pair = pair
     this.link = link
@@ -173,7 +188,7 @@ export class RelayedMesh implements Mesh, LinkHandler {
   #hurry(entry: Entry): void {
     const untilMs = this.#setup.env.clock.monotonicMs() + this.#setup.link.options.redialCapMs
     if (!this.#link) {
-      if (this.#redial && this.#redial.untilMs > untilMs) this.#dial()
+      if (this.#redial && this.#redial.untilMs > untilMs) this.#dialNext()
     } else if (!entry.way && !(entry.retry && entry.retry.untilMs <= untilMs)) this.#open(entry)
   }
 
@@ -201,7 +216,17 @@ export class RelayedMesh implements Mesh, LinkHandler {
     const entry = this.#entries.get(run.identity)
     const link = this.#link
     const channel = this.find(run)
-    const at = channel?.ready ? 'up' : !link ? (this.#dialling ? 'dialling' : 'waiting') : !entry ? 'idle' : entry.way ? 'resuming' : 'waiting'
+    const at = channel?.ready
+      ? 'up'
+      : !link
+        ? this.#dialling
+          ? 'dialling'
+          : 'waiting'
+        : !entry
+          ? 'idle'
+          : entry.way
+            ? 'resuming'
+            : 'waiting'
     return {
       at,
       kind: 'broker',
@@ -249,11 +274,23 @@ export class RelayedMesh implements Mesh, LinkHandler {
     this.#dialling = Link.dial(env, link, this.#endpoint, undefined, this)
   }
 
+  /** Of several endpoints one may be such as cannot be dialled here. */
+  #dialNext(): void {
+    try {
+      this.#dial()
+    } catch (error) {
+      this.#lastError = homingError(error, 'UNREACHABLE', `${this.#endpoint} cannot be dialled`)
+      const waitMs = this.#backoff.failed(this.#setup.env.clock.monotonicMs())
+      this.#setup.brokerFailed(this.#lastError, this.#backoff.failures)
+      this.#redialAfter(waitMs)
+    }
+  }
+
   #redialAfter(ms: number): void {
     const { env } = this.#setup
     this.#redial?.timer.cancel()
     if (this.#closing) return
-    this.#redial = { timer: env.timers.after(ms, () => this.#dial()), untilMs: env.clock.monotonicMs() + ms }
+    this.#redial = { timer: env.timers.after(ms, () => this.#dialNext()), untilMs: env.clock.monotonicMs() + ms }
   }
 
   opened(link: Link): void {

@@ -80,7 +80,12 @@ export class SendBuffer {
    * `resendFrom` on. Copies, because the old path may still be reading the old bytes. `moved` is told where each frame is now, and
    * may make it another one before it leaves, as long as it was or shorter, or of `NUMBERED_HEADER` and four bytes.
    */
-  rebuild(firstSequence: number, resendFrom: number, label: number, moved: (sequence: number, segment: Segment, at: number) => void): void {
+  rebuild(
+    firstSequence: number,
+    resendFrom: number,
+    label: number,
+    moved: (sequence: number, segment: Segment, at: number) => void,
+  ): void {
     const old = this.#segments
     this.#segments = []
     this.#current = undefined

@@ -7,6 +7,8 @@ import { decodeBody, encodeBody } from '../wire/body.ts'
 interface Asked {
   readonly what: string
   readonly deadlineAtMs: number
+  /** Where it was written last: a reply counts only from there. */
+  written: Channel | 'here' | undefined
   /** Where it was accepted. */
   channel: Channel | undefined
   resolve(body: unknown): void
@@ -61,9 +63,15 @@ export class Calls {
     while (this.#asked.has(this.#lastId))
     const id = this.#lastId
     const reply = new Promise<unknown>((resolve, reject) => {
-      this.#asked.set(id, { what, deadlineAtMs, channel: undefined, resolve, reject })
+      this.#asked.set(id, { what, deadlineAtMs, written: undefined, channel: undefined, resolve, reject })
     })
     return { id, reply }
+  }
+
+  /** It leaves for the run that is to answer it. */
+  written(id: number, to: Channel | 'here'): void {
+    const asked = this.#asked.get(id)
+    if (asked) asked.written = to
   }
 
   /** The other end has it: from now on its end is ours. */
@@ -78,10 +86,10 @@ export class Calls {
     asked?.reject(error)
   }
 
-  /** A reply came; one to a request that nobody waits for any more is dropped. */
-  replied(id: number, ok: boolean, bytes: Buffer): void {
+  /** A reply came; one to a request that nobody waits for any more, or from somebody else than was asked, is dropped. */
+  replied(id: number, ok: boolean, bytes: Buffer, from: Channel | 'here'): void {
     const asked = this.#asked.get(id)
-    if (!asked) return
+    if (!asked || asked.written !== from) return
     this.#asked.delete(id)
     const body = decodeBody(bytes, 0, bytes.length)
     if (ok) asked.resolve(body)

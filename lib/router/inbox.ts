@@ -36,6 +36,9 @@ export interface InboxOptions {
   requestsMax: number
 }
 
+/** How long an empty inbox that could not take a message waits before it says that there is room, ms. */
+const roomAgainMs = 100
+
 export class Inbox {
   readonly address: string
   /** Counter of the claim that this inbox serves. */
@@ -52,6 +55,7 @@ export class Inbox {
   #busy = false
   #serving = 0
   #pumpDue = false
+  #roomDue = false
   #roomWaiters: Set<RoomWaiter> | undefined
   /** What a reader may still read after the end, last first. */
   #kept: BytesMessage[] | undefined
@@ -135,6 +139,13 @@ export class Inbox {
   whenRoom(waiter: RoomWaiter): void {
     this.#roomWaiters ??= new Set()
     this.#roomWaiters.add(waiter)
+    // Nothing leaves an empty inbox and so tells of room: it was another queue that took the last of the memory, or there is room by now.
+    if (this.#bytes > 0 || this.#state === 'claiming' || this.#roomDue) return
+    this.#roomDue = true
+    this.#timers.after(roomAgainMs, () => {
+      this.#roomDue = false
+      this.#tellRoom()
+    })
   }
 
   /** The claim is written; `held` when a former owner is to hand over first. */

@@ -14,6 +14,8 @@ export interface ReceptionHost {
   serve(channel: Channel, callId: number, deadlineMs: number, message: BytesMessage): Promise<void>
   /** Whether the client at this address answers requests. */
   answers(address: string): boolean
+  /** Somebody believes the address to be here, and it is not. */
+  notHere(address: string): void
   /** False while this peer is not sure that it owns what it claimed: nothing is taken until it is. */
   isSure(): boolean
 }
@@ -130,12 +132,14 @@ export class Reception {
     const refusals = this.#refusals.get(channel)
     const refused = refusals?.get(to)
     const inbox = this.at(to)
-    if (refused) return this.#again(refused, channel, inbox)
-    if (!inbox || inbox.state === 'closed') return this.hasMoved(to) ? MOVING : NOT_HERE
+    if (refused) return this.#again(refused, channel, to, inbox)
+    if (!inbox || inbox.state === 'closed') {
+      if (this.hasMoved(to)) return MOVING
+      this.#host.notHere(to)
+      return NOT_HERE
+    }
     if (!this.#host.isSure()) {
-      let addresses = this.#unsure.get(channel)
-      if (!addresses) this.#unsure.set(channel, (addresses = new Set()))
-      addresses.add(to)
+      this.#putOff(channel, to)
       return UNSURE
     }
     if (request && !this.#host.answers(to) && inbox.state !== 'claiming') return NO_HANDLER
@@ -148,10 +152,21 @@ export class Reception {
     return FULL
   }
 
-  /** The same answer as before; where the reason was a full inbox that is not full any more, *room* was told or will be. */
-  #again(refused: Refusal, channel: Channel, inbox: Inbox | undefined): number {
-    if (refused.reason === FULL && inbox && inbox.state !== 'closed') this.#tellRoom(channel, inbox)
-    return refused.reason
+  /**
+   * The same answer as before. Where its cause has ended meanwhile, this may have been sent in answer to that news, before a break of the
+   * path: then it is told once more, or the sender would wait for it for ever.
+   */
+  #again({ reason }: Refusal, channel: Channel, to: string, inbox: Inbox | undefined): number {
+    if (reason === FULL && inbox && inbox.state !== 'closed') this.#tellRoom(channel, inbox)
+    else if (reason === UNSURE && !this.#host.isSure()) this.#putOff(channel, to)
+    else if (reason === FULL || reason === UNSURE) this.#env.timers.soon(() => tellRoom(channel, to))
+    return reason
+  }
+
+  #putOff(channel: Channel, to: string): void {
+    let addresses = this.#unsure.get(channel)
+    if (!addresses) this.#unsure.set(channel, (addresses = new Set()))
+    addresses.add(to)
   }
 
   #remember(channel: Channel, to: string, reason: number): void {

@@ -65,6 +65,8 @@ export interface RouterSetup {
   handlerFailed(where: string, error: unknown): void
 }
 
+/** Protects the datastore from a crowd with old routes. */
+const ghostsAtOnce = 64
 /** How often deadlines are looked at, ms. A timer for each message would cost more than the message. */
 const sweepMs = 40
 
@@ -92,6 +94,8 @@ export class Router implements FlowHost {
   readonly #blocked = new Map<Channel, Set<Flow>>()
   /** Flows to clients of this peer that wait until it is sure of its lease. */
   readonly #unsure = new Set<Flow>()
+  /** Addresses that others expect here, and that are being looked up. */
+  readonly #ghosts = new Set<string>()
   readonly #waits = new Map<Flow, AbortController>()
   readonly #protocols = new Map<string, ProtocolHandlers>()
   #lastNumber = 0
@@ -107,6 +111,7 @@ export class Router implements FlowHost {
     this.reception = new Reception(setup.env, {
       serve: (channel, callId, deadlineMs, message) => this.#serve(channel, callId, deadlineMs, message),
       answers: setup.answers,
+      notHere: address => void this.#lookForGhost(address),
       isSure: () => this.#isSure(),
     })
   }
@@ -120,6 +125,11 @@ export class Router implements FlowHost {
   /** Before anything is sent to an address. */
   connect(directory: Directory): void {
     this.#directory = directory
+  }
+
+  /** Of a call that names none, ms. */
+  get deadlineMs(): number {
+    return this.#options.deadlineMs
   }
 
   /** How a message from another peer comes. */
@@ -344,6 +354,21 @@ export class Router implements FlowHost {
     flow.found(ownerKey(located.owner), this.#theMesh.channelTo(located.owner))
   }
 
+  /** Somebody was led here in vain: by an old route, or by a record that nobody else will ever remove. */
+  async #lookForGhost(address: string): Promise<void> {
+    if (!this.#directory || this.#ghosts.size >= ghostsAtOnce || this.#ghosts.has(address)) return
+    this.#ghosts.add(address)
+    try {
+      const located = await this.#directory.find(address)
+      const ours = located?.owner.incarnation === this.#setup.self.incarnation
+      if (ours && !this.reception.at(address) && !this.reception.hasMoved(address)) this.#removeGhost(located)
+    } catch (error) {
+      this.#setup.trouble(error)
+    } finally {
+      this.#ghosts.delete(address)
+    }
+  }
+
   /** The record names this very run, which does not hold the address: a write that took effect after it was given up. */
   #removeGhost({ address, owner: { claim } }: Located): void {
     this.#theDirectory.release([{ address, claim }], this.#deadline()).catch((error: unknown) => this.#setup.trouble(error))
@@ -451,6 +476,7 @@ export class Router implements FlowHost {
     send.body = nothing
     send.channel = channel
     send.sequence = channel.commit(at + body.length, send)
+    if (kind === REQUEST || kind === CALL) this.#calls.written(send.callId, channel)
     if (send.early) send.settle(undefined)
   }
 
@@ -467,7 +493,7 @@ export class Router implements FlowHost {
       case REQUEST:
         return this.reception.accept(channel, kind, reader)
       case REPLY:
-        return this.#replied(reader)
+        return this.#replied(channel, reader)
       case CANCEL:
         this.#calls.cancelled(channel, reader.u32())
         return 0
@@ -583,12 +609,12 @@ export class Router implements FlowHost {
     return scanBody(buffer, at, end) < 0 ? undefined : buffer.subarray(at, end)
   }
 
-  #replied(reader: Reader): number {
+  #replied(channel: Channel, reader: Reader): number {
     const callId = reader.u32()
     const ok = reader.u8() === 0
     const body = this.#body(reader)
     if (!body) return BAD_BODY
-    this.#calls.replied(callId, ok, body)
+    this.#calls.replied(callId, ok, body, channel)
     return 0
   }
 
@@ -625,8 +651,9 @@ export class Router implements FlowHost {
   /** A request between two clients of this peer. */
   async #serveHere(send: Send, message: BytesMessage): Promise<void> {
     const deadlineMs = Math.max(0, send.deadlineAtMs - this.nowMs())
+    this.#calls.written(send.callId, 'here')
     const { failed, body } = await this.#run('here', send.callId, deadlineMs, context => this.#setup.answer(message, context))
-    this.#calls.replied(send.callId, !failed, body)
+    this.#calls.replied(send.callId, !failed, body, 'here')
   }
 
   #cancel(callId: number, channel: Channel): void {

@@ -1,4 +1,4 @@
-/** Checks what this peer believes to hold against the datastore: all of it after a doubt, noted addresses when notes came. */
+/** Checks what this peer believes to hold against the datastore: all of it after a doubt, noted addresses when notes came, a few at any time. */
 
 import type { Env } from '../env/env.ts'
 import type { Held, Owner, Run } from './directory.ts'
@@ -20,6 +20,8 @@ export interface HeldAuditOptions {
 
 const batchMax = 1_000
 const lanes = 4
+/** Checked with each renewal, whatever happened: one question of bounded size, so that in the end everything is. */
+export const someMax = 200
 
 /** One audit at a time, so that no displacement is told twice. What failed stays due until `resume`. */
 export class HeldAudit {
@@ -28,6 +30,7 @@ export class HeldAudit {
   #notesDue = false
   #running: Promise<void> | undefined
   #stopped = false
+  #turn: Iterator<Held> | undefined
 
   constructor(options: HeldAuditOptions) {
     this.#options = options
@@ -47,6 +50,27 @@ export class HeldAudit {
   checkNoted(): void {
     this.#notesDue = true
     this.resume()
+  }
+
+  /**
+   * Checks a few of what is held, in turns. Whoever takes an address tells its former owner, but may die before it does, and be overtaken:
+   * then nobody is left who knows whom to tell.
+   */
+  checkSome(): void {
+    if (!this.idle || this.#stopped) return
+    this.#turn ??= this.#options.held()[Symbol.iterator]()
+    const batch = take(this.#turn, someMax)
+    if (batch.length < someMax) this.#turn = undefined
+    if (batch.length === 0) return
+    this.#running = this.#reassert(batch)
+      .catch((error: unknown) => {
+        if (!this.#stopped) this.#options.failed(error)
+      })
+      .then(() => {
+        this.#running = undefined
+        if (this.#allDue || this.#notesDue) this.resume()
+        else if (!this.#stopped) this.#options.done()
+      })
   }
 
   resume(): void {
@@ -131,10 +155,10 @@ export class HeldAudit {
   }
 }
 
-function take(held: Iterator<Held>): Held[] {
+function take(held: Iterator<Held>, max = batchMax): Held[] {
   const batch: Held[] = []
   for (let next = held.next(); !next.done; next = held.next()) {
-    if (batch.push(next.value) === batchMax) break
+    if (batch.push(next.value) === max) break
   }
   return batch
 }

@@ -355,6 +355,7 @@ export class LeaseKeeper implements AsyncDisposable {
       this.#audit.checkAll()
     } else if (this.#audit.idle) {
       this.#becomeSure()
+      this.#audit.checkSome()
     } else {
       this.#audit.resume()
     }

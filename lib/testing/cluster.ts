@@ -315,7 +315,12 @@ export class Cluster implements AsyncDisposable {
     peer.sendMessage = (address, body, options = {}) => {
       const call = this.history.nextCall()
       const receipt = send(address, body, options) // first: a malformed one throws, and is not in the history
-      tell({ what: 'send', call, address, dueMs: this.nowMs + (options.deadlineMs ?? this.#options.options?.deadlineMs ?? 10_000) })
+      tell({
+        what: 'send',
+        call,
+        address,
+        dueMs: this.nowMs + (options.deadlineMs ?? this.#options.options?.deadlineMs ?? 10_000),
+      })
       void receipt.then(({ id, status, code }) => tell({ what: 'receipt', call, address, id, status, ...(code && { code }) }))
       return receipt
     }
@@ -341,7 +346,11 @@ export class Cluster implements AsyncDisposable {
   }
 }
 
-type WithoutPeer = Told extends infer Event ? (Event extends { peer: string } ? Omit<Event, 'peer' | 'incarnation'> : never) : never
+type WithoutPeer = Told extends infer Event
+  ? Event extends { peer: string }
+    ? Omit<Event, 'peer' | 'incarnation'>
+    : never
+  : never
 
 function recording(given: ClientHandlers, took: (message: Message) => void): ClientHandlers {
   const { message, request } = given
@@ -369,4 +378,3 @@ function recordReader(client: Client, took: (message: Message) => void): void {
 function endpointOf(name: string): string {
   return `tcp://${name}:${port}`
 }
-

@@ -13,7 +13,13 @@ inBothModes('P51, P54: every client of every server gets it once, one copy a ser
   }
   const [a] = peers
   const result = await cluster.settle(a.broadcast('all', { from: 'a1' }))
-  t.match(result, { reached: 6, peers: [{ identity: 'b', reached: 3, full: 0 }, { identity: 'c', reached: 3, full: 0 }] })
+  t.match(result, {
+    reached: 6,
+    peers: [
+      { identity: 'b', reached: 3, full: 0 },
+      { identity: 'c', reached: 3, full: 0 },
+    ],
+  })
   t.equal((await cluster.settle(a.broadcast('own too', { own: true }))).reached, 9)
   await cluster.run(20_000)
   for (const [address, { bodies }] of takers) t.same(bodies, address.startsWith('a') ? ['own too'] : ['all', 'own too'], address)
@@ -33,7 +39,10 @@ inBothModes('P52: a server that joins meanwhile gets it whole or not at all', as
   const counts = new Map<unknown, number>()
   for (const body of clients.bodies) counts.set(body, (counts.get(body) ?? 0) + 1)
   t.ok(counts.size > 0)
-  t.ok([...counts.values()].every(count => count === 3), 'each of them all three, once')
+  t.ok(
+    [...counts.values()].every(count => count === 3),
+    'each of them all three, once',
+  )
 })
 
 inBothModes('P53: the others get it although one server is dead, and the result names that one', async (t, cluster) => {
@@ -42,5 +51,8 @@ inBothModes('P53: the others get it although one server is dead, and the result 
   cluster.kill('b')
   const result = await cluster.settle(a.broadcast('x', { deadlineMs: 1_000 }), 1_200)
   t.equal(result.reached, 1)
-  t.match(result.peers, [{ identity: 'b', reached: 0, code: /UNREACHABLE|LOST|TIMEOUT/ }, { identity: 'c', reached: 1, code: undefined }])
+  t.match(result.peers, [
+    { identity: 'b', reached: 0, code: /UNREACHABLE|LOST|TIMEOUT/ },
+    { identity: 'c', reached: 1, code: undefined },
+  ])
 })

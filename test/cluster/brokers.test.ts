@@ -5,27 +5,37 @@ import { simulateCluster } from '../../lib/testing/index.ts'
 import { inMode, taker, threePeers } from '../support/clusters.ts'
 import { violationsOf } from '../support/history-checker.ts'
 
-inMode('broker', 'F3, P62: the broker is killed and restarted: nothing acknowledged is lost, nothing doubled, order kept', async (t, cluster) => {
-  const [a, b] = await threePeers(cluster)
-  const bob = taker()
-  await cluster.settle(b.connectClient('bob', bob.take))
-  const sends: Promise<Receipt>[] = []
-  const load = async (from: number, to: number): Promise<void> => {
-    for (let n = from; n < to; n++) sends.push(a.sendMessage('bob', n, { deadlineMs: 30_000 })), await cluster.run(2)
-  }
-  await load(0, 200)
-  cluster.kill('hub')
-  await load(200, 400)
-  await cluster.restart('hub')
-  const upMs = cluster.nowMs
-  await load(400, 600)
-  const receipts = await cluster.settle(Promise.all(sends))
-  t.ok(cluster.nowMs - upMs <= 3_500, `${cluster.nowMs - upMs} ms`)
-  t.same([...new Set(receipts.map(({ status }) => status))], ['delivered'])
-  t.same(bob.bodies, Array.from({ length: 600 }, (_, n) => n))
-  t.equal(b.client('bob')?.end, undefined)
-  t.same(violationsOf(cluster.history.events), [])
-})
+inMode(
+  'broker',
+  'F3, P62: the broker is killed and restarted: nothing acknowledged is lost, nothing doubled, order kept',
+  async (t, cluster) => {
+    const [a, b] = await threePeers(cluster)
+    const bob = taker()
+    await cluster.settle(b.connectClient('bob', bob.take))
+    const sends: Promise<Receipt>[] = []
+    const load = async (from: number, to: number): Promise<void> => {
+      for (let n = from; n < to; n++) {
+        sends.push(a.sendMessage('bob', n, { deadlineMs: 30_000 }))
+        await cluster.run(2)
+      }
+    }
+    await load(0, 200)
+    cluster.kill('hub')
+    await load(200, 400)
+    await cluster.restart('hub')
+    const upMs = cluster.nowMs
+    await load(400, 600)
+    const receipts = await cluster.settle(Promise.all(sends))
+    t.ok(cluster.nowMs - upMs <= 3_500, `${cluster.nowMs - upMs} ms`)
+    t.same([...new Set(receipts.map(({ status }) => status))], ['delivered'])
+    t.same(
+      bob.bodies,
+      Array.from({ length: 600 }, (_, n) => n),
+    )
+    t.equal(b.client('bob')?.end, undefined)
+    t.same(violationsOf(cluster.history.events), [])
+  },
+)
 
 void t.test('F3: 30 servers are back 3 s after the broker listens again (seed 1)', async t => {
   await using cluster = await simulateCluster({ seed: 1, brokers: ['hub'] })
@@ -65,7 +75,10 @@ void t.test('two brokers: servers behind different ones reach each other, and fa
   await cluster.run(15_000)
   t.match(await cluster.settle(a.whereIs('bob')), { identity: 'b' })
   t.match(await cluster.settle(b.whereIs('carl')), { identity: 'c' })
-  t.same(cluster.history.of('memberDown').filter(({ other }) => ['a', 'b', 'c'].includes(other)), [])
+  t.same(
+    cluster.history.of('memberDown').filter(({ other }) => ['a', 'b', 'c'].includes(other)),
+    [],
+  )
   t.same(violationsOf(cluster.history.events), [])
 })
 

@@ -29,30 +29,41 @@ inBothModes('promise 9: requests, broadcasts and connects settle by their deadli
     a.connectClients(['alice'], () => {}, { deadlineMs: 700 }),
   ]
   const settled: number[] = []
-  for (const call of calls) void call.then(() => settled.push(cluster.nowMs), () => settled.push(cluster.nowMs))
+  for (const call of calls)
+    void call.then(
+      () => settled.push(cluster.nowMs),
+      () => settled.push(cluster.nowMs),
+    )
   await cluster.run(800)
   t.equal(settled.length, 3)
   t.ok(settled.every(atMs => atMs - startedMs <= 800))
 })
 
-inBothModes('promise 9: a refused send settles by its deadline while the answers to others are awaited', async (t, cluster) => {
-  const [a, b] = await threePeers(cluster)
-  await cluster.settle(b.connectClient('bob'))
-  const pad = 'x'.repeat(900_000)
-  const sends = Array.from({ length: 4 }, () => a.sendMessage('bob', pad))
-  await cluster.settle(Promise.all(sends)) // the inbox has no room for one more
-  const first = a.sendMessage('bob', pad, { deadlineMs: 1_000 })
-  const second = a.sendMessage('bob', pad, { deadlineMs: 30_000 })
-  // The refusal of the first comes through, and then nothing more: the second stays without an answer.
-  await cluster.until(() => a.stats.waiting.sends === 0 && b.stats.refused === 1, 1_000)
-  await cluster.run(3)
-  cluster.isolate('b')
-  t.match(await cluster.settle(first, 1_200), { status: 'overloaded' })
-  await cluster.run(40_000)
-  await second
-  // Nobody reads here: what is delivered stays in the inbox.
-  t.same(violationsOf(cluster.history.events).filter(violation => !violation.startsWith('H1')), [])
-}, { network: { bytesPerMs: 100_000 } })
+inBothModes(
+  'promise 9: a refused send settles by its deadline while the answers to others are awaited',
+  async (t, cluster) => {
+    const [a, b] = await threePeers(cluster)
+    await cluster.settle(b.connectClient('bob'))
+    const pad = 'x'.repeat(900_000)
+    const sends = Array.from({ length: 4 }, () => a.sendMessage('bob', pad))
+    await cluster.settle(Promise.all(sends)) // the inbox has no room for one more
+    const first = a.sendMessage('bob', pad, { deadlineMs: 1_000 })
+    const second = a.sendMessage('bob', pad, { deadlineMs: 30_000 })
+    // The refusal of the first comes through, and then nothing more: the second stays without an answer.
+    await cluster.until(() => a.stats.waiting.sends === 0 && b.stats.refused === 1, 1_000)
+    await cluster.run(3)
+    cluster.isolate('b')
+    t.match(await cluster.settle(first, 1_200), { status: 'overloaded' })
+    await cluster.run(40_000)
+    await second
+    // Nobody reads here: what is delivered stays in the inbox.
+    t.same(
+      violationsOf(cluster.history.events).filter(violation => !violation.startsWith('H1')),
+      [],
+    )
+  },
+  { network: { bytesPerMs: 100_000 } },
+)
 
 inBothModes('promise 1: what was aborted after a refusal is not delivered, and what follows is', async (t, cluster) => {
   const [a, b] = await threePeers(cluster)
@@ -109,7 +120,10 @@ inMode('brokerless', 'promise 3: calls given up on a broken link do not break it
   cluster.reset('a', 'b')
   cluster.heal('a', 'b')
   t.match(await cluster.settle(kept), { status: 'delivered' })
-  t.same(cluster.history.of('linkDown').filter(({ why }) => why === 'bad-frame'), [])
+  t.same(
+    cluster.history.of('linkDown').filter(({ why }) => why === 'bad-frame'),
+    [],
+  )
   t.match(await cluster.settle(a.sendMessage('bob', 2)), { status: 'delivered' })
   t.same(bob.bodies, [0, 1, 2])
 })
@@ -119,7 +133,11 @@ inBothModes('F28: a handler that throws, rejects or never settles changes no rec
   const errors: unknown[] = []
   b.on('handlerError', ({ error }) => errors.push((error as Error).message))
   const carl = taker()
-  await cluster.settle(b.connectClient('thrower', () => { throw new Error('thrown') }))
+  await cluster.settle(
+    b.connectClient('thrower', () => {
+      throw new Error('thrown')
+    }),
+  )
   await cluster.settle(b.connectClient('rejecter', () => Promise.reject(new Error('rejected'))))
   await cluster.settle(b.connectClient('sleeper', () => new Promise(() => {})))
   await cluster.settle(b.connectClient('carl', carl.take))
@@ -135,9 +153,22 @@ inBothModes('F28: requests to handlers that throw, reject or never settle end wi
   const [a, b] = await threePeers(cluster)
   let signal: AbortSignal | undefined
   const fails = Object.assign(new Error('no'), { code: 'APP' })
-  await cluster.settle(b.connectClient('thrower', { request: () => { throw fails } }))
+  await cluster.settle(
+    b.connectClient('thrower', {
+      request: () => {
+        throw fails
+      },
+    }),
+  )
   await cluster.settle(b.connectClient('rejecter', { request: () => Promise.reject(fails) }))
-  await cluster.settle(b.connectClient('sleeper', { request: (_message, context) => { ({ signal } = context); return new Promise(() => {}) } }))
+  await cluster.settle(
+    b.connectClient('sleeper', {
+      request: (_message, context) => {
+        ;({ signal } = context)
+        return new Promise(() => {})
+      },
+    }),
+  )
   await t.rejects(cluster.settle(a.request('thrower', 1)), { code: 'REMOTE', cause: { code: 'APP', message: 'no' } })
   await t.rejects(cluster.settle(a.request('rejecter', 1)), { code: 'REMOTE', outcome: 'rejected' })
   await t.rejects(cluster.settle(a.request('sleeper', 1, { deadlineMs: 500 }), 700), { code: 'TIMEOUT', outcome: 'unknown' })
@@ -145,12 +176,17 @@ inBothModes('F28: requests to handlers that throw, reject or never settle end wi
   t.ok(signal?.aborted, 'the handler is told')
 })
 
-inBothModes('F28: more requests than are served at once, to handlers that never settle, block nobody for ever', async (t, cluster) => {
-  const [a, b] = await threePeers(cluster)
-  let sleeps = true
-  await cluster.settle(b.connectClient('bob', { request: () => (sleeps ? new Promise(() => {}) : 'awake') }))
-  const asked = Array.from({ length: 300 }, () => a.request('bob', 1, { deadlineMs: 500 }).catch((error: { code: string }) => error.code))
-  t.same([...new Set(await cluster.settle(Promise.all(asked), 1_000))], ['TIMEOUT'])
-  sleeps = false
-  t.equal(await cluster.settle(a.request('bob', 1, { deadlineMs: 1_000 }).catch(String)), 'awake')
-})
+inBothModes(
+  'F28: more requests than are served at once, to handlers that never settle, block nobody for ever',
+  async (t, cluster) => {
+    const [a, b] = await threePeers(cluster)
+    let sleeps = true
+    await cluster.settle(b.connectClient('bob', { request: () => (sleeps ? new Promise(() => {}) : 'awake') }))
+    const asked = Array.from({ length: 300 }, () =>
+      a.request('bob', 1, { deadlineMs: 500 }).catch((error: { code: string }) => error.code),
+    )
+    t.same([...new Set(await cluster.settle(Promise.all(asked), 1_000))], ['TIMEOUT'])
+    sleeps = false
+    t.equal(await cluster.settle(a.request('bob', 1, { deadlineMs: 1_000 }).catch(String)), 'awake')
+  },
+)

@@ -17,14 +17,17 @@ inBothModes('promise 1, P17, P59: delivered means that the owner got it once, un
   t.match(message, { from: 'alice', to: 'bob', id: receipt.id, via: mode === 'broker' ? 'broker' : 'direct' })
 })
 
-inBothModes('promise 1: a message in the inbox of a client that reads slowly is delivered, and read later', async (t, cluster) => {
-  const [a, b] = await threePeers(cluster)
-  const bob = await cluster.settle(b.connectClient('bob'))
-  t.equal((await cluster.settle(a.sendMessage('bob', 1))).status, 'delivered')
-  await cluster.run(60_000)
-  const reader = bob[Symbol.asyncIterator]()
-  t.equal((await reader.next()).value?.body, 1)
-})
+inBothModes(
+  'promise 1: a message in the inbox of a client that reads slowly is delivered, and read later',
+  async (t, cluster) => {
+    const [a, b] = await threePeers(cluster)
+    const bob = await cluster.settle(b.connectClient('bob'))
+    t.equal((await cluster.settle(a.sendMessage('bob', 1))).status, 'delivered')
+    await cluster.run(60_000)
+    const reader = bob[Symbol.asyncIterator]()
+    t.equal((await reader.next()).value?.body, 1)
+  },
+)
 
 inBothModes('P18: a target on the same server is reached without the network', async (t, cluster) => {
   const a = await cluster.peer('a')
@@ -68,7 +71,10 @@ inBothModes('P20, P37: a message that waits for its address is delivered when th
   const bob = taker()
   await cluster.settle(b.connectClient('bob', bob.take))
   const receipts = await cluster.settle(Promise.all(waiting), 300)
-  t.same(receipts.map(({ status }) => status), ['delivered', 'delivered', 'delivered'])
+  t.same(
+    receipts.map(({ status }) => status),
+    ['delivered', 'delivered', 'delivered'],
+  )
   t.same(bob.bodies, [1, 2, 3])
 })
 
@@ -89,7 +95,10 @@ inBothModes('P23: a send right behind the connect of its address is delivered', 
   const sent = [1, 2, 3].map(n => a.sendMessage('bob', n))
   await cluster.settle(connecting)
   const receipts = await cluster.settle(Promise.all(sent), 200)
-  t.same(receipts.map(({ status }) => status), ['delivered', 'delivered', 'delivered'])
+  t.same(
+    receipts.map(({ status }) => status),
+    ['delivered', 'delivered', 'delivered'],
+  )
   await cluster.run(1)
   t.same(bob.bodies, [1, 2, 3])
   t.equal((await cluster.settle(b.sendMessage('bob', 4))).status, 'delivered')
@@ -126,9 +135,17 @@ inBothModes('P24: any JSON value arrives equal, bytes, bigints and dates too', a
 inBothModes('a body too large or not encodable is refused, and what follows is not touched', async (t, cluster) => {
   const [a, b] = await threePeers(cluster)
   await cluster.settle(b.connectClient('bob', () => {}))
-  const sends = [a.sendMessage('bob', 'x'.repeat((1 << 20) + 1)), a.sendMessage('bob', { f: () => 1 }), a.sendMessage('bob', 'fine')]
+  const sends = [
+    a.sendMessage('bob', 'x'.repeat((1 << 20) + 1)),
+    a.sendMessage('bob', { f: () => 1 }),
+    a.sendMessage('bob', 'fine'),
+  ]
   const receipts = await cluster.settle(Promise.all(sends))
-  t.match(receipts, [{ status: 'refused', code: 'TOO_LARGE' }, { status: 'refused', code: 'UNENCODABLE' }, { status: 'delivered' }])
+  t.match(receipts, [
+    { status: 'refused', code: 'TOO_LARGE' },
+    { status: 'refused', code: 'UNENCODABLE' },
+    { status: 'delivered' },
+  ])
 })
 
 inBothModes('P10: an identity is taken once; a second try fails for its caller only', async (t, cluster) => {
@@ -142,7 +159,11 @@ inBothModes('P10: an identity is taken once; a second try fails for its caller o
 inBothModes('P11: when connect resolves, everybody finds the address', async (t, cluster) => {
   const [a, b, c] = await threePeers(cluster)
   await cluster.settle(b.connectClient('bob', () => {}))
-  t.match(await cluster.settle(Promise.all([a, b, c].map(peer => peer.whereIs('bob')))), [{ identity: 'b' }, { identity: 'b' }, { identity: 'b' }])
+  t.match(await cluster.settle(Promise.all([a, b, c].map(peer => peer.whereIs('bob')))), [
+    { identity: 'b' },
+    { identity: 'b' },
+    { identity: 'b' },
+  ])
 })
 
 void t.test('P12: without an identity neither connect nor send', async t => {
@@ -167,14 +188,17 @@ inBothModes('P16: disconnecting what is not connected says so', async (t, cluste
 })
 
 for (const brokers of [[], ['hub']]) {
-  void t.test(`P60: a from that is not connected here is refused in strict mode (${brokers.length ? 'broker' : 'brokerless'})`, async t => {
-    await using cluster = await simulateCluster({ seed: 1, brokers })
-    const a = await cluster.peer('a', { strictFrom: true })
-    await cluster.settle(a.connectClients(['alice', 'bob'], () => {}))
-    t.match(await cluster.settle(a.sendMessage('bob', 1, { from: 'eve' })), { status: 'refused', code: 'REFUSED' })
-    t.equal((await cluster.settle(a.sendMessage('bob', 1, { from: 'alice' }))).status, 'delivered')
-    t.equal((await cluster.settle(a.sendMessage('bob', 1))).status, 'delivered')
-  })
+  void t.test(
+    `P60: a from that is not connected here is refused in strict mode (${brokers.length ? 'broker' : 'brokerless'})`,
+    async t => {
+      await using cluster = await simulateCluster({ seed: 1, brokers })
+      const a = await cluster.peer('a', { strictFrom: true })
+      await cluster.settle(a.connectClients(['alice', 'bob'], () => {}))
+      t.match(await cluster.settle(a.sendMessage('bob', 1, { from: 'eve' })), { status: 'refused', code: 'REFUSED' })
+      t.equal((await cluster.settle(a.sendMessage('bob', 1, { from: 'alice' }))).status, 'delivered')
+      t.equal((await cluster.settle(a.sendMessage('bob', 1))).status, 'delivered')
+    },
+  )
 }
 
 inBothModes('a request is answered by the client, wherever it is', async (t, cluster) => {

@@ -5,7 +5,13 @@ import { inBothModes, taker, threePeers } from '../support/clusters.ts'
 import { violationsOf } from '../support/history-checker.ts'
 
 /** A client that, told to move, is away for a moment and connects elsewhere. */
-function movesOn(cluster: Cluster, from: Peer, to: Peer, awayMs: number | ((address: string) => number), take: (body: unknown) => void): void {
+function movesOn(
+  cluster: Cluster,
+  from: Peer,
+  to: Peer,
+  awayMs: number | ((address: string) => number),
+  take: (body: unknown) => void,
+): void {
   from.on('moving', ({ address }) => {
     void from.disconnectClient(address)
     const ms = typeof awayMs === 'number' ? awayMs : awayMs(address)
@@ -20,16 +26,25 @@ inBothModes('F22: senders wait for clients that move from a draining server: no 
   const got: unknown[] = []
   movesOn(cluster, b, c, 800, body => got.push(body))
   const sends: Promise<Receipt>[] = []
-  for (let n = 0; n < 100; n++) sends.push(a.sendMessage('bob', n)), await cluster.run(5)
+  for (let n = 0; n < 100; n++) {
+    sends.push(a.sendMessage('bob', n))
+    await cluster.run(5)
+  }
   const startedMs = cluster.nowMs
   const drained = b.drain()
-  for (let n = 100; n < 400; n++) sends.push(a.sendMessage('bob', n)), await cluster.run(5)
+  for (let n = 100; n < 400; n++) {
+    sends.push(a.sendMessage('bob', n))
+    await cluster.run(5)
+  }
   await cluster.settle(drained)
   t.ok(cluster.nowMs - startedMs <= 5_000, `${cluster.nowMs - startedMs} ms`)
   const receipts = await cluster.settle(Promise.all(sends))
   t.same([...new Set(receipts.map(({ status }) => status))], ['delivered'])
   await cluster.run(1_100)
-  t.same([...bob.bodies, ...got], Array.from({ length: 400 }, (_, n) => n))
+  t.same(
+    [...bob.bodies, ...got],
+    Array.from({ length: 400 }, (_, n) => n),
+  )
   t.same(violationsOf(cluster.history.events), [])
 })
 
@@ -37,14 +52,23 @@ inBothModes('F22: a sender that never sent to the address before waits as well, 
   const [a, b, c] = await threePeers(cluster)
   await cluster.settle(b.connectClients(['bob', 'ben'], () => {}))
   const got: unknown[] = []
-  movesOn(cluster, b, c, address => (address === 'bob' ? 1_500 : 2_500), body => got.push(body))
+  movesOn(
+    cluster,
+    b,
+    c,
+    address => (address === 'bob' ? 1_500 : 2_500),
+    body => got.push(body),
+  )
   const drained = b.drain()
   await cluster.run(300)
   const sends = [a.sendMessage('bob', 1), c.sendMessage('bob', 2), b.sendMessage('bob', 3)]
   await cluster.run(700)
   sends.push(a.sendMessage('ben', 1))
   const receipts = await cluster.settle(Promise.all(sends))
-  t.same(receipts.map(({ status }) => status), ['delivered', 'delivered', 'delivered', 'delivered'])
+  t.same(
+    receipts.map(({ status }) => status),
+    ['delivered', 'delivered', 'delivered', 'delivered'],
+  )
   await cluster.settle(drained)
 })
 
@@ -54,7 +78,11 @@ inBothModes('F22: a rolling restart of all servers under load', async (t, cluste
   const sender = await cluster.peer('d')
   await cluster.settle(peers.get('a')!.connectClients(['bob', 'ben'], () => {}))
   const sends: Promise<Receipt>[] = []
-  for (const [name, next] of [['a', 'b'], ['b', 'c'], ['c', 'a']] as const) {
+  for (const [name, next] of [
+    ['a', 'b'],
+    ['b', 'c'],
+    ['c', 'a'],
+  ] as const) {
     movesOn(cluster, peers.get(name)!, peers.get(next)!, 300, () => {})
     const drained = peers.get(name)!.drain()
     for (let n = 0; n < 200; n++) {
@@ -70,16 +98,19 @@ inBothModes('F22: a rolling restart of all servers under load', async (t, cluste
   t.same(violationsOf(cluster.history.events), [])
 })
 
-inBothModes('F22: a client that comes back to no server is absent after 5 s, and drain ends by its deadline', async (t, cluster) => {
-  const [a, b] = await threePeers(cluster)
-  await cluster.settle(b.connectClients(['gone', 'stays'], () => {}))
-  b.on('moving', ({ address }) => void (address === 'gone' && b.disconnectClient(address)))
-  const startedMs = cluster.nowMs
-  const drained = b.drain({ deadlineMs: 3_000 })
-  await cluster.run(100)
-  const receipt = await cluster.settle(a.sendMessage('gone', 1))
-  t.equal(receipt.status, 'absent')
-  t.ok(cluster.nowMs - startedMs <= 5_500, `${cluster.nowMs - startedMs} ms`)
-  await cluster.settle(drained)
-  t.ok(cluster.nowMs - startedMs <= 9_500, `${cluster.nowMs - startedMs} ms`)
-})
+inBothModes(
+  'F22: a client that comes back to no server is absent after 5 s, and drain ends by its deadline',
+  async (t, cluster) => {
+    const [a, b] = await threePeers(cluster)
+    await cluster.settle(b.connectClients(['gone', 'stays'], () => {}))
+    b.on('moving', ({ address }) => void (address === 'gone' && b.disconnectClient(address)))
+    const startedMs = cluster.nowMs
+    const drained = b.drain({ deadlineMs: 3_000 })
+    await cluster.run(100)
+    const receipt = await cluster.settle(a.sendMessage('gone', 1))
+    t.equal(receipt.status, 'absent')
+    t.ok(cluster.nowMs - startedMs <= 5_500, `${cluster.nowMs - startedMs} ms`)
+    await cluster.settle(drained)
+    t.ok(cluster.nowMs - startedMs <= 9_500, `${cluster.nowMs - startedMs} ms`)
+  },
+)

@@ -3,22 +3,25 @@ import { HomingError } from '../../lib/index.ts'
 import { inBothModes, inMode, taker, threePeers } from '../support/clusters.ts'
 import { violationsOf } from '../support/history-checker.ts'
 
-inBothModes('F1, promise 5: a killed server: noticed at once, its client elsewhere reachable, the rest absent after a lease', async (t, cluster) => {
-  const [a, b, c] = await threePeers(cluster)
-  await cluster.settle(b.connectClients(['bob', 'ben'], () => {}))
-  await cluster.settle(Promise.all([a.sendMessage('bob', 0), a.sendMessage('ben', 0)]))
-  await cluster.run(4_000)
-  const killedMs = cluster.nowMs
-  cluster.kill('b')
-  await cluster.settle(c.connectClient('bob', () => {}))
-  const receipt = await cluster.settle(a.sendMessage('bob', 1))
-  t.equal(receipt.status, 'delivered')
-  t.ok(cluster.nowMs - killedMs <= 1_000, `reachable after ${cluster.nowMs - killedMs} ms`)
-  await cluster.until(() => cluster.history.of('memberDown').some(({ peer, other }) => peer === 'a' && other === 'b'), 15_000)
-  t.ok(cluster.nowMs - killedMs <= 12_000, `judged after ${cluster.nowMs - killedMs} ms`)
-  t.equal((await cluster.settle(a.sendMessage('ben', 1), 200)).status, 'absent')
-  t.same(violationsOf(cluster.history.events), [])
-})
+inBothModes(
+  'F1, promise 5: a killed server: noticed at once, its client elsewhere reachable, the rest absent after a lease',
+  async (t, cluster) => {
+    const [a, b, c] = await threePeers(cluster)
+    await cluster.settle(b.connectClients(['bob', 'ben'], () => {}))
+    await cluster.settle(Promise.all([a.sendMessage('bob', 0), a.sendMessage('ben', 0)]))
+    await cluster.run(4_000)
+    const killedMs = cluster.nowMs
+    cluster.kill('b')
+    await cluster.settle(c.connectClient('bob', () => {}))
+    const receipt = await cluster.settle(a.sendMessage('bob', 1))
+    t.equal(receipt.status, 'delivered')
+    t.ok(cluster.nowMs - killedMs <= 1_000, `reachable after ${cluster.nowMs - killedMs} ms`)
+    await cluster.until(() => cluster.history.of('memberDown').some(({ peer, other }) => peer === 'a' && other === 'b'), 15_000)
+    t.ok(cluster.nowMs - killedMs <= 12_000, `judged after ${cluster.nowMs - killedMs} ms`)
+    t.equal((await cluster.settle(a.sendMessage('ben', 1), 200)).status, 'absent')
+    t.same(violationsOf(cluster.history.events), [])
+  },
+)
 
 inBothModes('F1: what is under way at a killed server is unknown, at the latest when its lease is over', async (t, cluster) => {
   const [a, b] = await threePeers(cluster)
@@ -58,7 +61,12 @@ inBothModes('P57: a server that stops gracefully takes all its sessions with it 
 inBothModes('F10: wall clocks an hour apart, and one in 2100, change nothing', async (t, cluster) => {
   const [a, b, c] = await threePeers(cluster)
   await cluster.settle(b.connectClient('bob', () => {}))
-  for (const [name, ms] of [['a', 3_600_000], ['b', -3_600_000], ['c', 2.4e12], ['a', -3_600_000]] as const) {
+  for (const [name, ms] of [
+    ['a', 3_600_000],
+    ['b', -3_600_000],
+    ['c', 2.4e12],
+    ['a', -3_600_000],
+  ] as const) {
     cluster.setWallOffset(name, ms)
     await cluster.run(12_000)
     t.equal((await cluster.settle(a.sendMessage('bob', ms))).status, 'delivered')
@@ -88,7 +96,7 @@ inBothModes('F11: after a sleep of 60 s nothing is delivered before the lease wa
   t.same(violationsOf(cluster.history.events, { lateMs: 60_000 }), [])
 })
 
-inBothModes('F12: a loop that stalls for 5 s is nobody\'s death', async (t, cluster) => {
+inBothModes("F12: a loop that stalls for 5 s is nobody's death", async (t, cluster) => {
   const [a, b] = await threePeers(cluster)
   await cluster.settle(b.connectClient('bob', () => {}))
   await cluster.settle(a.sendMessage('bob', 0))
@@ -102,26 +110,32 @@ inBothModes('F12: a loop that stalls for 5 s is nobody\'s death', async (t, clus
   t.same(violationsOf(cluster.history.events), [])
 })
 
-inBothModes('F12: who stalled for 30 or 90 s judges nobody, and delivers nothing that it does not hold any more', async (t, cluster) => {
-  const [a, b, c] = await threePeers(cluster)
-  const former = taker()
-  await cluster.settle(b.connectClient('bob', former.take))
-  await cluster.settle(a.sendMessage('bob', 0))
-  for (const ms of [30_000, 90_000]) {
-    cluster.stall('b', ms)
-    await cluster.run(100)
-    void a.sendMessage('bob', 'queued', { deadlineMs: 120_000 })
-    await cluster.run(15_000)
-    await cluster.settle(c.connectClient('bob', () => {}))
-    await cluster.run(ms)
-    t.notOk(former.bodies.includes('queued'))
-    t.notOk(cluster.history.of('memberDown').some(({ peer, why }) => peer === 'b' && why === 'lapsed'), 'it judged nobody')
+inBothModes(
+  'F12: who stalled for 30 or 90 s judges nobody, and delivers nothing that it does not hold any more',
+  async (t, cluster) => {
+    const [a, b, c] = await threePeers(cluster)
+    const former = taker()
     await cluster.settle(b.connectClient('bob', former.take))
-    await cluster.run(12_000)
-    former.bodies.splice(0)
-  }
-  t.same(violationsOf(cluster.history.events, { lateMs: 90_000 }), [])
-})
+    await cluster.settle(a.sendMessage('bob', 0))
+    for (const ms of [30_000, 90_000]) {
+      cluster.stall('b', ms)
+      await cluster.run(100)
+      void a.sendMessage('bob', 'queued', { deadlineMs: 120_000 })
+      await cluster.run(15_000)
+      await cluster.settle(c.connectClient('bob', () => {}))
+      await cluster.run(ms)
+      t.notOk(former.bodies.includes('queued'))
+      t.notOk(
+        cluster.history.of('memberDown').some(({ peer, why }) => peer === 'b' && why === 'lapsed'),
+        'it judged nobody',
+      )
+      await cluster.settle(b.connectClient('bob', former.take))
+      await cluster.run(12_000)
+      former.bodies.splice(0)
+    }
+    t.same(violationsOf(cluster.history.events, { lateMs: 90_000 }), [])
+  },
+)
 
 inBothModes('F13: one identity started twice: the second is told, and the first goes on', async (t, cluster) => {
   const [a, b] = await threePeers(cluster)
@@ -166,10 +180,21 @@ inMode('brokerless', 'F8: a one-way cut: both ends close within 6 s, no flapping
   const cutMs = cluster.nowMs
   cluster.cut('a', 'b', { oneWay: true })
   await cluster.run(30_000)
-  for (const [peer, other] of [['a', 'b'], ['b', 'a']]) {
-    const downs = cluster.history.of('linkDown').filter(event => event.peer === peer && event.other === other && event.atMs >= cutMs)
+  for (const [peer, other] of [
+    ['a', 'b'],
+    ['b', 'a'],
+  ]) {
+    const downs = cluster.history
+      .of('linkDown')
+      .filter(event => event.peer === peer && event.other === other && event.atMs >= cutMs)
     t.ok(downs.length >= 1 && downs[0]!.atMs - cutMs <= 6_000, `${peer}: ${downs[0]?.atMs}`)
-    const changes = cluster.history.events.filter(event => (event.what === 'linkDown' || event.what === 'linkUp') && event.peer === peer && event.other === other && event.atMs >= cutMs)
+    const changes = cluster.history.events.filter(
+      event =>
+        (event.what === 'linkDown' || event.what === 'linkUp') &&
+        event.peer === peer &&
+        event.other === other &&
+        event.atMs >= cutMs,
+    )
     t.ok(changes.length <= 3, `${changes.length} changes in 30 s`)
   }
   const waiting = a.sendMessage('bob', 1, { deadlineMs: 60_000 })

@@ -13,7 +13,13 @@ t.test('three peers in ten lines', async t => {
   t.equal(receipt.status, 'delivered')
   t.same(got, ['hi'])
   await cluster.until(() => a.members().length === 3, 4_000)
-  t.same(a.members().map(({ identity }) => identity).sort(), ['a', 'b', 'c'])
+  t.same(
+    a
+      .members()
+      .map(({ identity }) => identity)
+      .sort(),
+    ['a', 'b', 'c'],
+  )
 })
 
 async function story(seed: number): Promise<string> {

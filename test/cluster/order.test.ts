@@ -17,51 +17,64 @@ inBothModes('promise 2, P22, P61: 10,000 messages in a burst over three servers 
     await cluster.settle(peer.connectClient(`client${at}`, client.take))
   }
   const sends: Promise<Receipt>[] = []
-  for (const n of numbers(10_000)) sends.push(peers[n % 3]!.sendMessage(`client${Math.floor(n / 3) % 3}`, n, { deadlineMs: 60_000 }))
+  for (const n of numbers(10_000))
+    sends.push(peers[n % 3]!.sendMessage(`client${Math.floor(n / 3) % 3}`, n, { deadlineMs: 60_000 }))
   const receipts = await cluster.settle(Promise.all(sends))
   t.ok(receipts.every(({ status }) => status === 'delivered'))
   await cluster.run(10)
-  t.equal(takers.reduce((sum, { bodies }) => sum + bodies.length, 0), 10_000)
+  t.equal(
+    takers.reduce((sum, { bodies }) => sum + bodies.length, 0),
+    10_000,
+  )
   t.same(violationsOf(cluster.history.events), [])
 })
 
-inBothModes('promises 2 and 3: links that break all the time lose, double and reorder nothing', async (t, cluster, mode) => {
-  const [a, b] = await threePeers(cluster)
-  const bob = taker()
-  await cluster.settle(b.connectClient('bob', bob.take))
-  const random = seededRandom('breaks')
-  const sends: Promise<Receipt>[] = []
-  for (const n of numbers(400)) {
-    sends.push(a.sendMessage('bob', n, { deadlineMs: 60_000 }))
-    if (random.fraction() < 0.3) await cluster.run(random.fraction() * 20)
-    if (n % 40 === 7) cluster.reset(mode === 'broker' && n % 80 === 7 ? 'hub' : 'a', mode === 'broker' ? (n % 80 === 7 ? 'b' : 'hub') : 'b')
-  }
-  const receipts = await cluster.settle(Promise.all(sends))
-  t.ok(receipts.every(({ status }) => status === 'delivered'))
-  t.same(bob.bodies, numbers(400))
-  t.same(violationsOf(cluster.history.events), [])
-}, { network: { jitterMs: 5 } })
+inBothModes(
+  'promises 2 and 3: links that break all the time lose, double and reorder nothing',
+  async (t, cluster, mode) => {
+    const [a, b] = await threePeers(cluster)
+    const bob = taker()
+    await cluster.settle(b.connectClient('bob', bob.take))
+    const random = seededRandom('breaks')
+    const sends: Promise<Receipt>[] = []
+    for (const n of numbers(400)) {
+      sends.push(a.sendMessage('bob', n, { deadlineMs: 60_000 }))
+      if (random.fraction() < 0.3) await cluster.run(random.fraction() * 20)
+      if (n % 40 === 7)
+        cluster.reset(mode === 'broker' && n % 80 === 7 ? 'hub' : 'a', mode === 'broker' ? (n % 80 === 7 ? 'b' : 'hub') : 'b')
+    }
+    const receipts = await cluster.settle(Promise.all(sends))
+    t.ok(receipts.every(({ status }) => status === 'delivered'))
+    t.same(bob.bodies, numbers(400))
+    t.same(violationsOf(cluster.history.events), [])
+  },
+  { network: { jitterMs: 5 } },
+)
 
-inBothModes('F14, promise 2: an address that moves under load: no loss, no double, no reordering', async (t, cluster) => {
-  const peers = await threePeers(cluster)
-  const [a, b, c] = peers
-  const owners = [b, c]
-  await cluster.settle(b.connectClient('bob', () => {}))
-  const sends: Promise<Receipt>[] = []
-  let moving: Promise<unknown> = Promise.resolve()
-  for (const n of numbers(600)) {
-    sends.push(a.sendMessage('bob', n, { deadlineMs: 60_000 }), b.sendMessage('bob', n, { deadlineMs: 60_000 }))
-    await cluster.run(1)
-    if (n % 20 === 10) moving = owners[(n / 10) % 4 > 2 ? 0 : 1]!.connectClient('bob', () => {})
-  }
-  await cluster.settle(moving)
-  const receipts = await cluster.settle(Promise.all(sends))
-  t.same([...new Set(receipts.map(({ status }) => status))], ['delivered'])
-  await cluster.run(2_000)
-  t.equal(cluster.history.of('delivery').length, 1_200)
-  t.same(cluster.history.of('handOverIncomplete'), [])
-  t.same(violationsOf(cluster.history.events), [])
-}, { network: { jitterMs: 2 } })
+inBothModes(
+  'F14, promise 2: an address that moves under load: no loss, no double, no reordering',
+  async (t, cluster) => {
+    const peers = await threePeers(cluster)
+    const [a, b, c] = peers
+    const owners = [b, c]
+    await cluster.settle(b.connectClient('bob', () => {}))
+    const sends: Promise<Receipt>[] = []
+    let moving: Promise<unknown> = Promise.resolve()
+    for (const n of numbers(600)) {
+      sends.push(a.sendMessage('bob', n, { deadlineMs: 60_000 }), b.sendMessage('bob', n, { deadlineMs: 60_000 }))
+      await cluster.run(1)
+      if (n % 20 === 10) moving = owners[(n / 10) % 4 > 2 ? 0 : 1]!.connectClient('bob', () => {})
+    }
+    await cluster.settle(moving)
+    const receipts = await cluster.settle(Promise.all(sends))
+    t.same([...new Set(receipts.map(({ status }) => status))], ['delivered'])
+    await cluster.run(2_000)
+    t.equal(cluster.history.of('delivery').length, 1_200)
+    t.same(cluster.history.of('handOverIncomplete'), [])
+    t.same(violationsOf(cluster.history.events), [])
+  },
+  { network: { jitterMs: 2 } },
+)
 
 inBothModes('F14: what a slow reader had not taken goes with its address, ahead of what comes after', async (t, cluster) => {
   const [a, b, c] = await threePeers(cluster)
@@ -74,26 +87,32 @@ inBothModes('F14: what a slow reader had not taken goes with its address, ahead 
   t.ok(receipts.every(({ status }) => status === 'delivered'))
   t.equal(await first.ended, 'displaced')
   await cluster.run(2_000)
-  t.same(bob.bodies.map(body => (body as { n: number }).n), numbers(2_000))
+  t.same(
+    bob.bodies.map(body => (body as { n: number }).n),
+    numbers(2_000),
+  )
 })
 
-inBothModes('P15: a client that moves while its former server disconnects it stays with the new one, in any interleaving', async (t, cluster) => {
-  const [a, b, c] = await threePeers(cluster)
-  for (const aheadMs of [0, 0.2, 0.5, 1, 1.5, 2, 3, 5]) {
-    await cluster.settle(b.connectClient('bob', () => {}))
-    const leaving = b.disconnectClient('bob')
-    await cluster.run(aheadMs)
-    const coming = c.connectClient('bob', () => {})
-    await cluster.settle(Promise.all([leaving, coming]))
-    t.match(await cluster.settle(a.whereIs('bob')), { identity: 'c' })
-    const again = b.connectClient('bob', () => {})
-    await cluster.run(aheadMs)
-    const late = c.disconnectClient('bob')
-    await cluster.settle(Promise.all([again, late]))
-    t.match(await cluster.settle(a.whereIs('bob')), { identity: 'b' }, `${aheadMs} ms apart`)
-    t.equal((await cluster.settle(a.sendMessage('bob', 1))).status, 'delivered')
-  }
-})
+inBothModes(
+  'P15: a client that moves while its former server disconnects it stays with the new one, in any interleaving',
+  async (t, cluster) => {
+    const [a, b, c] = await threePeers(cluster)
+    for (const aheadMs of [0, 0.2, 0.5, 1, 1.5, 2, 3, 5]) {
+      await cluster.settle(b.connectClient('bob', () => {}))
+      const leaving = b.disconnectClient('bob')
+      await cluster.run(aheadMs)
+      const coming = c.connectClient('bob', () => {})
+      await cluster.settle(Promise.all([leaving, coming]))
+      t.match(await cluster.settle(a.whereIs('bob')), { identity: 'c' })
+      const again = b.connectClient('bob', () => {})
+      await cluster.run(aheadMs)
+      const late = c.disconnectClient('bob')
+      await cluster.settle(Promise.all([again, late]))
+      t.match(await cluster.settle(a.whereIs('bob')), { identity: 'b' }, `${aheadMs} ms apart`)
+      t.equal((await cluster.settle(a.sendMessage('bob', 1))).status, 'delivered')
+    }
+  },
+)
 
 inBothModes('F15: a stale route costs one round trip and one look-up more', async (t, cluster) => {
   const [a, b, c] = await threePeers(cluster)
@@ -121,20 +140,24 @@ inBothModes('F15: an address that nobody releases properly is no loop', async (t
   t.not(receipt.status, 'delivered')
 })
 
-inMode('brokerless', 'promise 3: what was written when its holder died is unknown, what was not goes to the new owner', async (t, cluster) => {
-  const [a, b, c] = await threePeers(cluster)
-  await cluster.settle(b.connectClient('bob', () => {}))
-  await cluster.settle(a.sendMessage('bob', 0))
-  cluster.cut('a', 'b')
-  const written = a.sendMessage('bob', 1, { deadlineMs: 30_000 })
-  await cluster.run(10)
-  cluster.kill('b')
-  await cluster.run(6_000) // the link is closed
-  const later = a.sendMessage('bob', 2, { deadlineMs: 30_000 })
-  const bob = taker()
-  await cluster.settle(c.connectClient('bob', bob.take))
-  t.match(await cluster.settle(later), { status: 'delivered' })
-  t.match(await cluster.settle(written), { status: 'unknown' })
-  await cluster.run(1_000) // what its dead holder had not given out is waited for so long
-  t.same(bob.bodies, [2])
-})
+inMode(
+  'brokerless',
+  'promise 3: what was written when its holder died is unknown, what was not goes to the new owner',
+  async (t, cluster) => {
+    const [a, b, c] = await threePeers(cluster)
+    await cluster.settle(b.connectClient('bob', () => {}))
+    await cluster.settle(a.sendMessage('bob', 0))
+    cluster.cut('a', 'b')
+    const written = a.sendMessage('bob', 1, { deadlineMs: 30_000 })
+    await cluster.run(10)
+    cluster.kill('b')
+    await cluster.run(6_000) // the link is closed
+    const later = a.sendMessage('bob', 2, { deadlineMs: 30_000 })
+    const bob = taker()
+    await cluster.settle(c.connectClient('bob', bob.take))
+    t.match(await cluster.settle(later), { status: 'delivered' })
+    t.match(await cluster.settle(written), { status: 'unknown' })
+    await cluster.run(1_000) // what its dead holder had not given out is waited for so long
+    t.same(bob.bodies, [2])
+  },
+)

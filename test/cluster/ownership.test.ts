@@ -60,29 +60,37 @@ inMode('brokerless', 'promise 4: the note gets through although the datastore fa
   t.equal(former.end, 'displaced')
 })
 
-inMode('brokerless', 'promise 4: the former owner learns of it although the new one died at once, when somebody looks', async (t, cluster) => {
-  const [a, b, c] = await threePeers(cluster)
-  const former = await cluster.settle(b.connectClient('bob', () => {}))
-  cluster.cut('b', 'c')
-  await cluster.settle(c.connectClient('bob', () => {}))
-  cluster.kill('c')
-  await cluster.run(25_000)
-  t.equal((await cluster.settle(a.sendMessage('bob', 1))).status, 'absent')
-  await cluster.until(() => former.end !== undefined, 3_500)
-  t.equal(former.end, 'displaced')
-})
+inMode(
+  'brokerless',
+  'promise 4: the former owner learns of it although the new one died at once, when somebody looks',
+  async (t, cluster) => {
+    const [a, b, c] = await threePeers(cluster)
+    const former = await cluster.settle(b.connectClient('bob', () => {}))
+    cluster.cut('b', 'c')
+    await cluster.settle(c.connectClient('bob', () => {}))
+    cluster.kill('c')
+    await cluster.run(25_000)
+    t.equal((await cluster.settle(a.sendMessage('bob', 1))).status, 'absent')
+    await cluster.until(() => former.end !== undefined, 3_500)
+    t.equal(former.end, 'displaced')
+  },
+)
 
-inBothModes('promise 4: what was waiting goes on over two moves at once', async (t, cluster) => {
-  const [a, b, c] = await threePeers(cluster)
-  await cluster.settle(a.connectClient('bob'))
-  const sends = [0, 1, 2, 3].map(n => c.sendMessage('bob', n))
-  await cluster.settle(Promise.all(sends))
-  const bob = taker()
-  await cluster.settle(b.connectClient('bob'))
-  await cluster.settle(c.connectClient('bob', bob.take))
-  await cluster.run(2_500)
-  t.same(bob.bodies, [0, 1, 2, 3])
-}, { network: { latencyMs: 20 } })
+inBothModes(
+  'promise 4: what was waiting goes on over two moves at once',
+  async (t, cluster) => {
+    const [a, b, c] = await threePeers(cluster)
+    await cluster.settle(a.connectClient('bob'))
+    const sends = [0, 1, 2, 3].map(n => c.sendMessage('bob', n))
+    await cluster.settle(Promise.all(sends))
+    const bob = taker()
+    await cluster.settle(b.connectClient('bob'))
+    await cluster.settle(c.connectClient('bob', bob.take))
+    await cluster.run(2_500)
+    t.same(bob.bodies, [0, 1, 2, 3])
+  },
+  { network: { latencyMs: 20 } },
+)
 
 inBothModes('promise 4: to and fro before anybody was told: one owner in the end', async (t, cluster) => {
   const peers = await threePeers(cluster)
@@ -97,7 +105,11 @@ inBothModes('promise 4: to and fro before anybody was told: one owner in the end
     await cluster.run(3_000)
     const owner = await cluster.settle(a.whereIs('bob'))
     const holders = peers.filter(peer => peer.client('bob') !== undefined)
-    t.same(holders.map(({ identity }) => identity), [owner?.identity], `${gapMs} ms apart`)
+    t.same(
+      holders.map(({ identity }) => identity),
+      [owner?.identity],
+      `${gapMs} ms apart`,
+    )
     t.equal((await cluster.settle(a.sendMessage('bob', gapMs))).status, 'delivered')
   }
   t.same(violationsOf(cluster.history.events), [])
@@ -114,7 +126,10 @@ inBothModes('promise 4: a rival that comes before the answer to the claim did', 
   await cluster.settle(Promise.all([first, second]))
   await cluster.run(3_000)
   const owner = await cluster.settle(a.whereIs('bob'))
-  t.same(peers.filter(peer => peer.client('bob')).map(({ identity }) => identity), [owner?.identity])
+  t.same(
+    peers.filter(peer => peer.client('bob')).map(({ identity }) => identity),
+    [owner?.identity],
+  )
 })
 
 inBothModes('promise 4: an ambiguous claim is read back, and the one that it displaced is told', async (t, cluster, mode) => {
@@ -134,7 +149,9 @@ inBothModes('promise 4: an ambiguous claim is read back, and the one that it dis
 inBothModes('F7: a partition: inside each side all works, across it says so, and it heals', async (t, cluster, mode) => {
   const [a, b, c] = await threePeers(cluster)
   const bob = taker()
-  await cluster.settle(Promise.all([a.connectClient('anna', () => {}), b.connectClient('bob', bob.take), c.connectClient('carl', () => {})]))
+  await cluster.settle(
+    Promise.all([a.connectClient('anna', () => {}), b.connectClient('bob', bob.take), c.connectClient('carl', () => {})]),
+  )
   await cluster.settle(Promise.all([a.sendMessage('bob', 0), a.sendMessage('carl', 0), c.sendMessage('bob', 0)]))
   if (mode === 'broker') cluster.cut('b', 'hub')
   else cluster.isolate('b')

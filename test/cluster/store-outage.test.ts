@@ -15,86 +15,101 @@ void t.test('F4: a start waits for the datastore, and then says DATASTORE; few t
   t.match(failed, { code: 'DATASTORE' })
   t.ok(cluster.nowMs >= 28_000 && cluster.nowMs <= 33_000, `after ${cluster.nowMs} ms`)
   cluster.kill('b')
-  t.same(a.members().map(({ identity }) => identity), ['a'])
+  t.same(
+    a.members().map(({ identity }) => identity),
+    ['a'],
+  )
   const starting = cluster.startPeer('b')
   await cluster.run(3_000)
   cluster.storeUp('b')
   await cluster.settle(starting, 1_100)
 })
 
-inBothModes('promise 8, F5: with the datastore down, known routes go on, nobody is judged dead, and all heals', async (t, cluster) => {
-  const [a, b, c] = await threePeers(cluster)
-  const bob = taker()
-  await cluster.settle(b.connectClient('bob', bob.take))
-  await cluster.settle(c.connectClient('carl', () => {}))
-  await cluster.settle(a.sendMessage('bob', 0))
-  cluster.storeDown()
-  let delivered = 0
-  const count = 600
-  for (let n = 1; n <= count; n++) {
-    void a.sendMessage('bob', n).then(({ status }) => (delivered += status === 'delivered' ? 1 : 0))
-    await cluster.run(1_000)
-  }
-  t.ok(delivered >= count * 0.999, `${delivered} of ${count}`)
-  t.equal(cluster.history.of('memberDown').length, 0)
-  const cold = await cluster.settle(a.sendMessage('carl', 1, { deadlineMs: 2_000 }))
-  t.match(cold, { status: 'unreachable', code: 'DATASTORE' })
-  await t.rejects(cluster.settle(a.connectClients(['anna'], () => {}, { deadlineMs: 1_000 })), { code: 'DATASTORE' })
-  const late = a.connectClients(['anna'], () => {}, { deadlineMs: 20_000 })
-  const waiting = a.sendMessage('carl', 2, { deadlineMs: 20_000 })
-  await cluster.run(5_000)
-  cluster.storeUp()
-  await cluster.settle(late, 2_000)
-  t.equal((await cluster.settle(waiting, 2_000)).status, 'delivered')
-  await cluster.run(30_000)
-  t.equal(cluster.history.of('memberDown').length, 0)
-  t.equal((await cluster.settle(c.sendMessage('bob', 'after'))).status, 'delivered')
-  t.same(violationsOf(cluster.history.events), [])
-})
+inBothModes(
+  'promise 8, F5: with the datastore down, known routes go on, nobody is judged dead, and all heals',
+  async (t, cluster) => {
+    const [a, b, c] = await threePeers(cluster)
+    const bob = taker()
+    await cluster.settle(b.connectClient('bob', bob.take))
+    await cluster.settle(c.connectClient('carl', () => {}))
+    await cluster.settle(a.sendMessage('bob', 0))
+    cluster.storeDown()
+    let delivered = 0
+    const count = 600
+    for (let n = 1; n <= count; n++) {
+      void a.sendMessage('bob', n).then(({ status }) => (delivered += status === 'delivered' ? 1 : 0))
+      await cluster.run(1_000)
+    }
+    t.ok(delivered >= count * 0.999, `${delivered} of ${count}`)
+    t.equal(cluster.history.of('memberDown').length, 0)
+    const cold = await cluster.settle(a.sendMessage('carl', 1, { deadlineMs: 2_000 }))
+    t.match(cold, { status: 'unreachable', code: 'DATASTORE' })
+    await t.rejects(cluster.settle(a.connectClients(['anna'], () => {}, { deadlineMs: 1_000 })), { code: 'DATASTORE' })
+    const late = a.connectClients(['anna'], () => {}, { deadlineMs: 20_000 })
+    const waiting = a.sendMessage('carl', 2, { deadlineMs: 20_000 })
+    await cluster.run(5_000)
+    cluster.storeUp()
+    await cluster.settle(late, 2_000)
+    t.equal((await cluster.settle(waiting, 2_000)).status, 'delivered')
+    await cluster.run(30_000)
+    t.equal(cluster.history.of('memberDown').length, 0)
+    t.equal((await cluster.settle(c.sendMessage('bob', 'after'))).status, 'delivered')
+    t.same(violationsOf(cluster.history.events), [])
+  },
+)
 
-inBothModes('promise 8: whenStoreIsDown stop: an owner that cannot renew stops delivering before its lease is over', async (t, cluster, mode) => {
-  const [a, b, c] = await threePeers(cluster)
-  const bob = taker()
-  await cluster.settle(b.connectClient('bob', bob.take))
-  await cluster.settle(a.sendMessage('bob', 'before'))
-  const user = storeUser(mode, 'b')
-  cluster.storeDown(user)
-  await cluster.run(10_000)
-  const receipt = await cluster.settle(a.sendMessage('bob', 'during', { deadlineMs: 1_000 }))
-  t.not(receipt.status, 'delivered')
-  const here = await cluster.settle(b.sendMessage('bob', 'here', { deadlineMs: 1_000 }))
-  t.not(here.status, 'delivered')
-  t.same(bob.bodies, ['before'])
-  if (mode === 'brokerless') {
-    // It has lapsed for the others; the client goes elsewhere, and is reached there.
-    const again = taker()
-    await cluster.settle(c.connectClient('bob', again.take))
-    t.equal((await cluster.settle(a.sendMessage('bob', 'elsewhere', { deadlineMs: 5_000 }))).status, 'delivered')
-    await cluster.run(1_000)
-    t.same(again.bodies, ['elsewhere'])
-  }
-  cluster.storeUp(user)
-  await cluster.run(5_000)
-  t.same(bob.bodies, ['before'])
-  const last = await cluster.settle(a.sendMessage('bob', 'after', { deadlineMs: 5_000 }))
-  t.equal(last.status, 'delivered')
-  t.same(violationsOf(cluster.history.events), [])
-}, { options: { whenStoreIsDown: 'stop' } })
+inBothModes(
+  'promise 8: whenStoreIsDown stop: an owner that cannot renew stops delivering before its lease is over',
+  async (t, cluster, mode) => {
+    const [a, b, c] = await threePeers(cluster)
+    const bob = taker()
+    await cluster.settle(b.connectClient('bob', bob.take))
+    await cluster.settle(a.sendMessage('bob', 'before'))
+    const user = storeUser(mode, 'b')
+    cluster.storeDown(user)
+    await cluster.run(10_000)
+    const receipt = await cluster.settle(a.sendMessage('bob', 'during', { deadlineMs: 1_000 }))
+    t.not(receipt.status, 'delivered')
+    const here = await cluster.settle(b.sendMessage('bob', 'here', { deadlineMs: 1_000 }))
+    t.not(here.status, 'delivered')
+    t.same(bob.bodies, ['before'])
+    if (mode === 'brokerless') {
+      // It has lapsed for the others; the client goes elsewhere, and is reached there.
+      const again = taker()
+      await cluster.settle(c.connectClient('bob', again.take))
+      t.equal((await cluster.settle(a.sendMessage('bob', 'elsewhere', { deadlineMs: 5_000 }))).status, 'delivered')
+      await cluster.run(1_000)
+      t.same(again.bodies, ['elsewhere'])
+    }
+    cluster.storeUp(user)
+    await cluster.run(5_000)
+    t.same(bob.bodies, ['before'])
+    const last = await cluster.settle(a.sendMessage('bob', 'after', { deadlineMs: 5_000 }))
+    t.equal(last.status, 'delivered')
+    t.same(violationsOf(cluster.history.events), [])
+  },
+  { options: { whenStoreIsDown: 'stop' } },
+)
 
-inMode('brokerless', 'promise 8: stop: sends that waited at an owner which is unsure go on to the new one', async (t, cluster) => {
-  const [a, b, c] = await threePeers(cluster)
-  await cluster.settle(b.connectClient('bob', () => {}))
-  await cluster.settle(a.sendMessage('bob', 0))
-  cluster.storeDown('b')
-  await cluster.run(9_000)
-  const waiting = a.sendMessage('bob', 1, { deadlineMs: 20_000 })
-  await cluster.run(500)
-  const bob = taker()
-  await cluster.settle(c.connectClient('bob', bob.take))
-  t.equal((await cluster.settle(waiting, 3_000)).status, 'delivered')
-  await cluster.run(1_100)
-  t.same(bob.bodies, [1])
-}, { options: { whenStoreIsDown: 'stop' } })
+inMode(
+  'brokerless',
+  'promise 8: stop: sends that waited at an owner which is unsure go on to the new one',
+  async (t, cluster) => {
+    const [a, b, c] = await threePeers(cluster)
+    await cluster.settle(b.connectClient('bob', () => {}))
+    await cluster.settle(a.sendMessage('bob', 0))
+    cluster.storeDown('b')
+    await cluster.run(9_000)
+    const waiting = a.sendMessage('bob', 1, { deadlineMs: 20_000 })
+    await cluster.run(500)
+    const bob = taker()
+    await cluster.settle(c.connectClient('bob', bob.take))
+    t.equal((await cluster.settle(waiting, 3_000)).status, 'delivered')
+    await cluster.run(1_100)
+    t.same(bob.bodies, [1])
+  },
+  { options: { whenStoreIsDown: 'stop' } },
+)
 
 inBothModes('F6: a slow and ambiguous datastore changes no owner by itself', async (t, cluster) => {
   const [a, b] = await threePeers(cluster)

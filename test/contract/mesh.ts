@@ -190,6 +190,34 @@ export function meshContract(t: Test, { open }: MeshDriver): void {
     }
   })
 
+  t.test('what is written in answer to a refusal comes behind its acknowledgement', async t => {
+    const world = open()
+    const { a, b } = await pair(world)
+    let refusal = -1
+    let seen = -1
+    const inTime: boolean[] = []
+    b.refuses = ({ number }, channel) => {
+      if (number % 2 === 1) {
+        inTime.push(seen >= refusal)
+        return 0
+      }
+      refusal = channel.nextSequence
+      return FULL
+    }
+    b.acknowledges = (_channel, sequence) => (seen = sequence)
+    a.learns = ({ answer }) => {
+      if (answer === `refused ${FULL}`) a.write(a.mesh.find(b.run)!)
+    }
+    for (let i = 0; i < 20; i++) {
+      a.write(a.mesh.find(b.run)!)
+      await world.run(20)
+    }
+    t.same(
+      inTime,
+      Array.from({ length: 20 }, () => true),
+    )
+  })
+
   t.test('a broken path resumes without loss or duplicates, both ways', async t => {
     for (const seed of upTo(4)) {
       const world = open({ seed, network: { jitterMs: 2, chunkBytesMax: 5_000 } })
@@ -448,7 +476,10 @@ export function meshContract(t: Test, { open }: MeshDriver): void {
     t.ok(Math.max(...times) <= 10, `at most ${Math.max(...times)} ms`)
     t.notOk(allAnswered(stuck))
     await world.until(() => allAnswered(stuck))
-    t.same(b.numbers.slice(-200), stuck.map(({ number }) => number))
+    t.same(
+      b.numbers.slice(-200),
+      stuck.map(({ number }) => number),
+    )
   })
 
   t.test('leave says goodbye and answers what is under way', async t => {
@@ -523,7 +554,10 @@ export function meshContract(t: Test, { open }: MeshDriver): void {
       await world.run(1_500)
       t.same([world.connections('a'), world.connections('b')], [1, 1], `seed ${seed}: one connection each`)
       t.same([a.dialErrors, b.dialErrors, a.refusedLinks, b.refusedLinks], [[], [], [], []], `seed ${seed}: no failure`)
-      t.notOk([...a.events, ...b.events].some(event => event.startsWith('ended')), `seed ${seed}: the channels live`)
+      t.notOk(
+        [...a.events, ...b.events].some(event => event.startsWith('ended')),
+        `seed ${seed}: the channels live`,
+      )
       const ups = a.heard('link up b')
       await world.run(10_000)
       t.equal(a.heard('link up b'), ups, `seed ${seed}: and it stays so`)
@@ -702,6 +736,10 @@ export function meshContract(t: Test, { open }: MeshDriver): void {
     'a message that ends within its address': evil => evil.frame(MESSAGE, [0x40, 9, 0], 0),
     'a number that stands for nothing': evil => evil.frame(MESSAGE, [0x80, 9, 0, 0, ...words(0)], 0),
     'RESUME with the id 0': evil => evil.frame(RESUME, words(0, 0, 0)),
+    'RESUME twice on one way': evil => {
+      evil.frame(RESUME, words(7, 0, 0))
+      evil.frame(RESUME, words(7, 0, 0))
+    },
     'RESUME that is cut': evil => evil.frame(RESUME, words(7)),
     'RESUME of a new channel that expects more than the first frame': evil => evil.frame(RESUME, words(7, 0, 3)),
   }
@@ -790,9 +828,15 @@ export function meshContract(t: Test, { open }: MeshDriver): void {
       a.mesh.end(b.run, 'dead')
       await world.run(3_000)
       const written = sent.filter(({ sequence }) => sequence >= 0)
-      t.ok(written.every(({ answers }) => answers.length === 1), `seed ${seed}: ${written.length} written`)
+      t.ok(
+        written.every(({ answers }) => answers.length === 1),
+        `seed ${seed}: ${written.length} written`,
+      )
       const accepted = written.filter(({ answer }) => answer === 'accepted').map(({ number }) => number)
-      t.ok(accepted.every(number => b.numbers.includes(number)), `seed ${seed}: what was said to be accepted was`)
+      t.ok(
+        accepted.every(number => b.numbers.includes(number)),
+        `seed ${seed}: what was said to be accepted was`,
+      )
       t.equal(new Set(b.numbers).size, b.numbers.length, `seed ${seed}: nothing twice`)
     }
   })

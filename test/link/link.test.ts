@@ -60,7 +60,10 @@ t.test('a handshake that drips is closed at the same time', async t => {
 
 t.test('a listener that never answers is given up by its dialler', async t => {
   const world = new LinkWorld()
-  const listener = await world.there.transport.listen('memory:mute', undefined, () => ({ data: () => undefined, closed: () => undefined }))
+  const listener = await world.there.transport.listen('memory:mute', undefined, () => ({
+    data: () => undefined,
+    closed: () => undefined,
+  }))
   world.dial(listener.endpoint)
   await world.time.until(() => world.near.reason !== undefined, 2_100)
   t.equal(world.near.reason, 'slow')
@@ -202,7 +205,11 @@ t.test('a refusal travels from either side, with its code', async t => {
   dialler.dial(await dialler.listen(), { secrets: [Buffer.from('a secret of 16 bytes')] })
   await dialler.time.until(() => dialler.near.reason !== undefined && dialler.far.reason !== undefined, 100)
   t.match(dialler.near.error, { code: 'REFUSED', message: /has a secret/ })
-  t.match(dialler.far.error, { code: 'REFUSED', message: /'here' has a secret and 'there' has none/ }, 'the listener hears what was wrong')
+  t.match(
+    dialler.far.error,
+    { code: 'REFUSED', message: /'here' has a secret and 'there' has none/ },
+    'the listener hears what was wrong',
+  )
 
   const bug = new LinkWorld()
   bug.far.admits = () => Promise.reject(new Error('a bug'))

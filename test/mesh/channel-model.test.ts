@@ -215,7 +215,11 @@ class World {
 
 type Step = (world: World) => void
 
-const side = fc.boolean().map((isA): ((world: World) => End) => world => (isA ? world.a : world.b))
+const side = fc.boolean().map(
+  (isA): ((world: World) => End) =>
+    world =>
+      isA ? world.a : world.b,
+)
 const bytes = fc.oneof(
   { arbitrary: fc.nat(200), weight: 30 },
   { arbitrary: fc.integer({ min: 16_000, max: 17_000 }), weight: 2 },
@@ -232,11 +236,32 @@ const step: fc.Arbitrary<Step> = fc.oneof(
     weight: 12,
   },
   // Small ones whatever the channel says, as answers are.
-  { arbitrary: side.map((of): Step => world => of(world).sent.length < 500 && of(world).write(3, false)), weight: 2 },
-  { arbitrary: fc.tuple(side, chunk).map(([of, count]): Step => world => of(world).path?.deliver(count)), weight: 12 },
+  {
+    arbitrary: side.map(
+      (of): Step =>
+        world =>
+          of(world).sent.length < 500 && of(world).write(3, false),
+    ),
+    weight: 2,
+  },
+  {
+    arbitrary: fc.tuple(side, chunk).map(
+      ([of, count]): Step =>
+        world =>
+          of(world).path?.deliver(count),
+    ),
+    weight: 12,
+  },
   { arbitrary: fc.constant<Step>(world => world.turn()), weight: 6 },
   { arbitrary: fc.constant<Step>(world => world.cut()), weight: 1 },
-  { arbitrary: fc.tuple(side, chunk).map(([of, late]): Step => world => world.reconnect(of(world), late)), weight: 3 },
+  {
+    arbitrary: fc.tuple(side, chunk).map(
+      ([of, late]): Step =>
+        world =>
+          world.reconnect(of(world), late),
+    ),
+    weight: 3,
+  },
   {
     arbitrary: fc.tuple(side, fc.nat(1_000)).map(([of, index]): Step => world => {
       const waiting = of(world).sent.filter(({ answers, gaveUp }) => answers.length === 0 && !gaveUp)
@@ -250,7 +275,8 @@ function check(from: End, to: End): void {
   const fail = (what: string): never => {
     throw new Error(what)
   }
-  for (let i = 1; i < to.judged.length; i++) if (to.judged[i]! <= to.judged[i - 1]!) fail(`${to.judged[i]} came behind ${to.judged[i - 1]}`)
+  for (let i = 1; i < to.judged.length; i++)
+    if (to.judged[i]! <= to.judged[i - 1]!) fail(`${to.judged[i]} came behind ${to.judged[i - 1]}`)
   const judged = new Set(to.judged)
   for (const { number, refuse, answers, gaveUp } of from.sent) {
     const right = refuse ? 'refused' : 'accepted'
@@ -267,33 +293,38 @@ function check(from: End, to: End): void {
 t.test('order, no loss among what is accepted, no duplicates, one answer each, and the memory is given back', async t => {
   const seen = { runs: 0, taken: 0, refused: 0, gaveUp: 0, blanks: 0, large: 0, breaks: 0 }
   fc.assert(
-    fc.property(fc.array(step, { minLength: 5, maxLength: 150, size: 'max' }), fc.constantFrom(5_000, 4 << 20), (steps, windowBytes) => {
-      const world = new World({ windowBytes })
-      for (const act of steps) act(world)
-      world.settle()
-      // A break when nothing is under way changes nothing.
-      world.reconnect(world.b, 0)
-      world.settle()
-      check(world.a, world.b)
-      check(world.b, world.a)
-      seen.runs++
-      for (const [from, to] of [
-        [world.a, world.b],
-        [world.b, world.a],
-      ] as const) {
-        const judged = new Set(to.judged)
-        seen.taken += to.taken.length
-        seen.large += to.large
-        seen.refused += to.judged.length - to.taken.length
-        seen.gaveUp += from.sent.filter(({ gaveUp }) => gaveUp).length
-        seen.blanks += from.sent.filter(({ gaveUp, number }) => gaveUp && !judged.has(number)).length
-        seen.breaks += to.ups
-      }
-    }),
+    fc.property(
+      fc.array(step, { minLength: 5, maxLength: 150, size: 'max' }),
+      fc.constantFrom(5_000, 4 << 20),
+      (steps, windowBytes) => {
+        const world = new World({ windowBytes })
+        for (const act of steps) act(world)
+        world.settle()
+        // A break when nothing is under way changes nothing.
+        world.reconnect(world.b, 0)
+        world.settle()
+        check(world.a, world.b)
+        check(world.b, world.a)
+        seen.runs++
+        for (const [from, to] of [
+          [world.a, world.b],
+          [world.b, world.a],
+        ] as const) {
+          const judged = new Set(to.judged)
+          seen.taken += to.taken.length
+          seen.large += to.large
+          seen.refused += to.judged.length - to.taken.length
+          seen.gaveUp += from.sent.filter(({ gaveUp }) => gaveUp).length
+          seen.blanks += from.sent.filter(({ gaveUp, number }) => gaveUp && !judged.has(number)).length
+          seen.breaks += to.ups
+        }
+      },
+    ),
     { seed, numRuns: 2_500 },
   )
   t.comment(JSON.stringify(seen))
-  for (const what of ['taken', 'refused', 'gaveUp', 'blanks', 'large', 'breaks'] as const) t.ok(seen[what] > 50, `${seen[what]} ${what}`)
+  for (const what of ['taken', 'refused', 'gaveUp', 'blanks', 'large', 'breaks'] as const)
+    t.ok(seen[what] > 50, `${seen[what]} ${what}`)
 })
 
 t.test('a long run in one direction keeps no acknowledgements', async t => {

@@ -135,6 +135,34 @@ t.test('dials that fail are told, and one that cannot be dialled at all does not
   await mesh.close(0)
 })
 
+t.test('thousands of sockets that say nothing take few descriptors, and keep nobody else out', async t => {
+  const world = new DirectWorld()
+  const b = await world.start('b')
+  let open = 0
+  const attack = world.time.timers.every(1, () => {
+    for (let i = 0; i < 5; i++) {
+      open++
+      const idle = { data: () => undefined, closed: () => void open-- }
+      world.network.transportOf(`evil-${i}`).dial('memory:b', undefined, 1_000, idle)
+    }
+  })
+  await world.run(1_000)
+  const a = await world.start('a')
+  for (let i = 0; i < 5; i++) {
+    const from = world.time.nowMs
+    const sent = a.send(b.run)
+    await world.until(() => sent.answer !== undefined, 1_000)
+    t.equal(sent.answer, 'accepted', `${world.time.nowMs - from} ms`)
+    world.reset('a', 'b')
+    await world.run(300)
+    t.ok(world.connections('b') <= 300, `${world.connections('b')} connections`)
+  }
+  attack.cancel()
+  await world.run(4_000)
+  t.equal(open, 0, 'all were closed')
+  t.ok(world.connections('b') <= 1)
+})
+
 t.test('two brokers that dial each other at once keep forwarding over the link that stays', async t => {
   for (let seed = 0; seed < 20; seed++) {
     const world = new DirectWorld({ seed, network: { jitterMs: 4 } })

@@ -31,8 +31,9 @@ class Grip {
     return { ...env, transport: gripped }
   }
 
-  destroyLast(): void {
-    this.connections.at(-1)?.destroy()
+  /** All: both ends may have dialled at first, and which of the links stayed is theirs to know. */
+  destroy(): void {
+    for (const connection of this.connections.splice(0)) connection.destroy()
   }
 }
 
@@ -67,7 +68,7 @@ t.test('20,000 messages each way arrive once and in order while the connection i
       answered++
       // Many are under way at any time, and more follow only as these are answered.
       if (next[peer.run.identity]! < messages) sendOne(peer, other)
-      if (answered % Math.floor(total / (breaks + 1)) === 0 && broken < breaks) grips[broken++ % 2]!.destroyLast()
+      if (answered % Math.floor(total / (breaks + 1)) === 0 && broken < breaks) grips[broken++ % 2]!.destroy()
       if (answered === total) resolve()
     }
     const sendOne = (peer: MeshPeer, other: MeshPeer): void => {
@@ -81,7 +82,7 @@ t.test('20,000 messages each way arrive once and in order while the connection i
     }
   })
   t.equal(broken, breaks)
-  t.ok(a.heard('down b') >= breaks / 2, `${a.heard('down b')} breaks were noticed`)
+  t.ok(a.heard('down b') >= breaks - 2, `${a.heard('down b')} breaks were noticed`)
   const inOrder = Array.from({ length: messages }, (_, index) => index)
   for (const peer of peers) {
     t.same(peer.numbers, inOrder)

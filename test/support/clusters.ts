@@ -9,7 +9,11 @@ export const modes: readonly Mode[] = ['brokerless', 'broker']
 const seed = Number(process.env['HOMING_SEED'] ?? 1)
 
 /** Runs `body` in a cluster of each mode. `HOMING_SEED` gives another seed. */
-export function inBothModes(name: string, body: (t: Test, cluster: Cluster, mode: Mode) => Promise<void>, options: Partial<ClusterOptions> = {}): void {
+export function inBothModes(
+  name: string,
+  body: (t: Test, cluster: Cluster, mode: Mode) => Promise<void>,
+  options: Partial<ClusterOptions> = {},
+): void {
   for (const mode of modes) inMode(mode, name, body, options)
 }
 

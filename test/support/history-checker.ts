@@ -47,14 +47,17 @@ function* duplicates(events: readonly HistoryEvent[]): Generator<string> {
 function* effects(events: readonly HistoryEvent[]): Generator<string> {
   const delivered = new Set(deliveries(events).map(({ id }) => id))
   const excused = new Set<string>()
-  const died = new Set(events.flatMap(event => (event.what === 'fault' && event.text.startsWith('kill ') ? [event.text.slice(5)] : [])))
+  const died = new Set(
+    events.flatMap(event => (event.what === 'fault' && event.text.startsWith('kill ') ? [event.text.slice(5)] : [])),
+  )
   for (const event of events) {
     if (event.what === 'handOverIncomplete') excused.add(event.address)
     // A client that was at a peer that was killed may have had it in its inbox.
     if (event.what === 'connected' && died.has(event.peer)) excused.add(event.address)
   }
   for (const { id, status, address, atMs, peer } of receipts(events)) {
-    if (status === 'delivered' && !delivered.has(id) && !excused.has(address)) yield `H1 lost: ${id} to '${address}', reported delivered to ${peer} at ${atMs} ms`
+    if (status === 'delivered' && !delivered.has(id) && !excused.has(address))
+      yield `H1 lost: ${id} to '${address}', reported delivered to ${peer} at ${atMs} ms`
     const not = status !== 'delivered' && status !== 'sent' && status !== 'unknown'
     if (not && delivered.has(id)) yield `H5: ${id} to '${address}' was delivered, and reported ${status} to ${peer} at ${atMs} ms`
   }

@@ -96,7 +96,8 @@ export class LinkWorld {
   }
 
   async listen(given: Partial<LinkSetup> = {}): Promise<string> {
-    const accept = (connection: Connection): Link => (this.accepted = Link.accept(this.there, this.setup('there', given), connection, this.far))
+    const accept = (connection: Connection): Link =>
+      (this.accepted = Link.accept(this.there, this.setup('there', given), connection, this.far))
     const listener = await this.there.transport.listen(`memory:there${++this.#names}`, undefined, accept)
     return listener.endpoint
   }

@@ -13,7 +13,14 @@ import type { PathFacts } from '../../lib/mesh/mesh.ts'
 import { FrameRelay, relayDefaults, type RelayOptions } from '../../lib/mesh/relay.ts'
 import { RelayedMesh } from '../../lib/mesh/relayed.ts'
 import type { Run } from '../../lib/sessions/directory.ts'
-import { closeFrame, CHANNEL_HEADER, NUMBERED_HEADER, routeFrame, writeChannelHeader, writeNumberedHeader } from '../../lib/wire/frame.ts'
+import {
+  closeFrame,
+  CHANNEL_HEADER,
+  NUMBERED_HEADER,
+  routeFrame,
+  writeChannelHeader,
+  writeNumberedHeader,
+} from '../../lib/wire/frame.ts'
 import { FIRST_NUMBERED } from '../../lib/wire/kinds.ts'
 import { MeshPeer } from './mesh-peer.ts'
 
@@ -90,7 +97,13 @@ export abstract class MeshWorld {
   }
 
   setup(run: Run, role: Role = 'peer'): LinkSetup {
-    return { options: this.link, cluster: 'world', secrets: [], tls: undefined, introduce: () => ({ ...run, role, capabilities: [] }) }
+    return {
+      options: this.link,
+      cluster: 'world',
+      secrets: [],
+      tls: undefined,
+      introduce: () => ({ ...run, role, capabilities: [] }),
+    }
   }
 }
 
@@ -240,7 +253,13 @@ export class Hostile {
     this.label = label
   }
 
-  static async dial(world: MeshWorld, endpoint: string, label: number, run = world.newRun('evil'), role: Role = 'peer'): Promise<Hostile> {
+  static async dial(
+    world: MeshWorld,
+    endpoint: string,
+    label: number,
+    run = world.newRun('evil'),
+    role: Role = 'peer',
+  ): Promise<Hostile> {
     const hostile = new Hostile(run, label)
     let isOpen = false
     hostile.link = Link.dial(world.envOf(run.identity), world.setup(run, role), endpoint, undefined, {

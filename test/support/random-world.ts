@@ -54,7 +54,10 @@ class RandomWorld {
     await this.#endFaults()
     await cluster.run(quietMs)
     await this.#converged()
-    return { trace: cluster.history.toString(), violations: [...violationsOf(cluster.history.events, { endMs: cluster.nowMs, lateMs: 0 }), ...this.#problems] }
+    return {
+      trace: cluster.history.toString(),
+      violations: [...violationsOf(cluster.history.events, { endMs: cluster.nowMs, lateMs: 0 }), ...this.#problems],
+    }
   }
 
   async #step(): Promise<void> {
@@ -153,9 +156,9 @@ class RandomWorld {
     cluster.storeUp()
     cluster.storeAmbiguous(false)
     for (const name of cluster.names) cluster.rejoin(name)
-    // Records of the dead are noticed, and whom they had displaced is told, when somebody looks for them after their lease.
+    // Records of the dead, and those that nobody holds, are noticed when somebody uses them.
     await cluster.run(quietMs / 2)
-    for (const peer of this.#peers.values()) for (const address of addresses) await cluster.settle(peer.whereIs(address).catch(expected))
+    for (const peer of this.#peers.values()) for (const address of addresses) void peer.sendMessage(address, ++this.#body)
   }
 
   /** After the quiet: all servers are members, each address has one owner and takes a message from everywhere. */
@@ -171,9 +174,11 @@ class RandomWorld {
       const holders = peers.filter(peer => peer.client(address)).map(({ identity }) => identity)
       for (const peer of peers) {
         const where = await cluster.settle(peer.whereIs(address).then(found => found?.identity ?? '', String))
-        if (holders.join() !== where) this.#problems.push(`'${address}' is with [${holders.join()}], ${peer.identity} finds ${where}`)
+        if (holders.join() !== where)
+          this.#problems.push(`'${address}' is with [${holders.join()}], ${peer.identity} finds ${where}`)
         const { status } = await cluster.settle(peer.sendMessage(address, ++this.#body))
-        if (status !== (holders.length > 0 ? 'delivered' : 'absent')) this.#problems.push(`${peer.identity} to '${address}' with [${holders.join()}]: ${status}`)
+        if (status !== (holders.length > 0 ? 'delivered' : 'absent'))
+          this.#problems.push(`${peer.identity} to '${address}' with [${holders.join()}]: ${status}`)
       }
     }
   }

@@ -92,7 +92,8 @@ t.test('a field that does not fit is BAD_FRAME, also where the buffer goes on be
   for (const [bytes, read] of fields) {
     const buffer = Buffer.alloc(20, 8)
     t.doesNotThrow(() => read(new Reader().set(buffer, 5, 5 + bytes)))
-    for (let end = 5; end < 5 + bytes; end++) t.throws(() => read(new Reader().set(buffer, 5, end)), { code: 'BAD_FRAME' }, `${bytes}: ${end}`)
+    for (let end = 5; end < 5 + bytes; end++)
+      t.throws(() => read(new Reader().set(buffer, 5, end)), { code: 'BAD_FRAME' }, `${bytes}: ${end}`)
   }
 })
 
@@ -168,7 +169,11 @@ t.test('when all numbers are given, texts are written out', async t => {
   const again = [...texts, texts[0]!, texts[numbersMax - 1]!, texts[numbersMax]!]
   const bytes = writeAll(again)
   t.same(readAll(bytes), again)
-  t.same(bytes.subarray(-11), hex(`8000 ffff 0006 ${Buffer.from(`a${numbersMax}`).toString('hex')}`).subarray(-11), 'the last one has no number')
+  t.same(
+    bytes.subarray(-11),
+    hex(`8000 ffff 0006 ${Buffer.from(`a${numbersMax}`).toString('hex')}`).subarray(-11),
+    'the last one has no number',
+  )
 })
 
 t.test('any texts come back', async t => {

@@ -181,7 +181,9 @@ t.test('noise: frames or BAD_FRAME, the same at any cutting, and never more byte
   }
   // Lengths that are often plausible: noise that is refused at its first byte shows little.
   const chunk = fc.tuple(fc.oneof(fc.nat({ max: 220 }), fc.nat({ max: 0xffff_ffff })), fc.uint8Array({ maxLength: 220 }))
-  const noise = fc.array(chunk, { maxLength: 8 }).map(chunks => Buffer.concat(chunks.flatMap(([length, bytes]) => [prefix(length), bytes])))
+  const noise = fc
+    .array(chunk, { maxLength: 8 })
+    .map(chunks => Buffer.concat(chunks.flatMap(([length, bytes]) => [prefix(length), bytes])))
   let refused = 0
   fc.assert(
     fc.property(noise, cuts, (bytes, places) => {

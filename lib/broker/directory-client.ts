@@ -26,6 +26,8 @@ export interface DirectoryClientSetup {
   readonly self: Self
   readonly options: Readonly<SessionOptions>
   readonly handler: DirectoryHandler
+  /** The broker is linked and has forgotten this peer: `brokerUp` is to be called for it again. */
+  joinAgain(broker: Run): void
   trouble(error: HomingError): void
 }
 
@@ -250,6 +252,10 @@ export class DirectoryClient implements Directory {
         return await this.#callBroker(broker, make(ms), ms, signal)
       } catch (error) {
         if (!(error instanceof HomingError) || !passing.has(error.code)) throw error
+        if (error.code === 'FENCED' && this.#joined && this.#broker === broker) {
+          this.#joined = false
+          this.#setup.joinAgain(broker)
+        }
         if (this.#setup.env.clock.monotonicMs() + retryMs >= untilMs || signal?.aborted) {
           throw new HomingError('DATASTORE', `the broker did not answer in time: ${error.message}`, { cause: error, outcome: error.outcome })
         }

@@ -5,6 +5,7 @@ import { selfOf } from '../members.ts'
 import { RelayedMesh } from '../mesh/relayed.ts'
 import type { Settings } from '../options.ts'
 import type { Join } from '../peer.ts'
+import type { Run } from '../sessions/directory.ts'
 import { DirectoryClient } from './directory-client.ts'
 import { startPulseLink } from './pulse-links.ts'
 
@@ -20,6 +21,7 @@ export function joinThroughBroker(env: Env, settings: Settings): Join {
       self: selfOf(env, run, 'peer', []),
       options: settings.sessions,
       handler: directoryHandler,
+      joinAgain: broker => joinAt(broker),
       trouble: error => logger?.warn({ error }, 'a session operation failed'),
     })
     let joined = false
@@ -41,18 +43,7 @@ export function joinThroughBroker(env: Env, settings: Settings): Join {
       brokers: settings.brokers,
       brokerUp: (broker, endpoint) => {
         pulse?.linkTo(endpoint)
-        directory.brokerUp(broker).then(
-          () => {
-            joined = true
-            settle?.resolve()
-          },
-          (error: unknown) => {
-            const why = homingError(error, 'UNREACHABLE', 'the broker did not take this peer')
-            failed(why)
-            logger?.warn({ error: why, broker: broker.identity }, 'this peer could not join at the broker')
-            mesh.tryNext()
-          },
-        )
+        joinAt(broker)
       },
       // The pulse link stays: where it stands, the broker lives, and so do we.
       brokerDown: () => directory.brokerDown(),
@@ -61,6 +52,20 @@ export function joinThroughBroker(env: Env, settings: Settings): Join {
         failed(error)
       },
     })
+    const joinAt = (broker: Run): void => {
+      directory.brokerUp(broker).then(
+        () => {
+          joined = true
+          settle?.resolve()
+        },
+        (error: unknown) => {
+          const why = homingError(error, 'UNREACHABLE', 'the broker did not take this peer')
+          failed(why)
+          logger?.warn({ error: why, broker: broker.identity }, 'this peer could not join at the broker')
+          mesh.tryNext(broker) // if it is still the one: another may have taken this peer meanwhile
+        },
+      )
+    }
     const timeout = env.timers.after(settings.sessions.startTimeoutMs, () => {
       const why = mesh.lastError ? `: ${mesh.lastError.message}` : ''
       const text = `no broker at ${settings.brokers.join(', ')} took this peer within ${settings.sessions.startTimeoutMs} ms${why}`

@@ -181,9 +181,20 @@ export class ServedPeers {
       tell(served.run, { op: 'fenced', by: renewal.by })
       return this.#drop(served, 'replaced')
     }
-    // It has joined another broker: that one keeps its lease now.
-    if (renewal.member.via !== identity) return this.#drop(served, 'left')
+    if (renewal.member.via !== identity) return this.#isElsewhere(served)
     if (renewal.noted) void this.#readNotes(served)
+  }
+
+  /**
+   * Its record names another broker. It has gone there, and that one keeps its lease now; or it has come back from there before its
+   * joining there was written: then it is linked here, and the record is put right.
+   */
+  #isElsewhere(served: Served): void {
+    const linked = [...served.links].some(link => link.remote.role === 'peer')
+    if (!linked) return this.#drop(served, 'left')
+    this.update(served.run, served.member).catch((error: unknown) =>
+      this.#setup.trouble(homingError(error, 'DATASTORE', `the record of '${served.run.identity}' could not be put right`)),
+    )
   }
 
   /** The datastore has forgotten the record, or somebody thought the peer gone: it is put back, and what it holds is checked. */

@@ -157,8 +157,8 @@ export class RelayedMesh implements Mesh, LinkHandler {
   }
 
   /** The present broker does not serve this peer: gives it up, and tries the next one. */
-  tryNext(): void {
-    this.#link?.close('local')
+  tryNext(broker: Run): void {
+    if (this.#isBroker(broker)) this.#link?.close('local')
   }
 
   get brokerChannel(): Channel | undefined {

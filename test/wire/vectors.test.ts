@@ -166,9 +166,50 @@ function plainFrame({ kind, fields }: Vector): Buffer {
   return Buffer.concat([number(1 + payload.length, 4), number(kindOf[kind], 1), payload])
 }
 
+const read: Record<Field, (reader: Reader) => unknown> = {
+  u8: reader => reader.u8(),
+  flag: reader => reader.u8() === 1,
+  u24: reader => reader.u24(),
+  u32: reader => reader.u32(),
+  u48: reader => reader.u48(),
+  short: reader => reader.shortText(),
+  run: reader => [reader.shortText(), reader.shortText()],
+  address: reader => readAddress(reader),
+  text: reader => reader.text(reader.end - reader.at),
+  body: reader => {
+    const [at, end] = [reader.at, reader.end]
+    reader.at = end
+    return decodeBody(reader.buffer, at, end)
+  },
+}
+
+function readAddress(reader: Reader): Address {
+  const head = reader.u16()
+  if (head === 0) return []
+  if (head >= 0x8000) return [head - 0x8000]
+  if (head < 0x4000) return [reader.text(head)]
+  const given = reader.u16()
+  return [reader.text(head - 0x4000), given]
+}
+
+function readPlain(frame: Buffer): Pick<Vector, 'kind' | 'fields'> {
+  const reader = new Reader().set(frame, 0, frame.length)
+  const length = reader.u32()
+  if (length !== frame.length - PREFIX) throw new Error(`a length of ${length} in ${frame.length} bytes`)
+  const code = reader.u8()
+  const kind = Object.keys(layouts).find(name => kindOf[name as Vector['kind']] === code) as Vector['kind']
+  const fields = Object.fromEntries(layoutOf(kind).map(([name, field]) => [name, read[field](reader)]))
+  if (reader.at !== reader.end) throw new Error('bytes behind the last field')
+  return { kind, fields }
+}
+
 t.test('hex is what the fields say', async t => {
   for (const group of ['link', 'channel', 'again', 'read'] as const) {
-    for (const vector of vectors[group]) t.equal(plainFrame(vector).toString('hex'), vector.hex, `${group}: ${vector.kind}`)
+    for (const vector of vectors[group]) {
+      const { kind, fields, hex } = vector
+      t.equal(plainFrame(vector).toString('hex'), hex, `${group}: ${kind}`)
+      t.same(readPlain(bytesOf(vector)), { kind, fields: meant(fields) }, 'and back')
+    }
   }
   const constants = ['FIRST_OF_CHANNEL', 'FIRST_NUMBERED']
   const covered = new Set([...vectors.link, ...vectors.channel, ...vectors.again].map(({ kind }) => kind))
@@ -470,4 +511,68 @@ t.test('what is broken closes the link, and says so', async t => {
     })
     t.equal(heard.at(-1)?.slice(0, 4), '0a05', why)
   }
+})
+
+// The worked example of the documentation.
+
+interface Shown {
+  from: '>' | '<'
+  /** The line above the hex, in words. */
+  words: string
+  frame: Buffer
+}
+
+function shownFrames(): Shown[] {
+  const [, example] = readFileSync('docs/protocol.md', 'utf8').split('## A worked example')
+  const shown: { from: '>' | '<'; words: string; hex: string }[] = []
+  for (const [, block] of example!.matchAll(/^```\n(.*?)^```/gms)) {
+    for (const line of block!.split('\n')) {
+      const [, from, words] = /^([<>]) (.*)$/.exec(line) ?? []
+      if (from && words) shown.push({ from: from as '>' | '<', words, hex: '' })
+      else if (/^ {4}[0-9a-f]/.test(line)) shown.at(-1)!.hex += line.replaceAll(' ', '')
+      else if (line !== '') shown.at(-1)!.words += ` ${line.trim()}`
+    }
+  }
+  return shown.map(({ hex, ...rest }) => ({ ...rest, frame: Buffer.from(hex, 'hex') }))
+}
+
+t.test('the worked example of docs/protocol.md: whole frames that say what stands above them', async t => {
+  const shown = shownFrames()
+  t.equal(shown.length, 32)
+  for (const { words, frame } of shown) {
+    const { kind, fields } = readPlain(frame)
+    t.ok(words.startsWith(`${kind} `), words)
+    t.same(plainFrame({ kind, fields, hex: '' }), frame)
+    for (const [name, value] of Object.entries(fields)) {
+      if (['label', 'sequence', 'number', 'call', 'expected'].includes(name)) t.match(words, `${name} ${String(value)}`)
+    }
+  }
+})
+
+t.test('the worked example: its proofs, and the ids and sequences of its channels', async t => {
+  const shown = shownFrames().map(({ from, frame }) => ({ from, frame, ...readPlain(frame) }))
+  const secret = Buffer.from('correct horse battery staple')
+  const [hello, welcome, proof, ready] = shown
+  const payload = ({ frame }: { frame: Buffer }) => frame.subarray(PREFIX + 1)
+  const { identity, incarnation, role, capabilities, nonce } = welcome!.fields.map as Record<string, never>
+  const listener = new Handshake('listener', {
+    cluster: 'homing',
+    self: { identity, incarnation, role, capabilities },
+    secrets: [secret],
+    nonce,
+  })
+  listener.start()
+  t.same(listener.receive(kinds.HELLO, payload(hello!)).send, [{ kind: kinds.WELCOME, payload: payload(welcome!) }])
+  t.match(listener.receive(kinds.PROOF, payload(proof!)).verified, { identity: 'py-1', role: 'peer', version: 1 })
+  t.same(listener.accept().send, [{ kind: kinds.READY, payload: payload(ready!) }])
+
+  const next = new Map<string, number>()
+  for (const { from, kind, fields } of shown.slice(4)) {
+    const direction = `${from} ${String(fields.label)}`
+    if (kind === 'RESUME') next.set(direction, 0)
+    if (fields.sequence === undefined) continue
+    t.equal(fields.sequence, next.get(direction), `${direction} ${kind}`)
+    next.set(direction, next.get(direction)! + 1)
+  }
+  t.same(Object.fromEntries(next), { '> 0': 4, '< 0': 5, '> 1': 1, '< 1': 1 })
 })

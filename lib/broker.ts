@@ -65,7 +65,8 @@ export class Broker extends EventEmitter<BrokerEvents> implements AsyncDisposabl
     })
     this.#relay = new FrameRelay(env, relayDefaults, {
       linkTo: (to, from) => this.#linkTo(to, from),
-      isBehind: (run, broker) => void this.#behind.set(run.identity, { incarnation: run.incarnation, via: broker.remote.identity }),
+      isBehind: (run, broker) =>
+        void this.#behind.set(run.identity, { incarnation: run.incarnation, via: broker.remote.identity }),
     })
     this.#mesh = new DirectMesh({
       env,
@@ -119,7 +120,8 @@ export class Broker extends EventEmitter<BrokerEvents> implements AsyncDisposabl
       options,
       handler: this.#directoryHandler(),
       probe: incumbent => probeRun(this.#env, this.#link, incumbent, incumbent.endpoints),
-      waiting: ({ identity }, forMs) => logger?.warn({ identity, forMs }, 'a silent broker has this identity: its lease is waited for'),
+      waiting: ({ identity }, forMs) =>
+        logger?.warn({ identity, forMs }, 'a silent broker has this identity: its lease is waited for'),
       trouble,
     })
     this.#router.connect(this.#directory)
@@ -146,7 +148,7 @@ export class Broker extends EventEmitter<BrokerEvents> implements AsyncDisposabl
         }
       },
     })
-    this.#router.serveProtocol(aliveProtocol, { call: (_from, run) => this.#peers!.isLinked(run as Run) })
+    this.#router.serveProtocol(aliveProtocol, { call: (_from, run) => this.#peers!.ask(run as Run) })
     for (const member of this.#directory.members()) this.#dialBroker(member)
   }
 
@@ -222,7 +224,7 @@ export class Broker extends EventEmitter<BrokerEvents> implements AsyncDisposabl
   }
 
   #linkDown(link: Link, reason: CloseReason): void {
-    this.#peers?.linkDown(link)
+    this.#peers?.linkDown(link, reason)
     this.#relay.remove(link)
     const { identity, role } = link.remote
     if (this.#links.get(identity) === link) this.#links.delete(identity)
@@ -231,7 +233,8 @@ export class Broker extends EventEmitter<BrokerEvents> implements AsyncDisposabl
   }
 
   async #admit(remote: Remote): Promise<void> {
-    if (this.#closing || !this.#directory) throw new HomingError('UNREACHABLE', `broker '${this.identity}' is starting or closing: try again`)
+    if (this.#closing || !this.#directory)
+      throw new HomingError('UNREACHABLE', `broker '${this.identity}' is starting or closing: try again`)
     if (remote.identity === this.identity && remote.incarnation !== this.#run.incarnation) {
       throw new HomingError('IDENTITY_IN_USE', `the identity '${remote.identity}' is that of this broker`)
     }
@@ -243,7 +246,12 @@ export class Broker extends EventEmitter<BrokerEvents> implements AsyncDisposabl
     if (link?.isOpen && link.remote.incarnation !== run.incarnation) {
       const record = await this.#directory?.lookUpMember(run.identity)
       if (record?.incarnation === run.incarnation) return true
-      throw new HomingError('IDENTITY_IN_USE', `another peer with the identity '${run.identity}' is linked to broker '${this.identity}'`)
+      // A link whose other end died unseen stands for some seconds more: it is asked.
+      if ((await this.#peers?.ask(link.remote)) !== 'answers') return true
+      throw new HomingError(
+        'IDENTITY_IN_USE',
+        `another peer with the identity '${run.identity}' is linked to broker '${this.identity}'`,
+      )
     }
     return true
   }
@@ -254,8 +262,13 @@ export class Broker extends EventEmitter<BrokerEvents> implements AsyncDisposabl
     const broker = this.#directory?.member(via)
     if (!broker) return 'silent'
     try {
-      const alive = await this.#router.call(broker, aliveProtocol, { identity: incumbent.identity, incarnation: incumbent.incarnation }, { deadlineMs: 1_000 })
-      return alive === true ? 'answers' : 'refused'
+      const alive = await this.#router.call(
+        broker,
+        aliveProtocol,
+        { identity: incumbent.identity, incarnation: incumbent.incarnation },
+        { deadlineMs: 2_000 },
+      )
+      return alive === 'answers' || alive === 'refused' ? alive : 'silent'
     } catch (error) {
       if (error instanceof HomingError) return 'silent'
       throw error

@@ -126,4 +126,3 @@ export class Client implements AsyncIterable<Message>, AsyncDisposable {
 function isThenable(value: unknown): value is PromiseLike<unknown> {
   return typeof value === 'object' && value !== null && typeof (value as PromiseLike<unknown>).then === 'function'
 }
-

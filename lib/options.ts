@@ -17,7 +17,8 @@ export interface Logger {
 }
 
 /** Options that peers and brokers share. */
-export interface CommonOptions extends Partial<LinkOptions>, Partial<ChannelOptions>, Partial<SessionOptions>, Partial<RouterOptions> {
+export interface CommonOptions
+  extends Partial<LinkOptions>, Partial<ChannelOptions>, Partial<SessionOptions>, Partial<RouterOptions> {
   /** The name under which others know this process; unique in the cluster. */
   identity?: string
   /** Who finds whom: peers of another cluster are refused. Default `homing`. */
@@ -69,7 +70,20 @@ export interface Settings {
   readonly router: Readonly<RouterOptions>
 }
 
-const plain = ['identity', 'cluster', 'store', 'openStore', 'broker', 'listen', 'advertise', 'secret', 'tls', 'insecure', 'logger', 'env']
+const plain = [
+  'identity',
+  'cluster',
+  'store',
+  'openStore',
+  'broker',
+  'listen',
+  'advertise',
+  'secret',
+  'tls',
+  'insecure',
+  'logger',
+  'env',
+]
 const groups = [linkDefaults, channelDefaults, sessionDefaults, routerDefaults]
 const known = new Set([...plain, ...groups.flatMap(group => Object.keys(group))])
 
@@ -126,7 +140,10 @@ function pick<T extends object>(given: Record<string, unknown>, defaults: T): Pa
 function channelOptions(given: Partial<ChannelOptions>): Readonly<ChannelOptions> {
   const options = { ...channelDefaults, ...given }
   if (!(options.windowBytes > 0) || !(options.windowCapBytes >= options.windowBytes)) {
-    throw new HomingError('BAD_OPTION', `windowBytes (${options.windowBytes}) is positive and at most windowCapBytes (${options.windowCapBytes})`)
+    throw new HomingError(
+      'BAD_OPTION',
+      `windowBytes (${options.windowBytes}) is positive and at most windowCapBytes (${options.windowCapBytes})`,
+    )
   }
   return Object.freeze(options)
 }
@@ -135,7 +152,8 @@ function channelOptions(given: Partial<ChannelOptions>): Readonly<ChannelOptions
 export function checkName(what: string, name: unknown): asserts name is string {
   if (typeof name !== 'string' || name === '') throw new HomingError('BAD_OPTION', `${what} is a text, not ${describe(name)}`)
   const bytes = Buffer.byteLength(name)
-  if (bytes > nameBytesMax) throw new HomingError('BAD_OPTION', `${what} is ${bytes} bytes long; at most ${nameBytesMax} are allowed`)
+  if (bytes > nameBytesMax)
+    throw new HomingError('BAD_OPTION', `${what} is ${bytes} bytes long; at most ${nameBytesMax} are allowed`)
   // eslint-disable-next-line no-control-regex -- control characters are what is looked for
   if (/[\u0000-\u001f\u007f]/.test(name) || !isWellFormed(name)) {
     throw new HomingError('BAD_OPTION', `${what} ${JSON.stringify(name)} contains control characters or half a surrogate pair`)

@@ -12,7 +12,14 @@ import { Inbox } from './router/inbox.ts'
 import type { Message } from './router/message.ts'
 import type { Receipt } from './router/receipt.ts'
 import { bodyDefaults } from './wire/scan.ts'
-import { LibraryRefusal, Router, type CallOptions, type ProtocolHandlers, type RequestOptions, type SendOptions } from './router/router.ts'
+import {
+  LibraryRefusal,
+  Router,
+  type CallOptions,
+  type ProtocolHandlers,
+  type RequestOptions,
+  type SendOptions,
+} from './router/router.ts'
 import type { Directory, DirectoryHandler, Held, Located, Member, Owner, Run } from './sessions/directory.ts'
 
 /** What a disconnect found: our record is gone; another peer holds the address; nobody held it. */
@@ -263,7 +270,10 @@ export class Peer extends EventEmitter<PeerEvents> implements AsyncDisposable {
     const answer = new Promise<void>(resolve => (answered = resolve))
     for (const { claim } of inboxes) this.#underWay.set(claim, answer)
     try {
-      const claimed = await directory.claim(inboxes.map(({ address, claim }) => ({ address, claim })), untilMs)
+      const claimed = await directory.claim(
+        inboxes.map(({ address, claim }) => ({ address, claim })),
+        untilMs,
+      )
       if (this.#closing) throw closedError()
       for (const [at, { previous }] of claimed.entries()) {
         this.#connected(clients[at]!, inboxes[at]!, previous, router)
@@ -482,11 +492,18 @@ export class Peer extends EventEmitter<PeerEvents> implements AsyncDisposable {
       located = await directory.find(address)
     } catch (error) {
       const why = homingError(error, 'DATASTORE', 'the session store cannot be asked').message
-      return { ...rest, store: 'down', owner: undefined, path: undefined, summary: `Where '${address}' is cannot be looked up: ${why}` }
+      return {
+        ...rest,
+        store: 'down',
+        owner: undefined,
+        path: undefined,
+        summary: `Where '${address}' is cannot be looked up: ${why}`,
+      }
     }
     if (!located) return { ...rest, owner: undefined, path: undefined, summary: `Nobody holds '${address}'.` }
     const owner = this.#whereabouts(located)
-    if (owner.here) return { ...rest, owner, path: undefined, summary: `'${address}' is a client of this peer, '${this.identity}'.` }
+    if (owner.here)
+      return { ...rest, owner, path: undefined, summary: `'${address}' is a client of this peer, '${this.identity}'.` }
     const path = mesh.explain(located.owner)
     return { ...rest, owner, path, summary: pathSentence(address, owner, path) }
   }
@@ -505,7 +522,14 @@ export class Peer extends EventEmitter<PeerEvents> implements AsyncDisposable {
   get stats(): Stats {
     const { router } = this.#up()
     const { received, refused } = router.reception.counts
-    return { clients: this.#clients.size, sent: router.counts.sent, received, refused, byStatus: { ...router.counts.byStatus }, waiting: router.waiting }
+    return {
+      clients: this.#clients.size,
+      sent: router.counts.sent,
+      received,
+      refused,
+      byStatus: { ...router.counts.byStatus },
+      waiting: router.waiting,
+    }
   }
 
   // Layers
@@ -706,8 +730,10 @@ function checkSend(address: string, options: SendOptions, router: Router): void 
 }
 
 function checkTimes({ deadlineMs, waitMs }: { deadlineMs?: number; waitMs?: number }): void {
-  if (deadlineMs !== undefined && !(deadlineMs >= 0)) throw new HomingError('BAD_OPTION', `deadlineMs is a number of at least 0, not ${deadlineMs}`)
-  if (waitMs !== undefined && !(waitMs >= 0)) throw new HomingError('BAD_OPTION', `waitMs is a number of at least 0, not ${waitMs}`)
+  if (deadlineMs !== undefined && !(deadlineMs >= 0))
+    throw new HomingError('BAD_OPTION', `deadlineMs is a number of at least 0, not ${deadlineMs}`)
+  if (waitMs !== undefined && !(waitMs >= 0))
+    throw new HomingError('BAD_OPTION', `waitMs is a number of at least 0, not ${waitMs}`)
 }
 
 function pathSentence(address: string, owner: Whereabouts, path: PathFacts): string {

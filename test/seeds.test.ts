@@ -21,7 +21,9 @@ function named(): Map<number, Set<string>> {
 
 t.test('P1 to P62 each have a test and a line', async t => {
   const files = named()
-  const rows = new Map([...readFileSync('docs/seeds.md', 'utf8').matchAll(/^\| P(\d+) \|(.*)$/gm)].map(([, number, row]) => [Number(number), row!]))
+  const rows = new Map(
+    [...readFileSync('docs/seeds.md', 'utf8').matchAll(/^\| P(\d+) \|(.*)$/gm)].map(([, number, row]) => [Number(number), row!]),
+  )
   for (let number = 1; number <= 62; number++) {
     const row = rows.get(number) ?? ''
     t.ok(row, `P${number} has a line in docs/seeds.md`)

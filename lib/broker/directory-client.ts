@@ -235,7 +235,12 @@ export class DirectoryClient implements Directory {
 
   // Asking
 
-  async #callBroker<Q extends Question>(broker: Run, question: Q, deadlineMs: number, signal?: AbortSignal): Promise<Answer<Q['op']>> {
+  async #callBroker<Q extends Question>(
+    broker: Run,
+    question: Q,
+    deadlineMs: number,
+    signal?: AbortSignal,
+  ): Promise<Answer<Q['op']>> {
     const answer = await this.#setup.router.call(broker, directoryProtocol, question, { deadlineMs, ...(signal && { signal }) })
     return answer as Answer<Q['op']>
   }
@@ -257,7 +262,10 @@ export class DirectoryClient implements Directory {
           this.#setup.joinAgain(broker)
         }
         if (this.#setup.env.clock.monotonicMs() + retryMs >= untilMs || signal?.aborted) {
-          throw new HomingError('DATASTORE', `the broker did not answer in time: ${error.message}`, { cause: error, outcome: error.outcome })
+          throw new HomingError('DATASTORE', `the broker did not answer in time: ${error.message}`, {
+            cause: error,
+            outcome: error.outcome,
+          })
         }
         await new Promise<void>(resolve => void this.#setup.env.timers.after(retryMs, resolve))
       }
@@ -280,17 +288,24 @@ export class DirectoryClient implements Directory {
 
   async #inChunks<T>(claims: readonly Held[], ask: (chunk: Held[]) => Promise<T[]>): Promise<T[]> {
     const results: T[] = []
-    for (let from = 0; from < claims.length; from += claimsMax) results.push(...(await ask(claims.slice(from, from + claimsMax).map(plain))))
+    for (let from = 0; from < claims.length; from += claimsMax)
+      results.push(...(await ask(claims.slice(from, from + claimsMax).map(plain))))
     return results
   }
 
   async claim(claims: readonly Held[], untilMs: number): Promise<Claimed[]> {
-    const previous = await this.#inChunks(claims, async chunk => (await this.#ask(ms => ({ op: 'claim', claims: chunk, ms }), untilMs)).previous)
+    const previous = await this.#inChunks(
+      claims,
+      async chunk => (await this.#ask(ms => ({ op: 'claim', claims: chunk, ms }), untilMs)).previous,
+    )
     return claims.map(({ address, claim }, at) => ({ address, claim, previous: previous[at] ?? undefined }))
   }
 
   release(claims: readonly Held[], untilMs: number): Promise<Released[]> {
-    return this.#inChunks(claims, async chunk => (await this.#ask(ms => ({ op: 'release', claims: chunk, ms }), untilMs)).released)
+    return this.#inChunks(
+      claims,
+      async chunk => (await this.#ask(ms => ({ op: 'release', claims: chunk, ms }), untilMs)).released,
+    )
   }
 
   async markMoving(claims: readonly Held[], untilMs: number): Promise<void> {

@@ -33,7 +33,16 @@ export function joinThroughBroker(env: Env, settings: Settings): Join {
     }
     const { link: options, cluster, secrets, tls } = settings
     const { stallMs } = settings.sessions
-    const pulse = startPulseLink({ env, run, cluster, secrets, tls, options, stallMs, failed: text => logger?.warn({}, `pulse: ${text}`) })
+    const pulse = startPulseLink({
+      env,
+      run,
+      cluster,
+      secrets,
+      tls,
+      options,
+      stallMs,
+      failed: text => logger?.warn({}, `pulse: ${text}`),
+    })
     const mesh = new RelayedMesh({
       env,
       link: { options, cluster, secrets, tls, introduce: () => ({ ...run, role: 'peer', capabilities: [] }) },

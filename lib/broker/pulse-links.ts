@@ -80,7 +80,17 @@ class Thread {
     const moved = (): void => void Atomics.store(cell, 0, BigInt(Math.floor(env.clock.monotonicMs() * 1_000)))
     moved()
     this.#users.set(id, { setup, ticker: env.timers.every(movedEveryMs, moved), removed: undefined })
-    this.#say({ at: 'add', id, run: { identity: run.identity, incarnation: run.incarnation }, cluster, secrets, tls, options, stallMs, shared })
+    this.#say({
+      at: 'add',
+      id,
+      run: { identity: run.identity, incarnation: run.incarnation },
+      cluster,
+      secrets,
+      tls,
+      options,
+      stallMs,
+      shared,
+    })
     return {
       linkTo: endpoint => {
         if (this.#users.has(id)) this.#say({ at: 'link', id, endpoint })

@@ -1,7 +1,7 @@
 /** The peers that are linked to a broker: it keeps their leases for them, as long as anything of them is linked. */
 import type { Env, Timer } from '../env/env.ts'
 import { HomingError, homingError } from '../errors.ts'
-import type { Link } from '../link/link.ts'
+import type { CloseReason, Link } from '../link/link.ts'
 import type { Departure, Member, Probe, Run } from '../sessions/directory.ts'
 import { Joining } from '../sessions/joining.ts'
 import type { SessionOptions } from '../sessions/options.ts'
@@ -24,6 +24,9 @@ export interface ServedPeersSetup {
   trouble(error: HomingError): void
 }
 
+/** How long a run has for a sign of life, ms: within the time of a handshake. */
+const askMs = 1_000
+
 /** A peer that has joined here. */
 interface Served {
   readonly run: Run
@@ -32,6 +35,8 @@ interface Served {
   readonly links: Set<Link>
   /** When the last of them ended; undefined while one is open. */
   silentSinceMs: number | undefined
+  /** It was the other end that closed it: its process has ended, or lets go. */
+  hungUp: boolean
 }
 
 export class ServedPeers {
@@ -60,9 +65,13 @@ export class ServedPeers {
     return this.#served.get(run.identity)?.run.incarnation === run.incarnation
   }
 
-  /** Whether anything of this run is linked here. */
-  isLinked(run: Run): boolean {
-    return (this.#links.get(run.incarnation)?.size ?? 0) > 0
+  /** Asks a run over its links: it may be gone without their having noticed. `refused`: it was here, and hung up. */
+  async ask(run: Run): Promise<Probe> {
+    const links = [...(this.#links.get(run.incarnation) ?? [])]
+    const heard = await Promise.all(links.map(link => link.answers(askMs)))
+    if (heard.includes(true)) return 'answers'
+    const served = this.#served.get(run.identity)
+    return served?.run.incarnation === run.incarnation && served.links.size === 0 && served.hungUp ? 'refused' : 'silent'
   }
 
   linkUp(link: Link): void {
@@ -76,14 +85,16 @@ export class ServedPeers {
     served.silentSinceMs = undefined
   }
 
-  linkDown(link: Link): void {
+  linkDown(link: Link, reason: CloseReason): void {
     const { identity, incarnation } = link.remote
     const links = this.#links.get(incarnation)
     links?.delete(link)
     if (links?.size === 0) this.#links.delete(incarnation)
     const served = this.#served.get(identity)
     if (served?.run.incarnation !== incarnation || !served.links.delete(link)) return
-    if (served.links.size === 0) served.silentSinceMs = this.#setup.env.clock.monotonicMs()
+    if (served.links.size > 0) return
+    served.silentSinceMs = this.#setup.env.clock.monotonicMs()
+    served.hungUp = reason === 'remote' || reason === 'leaving'
   }
 
   /**
@@ -99,7 +110,13 @@ export class ServedPeers {
     const before = this.#served.get(run.identity)
     if (before && before.run.incarnation !== run.incarnation) this.#drop(before, 'replaced')
     const links = new Set(this.#links.get(run.incarnation))
-    this.#served.set(run.identity, { run, member, links, silentSinceMs: links.size > 0 ? undefined : env.clock.monotonicMs() })
+    this.#served.set(run.identity, {
+      run,
+      member,
+      links,
+      silentSinceMs: links.size > 0 ? undefined : env.clock.monotonicMs(),
+      hungUp: false,
+    })
     if (before?.run.incarnation !== run.incarnation) this.#setup.joined(run)
   }
 
@@ -107,10 +124,8 @@ export class ServedPeers {
     return { ...given, ...run, endpoints: [], role: 'peer', via: this.#setup.identity }
   }
 
-  /** A run that is linked here lives; one that was linked here and is not, on the machine of the newcomer, has ended: its sockets closed. */
   async #probe(incumbent: Member): Promise<Probe> {
-    if (this.isLinked(incumbent)) return 'answers'
-    if (incumbent.via === this.#setup.identity) return 'refused'
+    if (incumbent.via === this.#setup.identity) return this.ask(incumbent)
     return this.#setup.probe(incumbent)
   }
 

@@ -73,6 +73,8 @@ export class Link implements ConnectionHandler {
   #tickedAtMs = 0
   #pinged: { nonce: number; atMs: number } | undefined
   #pingedAtMs = 0
+  /** Who waits for a sign of life. */
+  #askers: { nonce: number; tell(heard: boolean): void }[] = []
   #frames = 0
   #cut: { frames: number; sinceMs: number } | undefined
   #deadline: Timer | undefined
@@ -157,6 +159,29 @@ export class Link implements ConnectionHandler {
       connection?.destroy()
     }
     this.#end(reason, error)
+  }
+
+  /** Whether the other end echoes a ping of this moment within `withinMs`: what it sent before says nothing of it now. */
+  answers(withinMs: number): Promise<boolean> {
+    if (!this.isOpen) return Promise.resolve(false)
+    const nonce = this.#ping(this.#env.clock.monotonicMs())
+    return new Promise(resolve => {
+      const timer = this.#env.timers.after(withinMs, () => this.#tellAskers(false, nonce))
+      this.#askers.push({
+        nonce,
+        tell: heard => {
+          timer.cancel()
+          resolve(heard)
+        },
+      })
+    })
+  }
+
+  /** Those who asked with this nonce, or all. */
+  #tellAskers(heard: boolean, nonce?: number): void {
+    const told = this.#askers.filter(asker => nonce === undefined || asker.nonce === nonce)
+    this.#askers = this.#askers.filter(asker => !told.includes(asker))
+    for (const { tell } of told) tell(heard)
   }
 
   // ConnectionHandler
@@ -259,7 +284,9 @@ export class Link implements ConnectionHandler {
 
   #answered(buffer: Buffer, start: number, end: number): void {
     if (end - start !== 5) throw badFrame('a pong of another size')
-    if (this.#pinged?.nonce !== buffer.readUInt32BE(start + 1)) return
+    const nonce = buffer.readUInt32BE(start + 1)
+    if (this.#askers.length > 0) this.#tellAskers(true, nonce)
+    if (this.#pinged?.nonce !== nonce) return
     this.roundTripMs = this.#heardAtMs - this.#pinged.atMs
     this.#pinged = undefined
   }
@@ -302,11 +329,12 @@ export class Link implements ConnectionHandler {
     this.#checkCutFrame(nowMs, frameTimeoutMs)
   }
 
-  #ping(nowMs: number): void {
+  #ping(nowMs: number): number {
     const nonce = Math.floor(this.#env.random.fraction() * 0x1_0000_0000)
     this.#pinged = { nonce, atMs: nowMs }
     this.#pingedAtMs = nowMs
     this.write(pingFrame(PING, nonce))
+    return nonce
   }
 
   #checkCutFrame(nowMs: number, frameTimeoutMs: number): void {
@@ -329,6 +357,7 @@ export class Link implements ConnectionHandler {
     this.#splitter.stop()
     this.#deadline?.cancel()
     this.#heartbeat?.cancel()
+    this.#tellAskers(false)
     this.#handler.closed(this, reason, error)
   }
 }

@@ -43,13 +43,20 @@ export const linkDefaults: Readonly<LinkOptions> = {
 export function linkOptions(given: Partial<LinkOptions> = {}): Readonly<LinkOptions> {
   const options = { ...linkDefaults, ...given }
   for (const [name, value] of Object.entries(options)) {
-    if (!(Number.isFinite(value) && value > 0)) throw new HomingError('BAD_OPTION', `${name} is a positive number, not ${String(value)}`)
+    if (!(Number.isFinite(value) && value > 0))
+      throw new HomingError('BAD_OPTION', `${name} is a positive number, not ${String(value)}`)
   }
   if (options.staleAfterMs <= options.pingAfterMs) {
-    throw new HomingError('BAD_OPTION', `staleAfterMs (${options.staleAfterMs}) must be above pingAfterMs (${options.pingAfterMs})`)
+    throw new HomingError(
+      'BAD_OPTION',
+      `staleAfterMs (${options.staleAfterMs}) must be above pingAfterMs (${options.pingAfterMs})`,
+    )
   }
   if (options.bodyBytesMax > bodyBytesCeiling) {
-    throw new HomingError('BAD_OPTION', `bodyBytesMax (${options.bodyBytesMax}) is above the ceiling of ${bodyBytesCeiling} bytes`)
+    throw new HomingError(
+      'BAD_OPTION',
+      `bodyBytesMax (${options.bodyBytesMax}) is above the ceiling of ${bodyBytesCeiling} bytes`,
+    )
   }
   return Object.freeze(options)
 }

@@ -20,7 +20,12 @@ export async function probeRun(
   return results.length > 0 && results.every(result => result === 'refused') ? 'refused' : 'silent'
 }
 
-function probeEndpoint(env: Env, setup: LinkSetup, run: { identity: string; incarnation: string }, endpoint: string): Promise<ProbeResult> {
+function probeEndpoint(
+  env: Env,
+  setup: LinkSetup,
+  run: { identity: string; incarnation: string },
+  endpoint: string,
+): Promise<ProbeResult> {
   return new Promise(resolve => {
     const handler: LinkHandler = {
       opened(link) {

@@ -99,7 +99,8 @@ export class Calls {
   /** Requests that the ended channel had accepted. */
   lostOn(channel: Channel): void {
     for (const [id, asked] of this.#asked) {
-      if (asked.channel === channel) this.fail(id, new HomingError('LOST', `${asked.what}: its peer went away before it answered`))
+      if (asked.channel === channel)
+        this.fail(id, new HomingError('LOST', `${asked.what}: its peer went away before it answered`))
     }
     this.#abortAll(channel, `the asking peer ${channel.remote.identity} went away`)
   }
@@ -113,7 +114,8 @@ export class Calls {
     }
     for (const served of this.#served.values()) {
       for (const { controller, deadlineAtMs } of served.values()) {
-        if (deadlineAtMs <= nowMs && !controller.signal.aborted) controller.abort(new HomingError('TIMEOUT', 'the deadline of the request passed'))
+        if (deadlineAtMs <= nowMs && !controller.signal.aborted)
+          controller.abort(new HomingError('TIMEOUT', 'the deadline of the request passed'))
       }
     }
   }
@@ -184,6 +186,11 @@ export function libraryFailureBody(error: HomingError): Buffer {
 }
 
 function readFailure(body: unknown): RemoteFailure {
-  const { code, message } = (typeof body === 'object' && body !== null ? body : {}) as Partial<Record<keyof RemoteFailure, unknown>>
-  return { code: typeof code === 'string' ? code : 'ERROR', message: typeof message === 'string' ? message : 'no reason was given' }
+  const { code, message } = (typeof body === 'object' && body !== null ? body : {}) as Partial<
+    Record<keyof RemoteFailure, unknown>
+  >
+  return {
+    code: typeof code === 'string' ? code : 'ERROR',
+    message: typeof message === 'string' ? message : 'no reason was given',
+  }
 }

@@ -100,7 +100,12 @@ export class Flow {
 
   /** Nothing waits and nothing is under way. */
   get isIdle(): boolean {
-    return this.queue.length === 0 && this.outstanding === 0 && this.#refused.length === 0 && (this.state === 'open' || this.state === 'idle')
+    return (
+      this.queue.length === 0 &&
+      this.outstanding === 0 &&
+      this.#refused.length === 0 &&
+      (this.state === 'open' || this.state === 'idle')
+    )
   }
 
   /** Adds a send and moves on what can be moved. */
@@ -197,7 +202,9 @@ export class Flow {
     if (gone && this.route.at === 'channel' && this.state === 'open') this.#refusedBy = this.route.owner
     this.state = 'settling'
     if (reason === NOT_HERE && ++send.redirects > redirectsMax) {
-      send.settle(failure('unreachable', 'UNREACHABLE', `'${this.destination}' moved ${send.redirects} times before this reached it`))
+      send.settle(
+        failure('unreachable', 'UNREACHABLE', `'${this.destination}' moved ${send.redirects} times before this reached it`),
+      )
       return this.#settled()
     }
     if (reason === MOVING) this.#isMoving()

@@ -62,14 +62,7 @@ export class Inbox {
   readonly #consumer: Consumer
   readonly #timers: Timers
 
-  constructor(
-    address: string,
-    claim: number,
-    options: InboxOptions,
-    budget: Budget,
-    consumer: Consumer,
-    timers: Timers,
-  ) {
+  constructor(address: string, claim: number, options: InboxOptions, budget: Budget, consumer: Consumer, timers: Timers) {
     this.address = address
     this.claim = claim
     this.#options = options
@@ -166,7 +159,8 @@ export class Inbox {
     const apart = this.#consumer.hasReader
     const requests = handedOver.filter(({ serve }) => apart && serve)
     if (requests.length > 0) (this.#requests ??= new Queue()).unshift(requests)
-    if (requests.length < handedOver.length) (this.#queue ??= new Queue()).unshift(handedOver.filter(({ serve }) => !(apart && serve)))
+    if (requests.length < handedOver.length)
+      (this.#queue ??= new Queue()).unshift(handedOver.filter(({ serve }) => !(apart && serve)))
     this.#state = 'open'
     this.#consumer.wake()
     this.#pump()

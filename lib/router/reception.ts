@@ -143,7 +143,14 @@ export class Reception {
       return UNSURE
     }
     if (request && !this.#host.answers(to) && inbox.state !== 'claiming') return NO_HANDLER
-    const message = new BytesMessage(from, to, buffer.subarray(at, end), this.#origin(channel.remote), number, channel.path?.kind ?? 'direct')
+    const message = new BytesMessage(
+      from,
+      to,
+      buffer.subarray(at, end),
+      this.#origin(channel.remote),
+      number,
+      channel.path?.kind ?? 'direct',
+    )
     const incoming: Incoming = request
       ? { message, serve: taken => this.#host.serve(channel, callId, deadlineMs, taken) }
       : { message }
@@ -177,7 +184,7 @@ export class Reception {
   }
 
   #tellRoom(channel: Channel, inbox: Inbox): void {
-    inbox.whenRoom(channel.roomTeller ??= address => tellRoom(channel, address))
+    inbox.whenRoom((channel.roomTeller ??= address => tellRoom(channel, address)))
   }
 
   /** The other end has seen our frames up to `sequence`. */

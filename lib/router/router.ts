@@ -230,7 +230,17 @@ export class Router implements FlowHost {
           settle(failed)
         }
       : settle
-    const send: Send = new Send(flow, { kind, from, body: bytes, number, callId, deadlineAtMs, waitUntilMs, settle: settled, early })
+    const send: Send = new Send(flow, {
+      kind,
+      from,
+      body: bytes,
+      number,
+      callId,
+      deadlineAtMs,
+      waitUntilMs,
+      settle: settled,
+      early,
+    })
     this.#enter(flow, send)
     return send
   }
@@ -567,7 +577,15 @@ export class Router implements FlowHost {
     return unwatch ? reply.finally(unwatch) : reply
   }
 
-  #toPeer(run: Run, kind: number, from: string, body: Buffer, callId: number, deadlineAtMs: number, settle: Send['settle']): Send {
+  #toPeer(
+    run: Run,
+    kind: number,
+    from: string,
+    body: Buffer,
+    callId: number,
+    deadlineAtMs: number,
+    settle: Send['settle'],
+  ): Send {
     const key = originOf(run)
     let known = this.#peerFlows.get(key)
     if (!known) this.#peerFlows.set(key, (known = { run, flow: new Flow('peer', key, this) }))
@@ -624,7 +642,12 @@ export class Router implements FlowHost {
     await this.#answer(channel, callId, deadlineMs, context => this.#setup.answer(message, context))
   }
 
-  async #answer(channel: Channel, callId: number, deadlineMs: number, work: (context: RequestContext) => Promise<unknown>): Promise<void> {
+  async #answer(
+    channel: Channel,
+    callId: number,
+    deadlineMs: number,
+    work: (context: RequestContext) => Promise<unknown>,
+  ): Promise<void> {
     const nowMs = this.nowMs()
     const { failed, body } = await this.#run(channel, callId, deadlineMs, work)
     if (channel.hasEnded || this.nowMs() >= nowMs + deadlineMs) return // nobody waits for it any more

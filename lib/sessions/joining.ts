@@ -99,7 +99,9 @@ export class Joining {
     if (!entry) return this.#write(self, 1, null)
     // An attempt of ours whose answer was lost.
     if (entry.member.incarnation === self.incarnation) return this.#write(self, entry.beat + 1, entry.version)
-    return (await this.#mayTakeOver(entry, self, lookedMs)) ? this.#write(self, entry.beat + 1, entry.version) : this.#lookAgainMs()
+    return (await this.#mayTakeOver(entry, self, lookedMs))
+      ? this.#write(self, entry.beat + 1, entry.version)
+      : this.#lookAgainMs()
   }
 
   /** Over the very record that was judged: whoever wrote it meanwhile is alive. */

@@ -41,10 +41,16 @@ export const sessionDefaults: Readonly<SessionOptions> = {
 export function sessionOptions(given: Partial<SessionOptions> = {}): Readonly<SessionOptions> {
   const options = { ...sessionDefaults, ...given }
   if (options.renewEveryMs * 3 > options.leaseMs) {
-    throw new HomingError('BAD_OPTION', `renewEveryMs (${options.renewEveryMs}) must be at most a third of leaseMs (${options.leaseMs})`)
+    throw new HomingError(
+      'BAD_OPTION',
+      `renewEveryMs (${options.renewEveryMs}) must be at most a third of leaseMs (${options.leaseMs})`,
+    )
   }
   if (options.renewEveryMs + options.guardMs >= options.leaseMs) {
-    throw new HomingError('BAD_OPTION', `renewEveryMs + guardMs (${options.renewEveryMs} + ${options.guardMs}) must be below leaseMs (${options.leaseMs})`)
+    throw new HomingError(
+      'BAD_OPTION',
+      `renewEveryMs + guardMs (${options.renewEveryMs} + ${options.guardMs}) must be below leaseMs (${options.leaseMs})`,
+    )
   }
   if (options.whenStoreIsDown !== 'serve' && options.whenStoreIsDown !== 'stop') {
     throw new HomingError('BAD_OPTION', `whenStoreIsDown is 'serve' or 'stop', not '${String(options.whenStoreIsDown)}'`)

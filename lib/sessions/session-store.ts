@@ -323,7 +323,9 @@ export class SessionStore implements AsyncDisposable {
   /** A claim that was written and that nobody wants: `result` says over whom. */
   #revoke({ run, address, claim, key, suspects, result }: Op): void {
     // A peer behind a broker asks again for the very same claim when an answer is late: what that one gets must not be undone.
-    const again = this.#lines.get(address)?.some(other => other.call && other.claim === claim && sameRun(other.run, run) && other.kind !== 'release')
+    const again = this.#lines
+      .get(address)
+      ?.some(other => other.call && other.claim === claim && sameRun(other.run, run) && other.kind !== 'release')
     if (again || this.#ended || !this.#adoptOrphan(address)) return
     const revoke = { ...newOp('revoke', run, address, claim, key), orphan: true }
     revoke.suspects.push(...suspects)

@@ -80,13 +80,23 @@ function intruder(endpoint: string, identity: string): { link: Promise<Link>; cl
     role: 'peer',
     capabilities: [],
   })
-  Link.dial(realEnv(), { options: linkDefaults, cluster: 'homing', secrets: [], tls: undefined, introduce }, endpoint, undefined, handler)
+  Link.dial(
+    realEnv(),
+    { options: linkDefaults, cluster: 'homing', secrets: [], tls: undefined, introduce },
+    endpoint,
+    undefined,
+    handler,
+  )
   return { link, closed }
 }
 
 t.test('P25, P27: a frame of an unknown kind is answered by a close that says so; others are unaffected', async t => {
   const { broker, one } = await world(t)
-  for (const frame of [frameOf(15, Buffer.from('?')), frameOf(99, Buffer.from([0, 0, 0])), frameOf(40, Buffer.from([0, 0, 0, 1, 2]))]) {
+  for (const frame of [
+    frameOf(15, Buffer.from('?')),
+    frameOf(99, Buffer.from([0, 0, 0])),
+    frameOf(40, Buffer.from([0, 0, 0, 1, 2])),
+  ]) {
     const { link, closed } = intruder(broker.endpoints[0]!, `intruder-${frame[4]}`)
     const bad = once(broker, 'badFrame')
     ;(await link).write(frame)

@@ -4,13 +4,20 @@ import t from 'tap'
 import { createBroker, createPeer } from '../../lib/index.ts'
 import { hasRedisServer, startRedisServer } from '../support/redis-server.ts'
 
-t.test('P1, P2: the chain is broker -> router -> session store -> datastore, and without a broker the same less the first', async t => {
-  const imports = (file: string): string => readFileSync(`lib/${file}`, 'utf8')
-  t.match(imports('broker.ts'), /from '\.\/router\/router\.ts'/)
-  t.match(imports('create.ts'), /from '\.\/sessions\/store-directory\.ts'/)
-  t.match(imports('sessions/session-store.ts'), /from '\.\.\/datastores\/datastore\.ts'/)
-  t.notMatch(imports('router/router.ts'), /datastores|session-store|direct\.ts|relayed\.ts/, 'the router knows faces, not parts')
-})
+t.test(
+  'P1, P2: the chain is broker -> router -> session store -> datastore, and without a broker the same less the first',
+  async t => {
+    const imports = (file: string): string => readFileSync(`lib/${file}`, 'utf8')
+    t.match(imports('broker.ts'), /from '\.\/router\/router\.ts'/)
+    t.match(imports('create.ts'), /from '\.\/sessions\/store-directory\.ts'/)
+    t.match(imports('sessions/session-store.ts'), /from '\.\.\/datastores\/datastore\.ts'/)
+    t.notMatch(
+      imports('router/router.ts'),
+      /datastores|session-store|direct\.ts|relayed\.ts/,
+      'the router knows faces, not parts',
+    )
+  },
+)
 
 t.test('P9: registerIdentity gives a peer its identity, once', async t => {
   await using peer = await createPeer({ store: 'memory:' })
@@ -55,18 +62,22 @@ t.test('P51, P52: who joined a moment ago gets a broadcast', async t => {
 })
 
 for (const engine of ['memory', 'lmdb', 'redis']) {
-  t.test(`P43, P44: the same conversation on ${engine}`, { skip: engine === 'redis' && !hasRedisServer() && 'redis-server is not installed' }, async t => {
-    const server = engine === 'redis' ? await startRedisServer() : undefined
-    t.teardown(() => server?.[Symbol.asyncDispose]())
-    const store = server?.url ?? (engine === 'memory' ? 'memory:same' : `lmdb:${t.testdir()}/store`)
-    await using one = await createPeer({ identity: 'one', store })
-    await using two = await createPeer({ identity: 'two', store })
-    const lines: string[] = []
-    await one.connectClient('clientA1', message => void lines.push(`${message.from} ${message.to} ${String(message.body)}`))
-    await two.connectClient('clientA2')
-    t.equal((await two.sendMessage('clientA1', 'Hello from A to A!', { from: 'clientA2' })).status, 'delivered')
-    t.same(lines, ['clientA2 clientA1 Hello from A to A!'])
-    t.same(await one.disconnectClient('clientA1'), { at: 'released' })
-    t.equal((await two.sendMessage('clientA1', 'gone?')).status, 'absent')
-  })
+  t.test(
+    `P43, P44: the same conversation on ${engine}`,
+    { skip: engine === 'redis' && !hasRedisServer() && 'redis-server is not installed' },
+    async t => {
+      const server = engine === 'redis' ? await startRedisServer() : undefined
+      t.teardown(() => server?.[Symbol.asyncDispose]())
+      const store = server?.url ?? (engine === 'memory' ? 'memory:same' : `lmdb:${t.testdir()}/store`)
+      await using one = await createPeer({ identity: 'one', store })
+      await using two = await createPeer({ identity: 'two', store })
+      const lines: string[] = []
+      await one.connectClient('clientA1', message => void lines.push(`${message.from} ${message.to} ${String(message.body)}`))
+      await two.connectClient('clientA2')
+      t.equal((await two.sendMessage('clientA1', 'Hello from A to A!', { from: 'clientA2' })).status, 'delivered')
+      t.same(lines, ['clientA2 clientA1 Hello from A to A!'])
+      t.same(await one.disconnectClient('clientA1'), { at: 'released' })
+      t.equal((await two.sendMessage('clientA1', 'gone?')).status, 'absent')
+    },
+  )
 }

@@ -7,7 +7,7 @@ import { realEnv } from '../../lib/env/real.ts'
 import { virtualEnv } from '../../lib/env/virtual-env.ts'
 import { VirtualTime } from '../../lib/env/virtual-time.ts'
 import { createPeer } from '../../lib/index.ts'
-import { Handshake } from '../../lib/link/handshake.ts'
+import { Handshake, type Introduction } from '../../lib/link/handshake.ts'
 import { Channel, channelDefaults, type ChannelHandler } from '../../lib/mesh/channel.ts'
 import type { Mesh } from '../../lib/mesh/mesh.ts'
 import type { Path } from '../../lib/mesh/path.ts'
@@ -45,7 +45,7 @@ const bytesOf = ({ hex }: { hex: string }): Buffer => Buffer.from(hex, 'hex')
 
 /** JSON has no bytes: there an object with the one key `$bytes` stands for them. */
 function meant(value: unknown): unknown {
-  if (typeof value !== 'object' || value === null) return value
+  if (typeof value !== 'object' || value === null || value instanceof Uint8Array) return value
   if (Array.isArray(value)) return value.map(meant)
   if ('$bytes' in value) return Buffer.from(value.$bytes as string, 'hex')
   return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, meant(item)]))
@@ -554,7 +554,7 @@ t.test('the worked example: its proofs, and the ids and sequences of its channel
   const secret = Buffer.from('correct horse battery staple')
   const [hello, welcome, proof, ready] = shown
   const payload = ({ frame }: { frame: Buffer }) => frame.subarray(PREFIX + 1)
-  const { identity, incarnation, role, capabilities, nonce } = welcome!.fields.map as Record<string, never>
+  const { identity, incarnation, role, capabilities, nonce } = welcome!.fields.map as Introduction & { nonce: Uint8Array }
   const listener = new Handshake('listener', {
     cluster: 'homing',
     self: { identity, incarnation, role, capabilities },

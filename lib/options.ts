@@ -2,6 +2,7 @@
 import type { Datastore } from './datastores/datastore.ts'
 import type { Env, TlsOptions } from './env/env.ts'
 import { HomingError } from './errors.ts'
+import { isName } from './link/handshake.ts'
 import { linkDefaults, linkOptions, type LinkOptions } from './link/options.ts'
 import { channelDefaults, type ChannelOptions } from './mesh/channel.ts'
 import { routerDefaults, routerOptions, type RouterOptions } from './router/options.ts'
@@ -154,14 +155,10 @@ export function checkName(what: string, name: unknown): asserts name is string {
   const bytes = Buffer.byteLength(name)
   if (bytes > nameBytesMax)
     throw new HomingError('BAD_OPTION', `${what} is ${bytes} bytes long; at most ${nameBytesMax} are allowed`)
-  // eslint-disable-next-line no-control-regex -- control characters are what is looked for
-  if (/[\u0000-\u001f\u007f]/.test(name) || !isWellFormed(name)) {
-    throw new HomingError('BAD_OPTION', `${what} ${JSON.stringify(name)} contains control characters or half a surrogate pair`)
+  if (!isName(name)) {
+    const text = JSON.stringify(name)
+    throw new HomingError('BAD_OPTION', `${what} ${text} contains control characters, U+FFFD or half a surrogate pair`)
   }
-}
-
-function isWellFormed(text: string): boolean {
-  return !/[\ud800-\udbff](?![\udc00-\udfff])|(?<![\ud800-\udbff])[\udc00-\udfff]/.test(text)
 }
 
 function describe(value: unknown): string {

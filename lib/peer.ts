@@ -299,6 +299,7 @@ export class Peer extends EventEmitter<PeerEvents> implements AsyncDisposable {
 
   #connected(client: Client, inbox: Inbox, previous: Owner | undefined, router: Router): void {
     const former = router.reception.claimed(inbox)
+    router.claimedHere(inbox.address)
     const formerClient = this.#clients.get(client.address)
     this.#clients.set(client.address, client)
     const left = former?.close(false)

@@ -1,5 +1,6 @@
 /** What a peer asks its broker, and what the broker tells it: `directory/1`. docs/protocol.md, "The directory of a broker". */
 import { HomingError } from '../errors.ts'
+import { isName } from '../link/handshake.ts'
 import type { Departure, Held, Located, Member, Owner, Released, Run } from '../sessions/directory.ts'
 
 export const directoryProtocol = 'directory/1'
@@ -120,7 +121,7 @@ function isClaim(value: unknown): boolean {
 
 function isClaims(value: unknown): boolean {
   if (!Array.isArray(value) || value.length > claimsMax) return false
-  return value.every((held: Partial<Held> | null) => isText(held?.address) && isClaim(held?.claim))
+  return value.every((held: Partial<Held> | null) => isName(held?.address) && isClaim(held?.claim))
 }
 
 function isOwner(value: unknown): boolean {

@@ -44,6 +44,8 @@ export class ServedPeers {
   readonly #served = new Map<string, Served>()
   /** Open links of runs, joined or not, by incarnation. */
   readonly #links = new Map<string, Set<Link>>()
+  /** Joins under way, by incarnation. */
+  readonly #joining = new Map<string, Joining>()
   #timer: Timer | undefined
   #renewing: Promise<void> | undefined
   #ended = false
@@ -70,6 +72,8 @@ export class ServedPeers {
     const links = [...(this.#links.get(run.incarnation) ?? [])]
     const heard = await Promise.all(links.map(link => link.answers(askMs)))
     if (heard.includes(true)) return 'answers'
+    // Links that do not answer would go on renewing its lease for some seconds, and keep a successor out.
+    for (const link of links) link.close('stale', new HomingError('UNREACHABLE', `no answer within ${askMs} ms`))
     const served = this.#served.get(run.identity)
     return served?.run.incarnation === run.incarnation && served.links.size === 0 && served.hungUp ? 'refused' : 'silent'
   }
@@ -89,7 +93,10 @@ export class ServedPeers {
     const { identity, incarnation } = link.remote
     const links = this.#links.get(incarnation)
     links?.delete(link)
-    if (links?.size === 0) this.#links.delete(incarnation)
+    if (links?.size === 0) {
+      this.#links.delete(incarnation)
+      this.#joining.get(incarnation)?.stop()
+    }
     const served = this.#served.get(identity)
     if (served?.run.incarnation !== incarnation || !served.links.delete(link)) return
     if (served.links.size > 0) return
@@ -105,7 +112,14 @@ export class ServedPeers {
     const { env, records, options, identity } = this.#setup
     const member = this.#described(run, given)
     const joining = new Joining({ env, records, options, probe: incumbent => this.#probe(incumbent), waiting: () => {} })
-    await joining.join(member)
+    // A run that is gone again must not go on writing: its beats would look like life.
+    this.#joining.set(run.incarnation, joining)
+    try {
+      if (!this.#links.has(run.incarnation)) joining.stop()
+      await joining.join(member)
+    } finally {
+      if (this.#joining.get(run.incarnation) === joining) this.#joining.delete(run.incarnation)
+    }
     if (this.#ended) throw new HomingError('CLOSED', `the broker '${identity}' is closing`)
     const before = this.#served.get(run.identity)
     if (before && before.run.incarnation !== run.incarnation) this.#drop(before, 'replaced')

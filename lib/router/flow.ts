@@ -53,6 +53,9 @@ export interface FlowHost {
 const redirectsMax = 3
 /** Waits before the datastore is read again after "not here", ms; doubles. */
 const rereadMs = 20
+/** How many sends are on the wire at once after the destination was full, at first, and when the bound is forgotten. */
+const allowedMin = 8
+const allowedMax = 4_096
 /** How long a moving address is waited for, ms. */
 export const movingMs = 5_000
 const movingPollMs = 50
@@ -78,6 +81,12 @@ export class Flow {
   #reason = 0
   /** *room* came while the flow was settling. */
   #roomSeen = false
+  /**
+   * How many may be on the wire at once. Without a bound until the destination was full; then few, and more with each that is accepted:
+   * a long queue would else be sent and refused as a whole each time that there is a little room.
+   */
+  #allowed = Number.POSITIVE_INFINITY
+  #acceptedSinceFull = 0
   /** The owner that said "not here" or "moving" last. */
   #refusedBy = ''
   #rereads = 0
@@ -149,6 +158,10 @@ export class Flow {
     if (route.at !== 'channel') return this.#reroute()
     const { channel } = route
     if (channel.hasEnded || channel.remoteIsLeaving) return this.#reroute()
+    if (this.outstanding >= this.#allowed) {
+      this.#watchPath()
+      return false // an answer calls `pump`
+    }
     if (!channel.admits(send.bodyBytes + 512)) {
       if (!channel.ready) {
         this.#downSinceMs ??= this.#host.nowMs()
@@ -186,6 +199,10 @@ export class Flow {
     this.#rereads = 0
     send.settle(undefined)
     this.#settled()
+    if (this.#allowed === Number.POSITIVE_INFINITY) return
+    this.#acceptedSinceFull++
+    if (++this.#allowed > allowedMax) this.#allowed = Number.POSITIVE_INFINITY
+    this.pump()
   }
 
   refused(send: Send, reason: number, payload: Buffer): void {
@@ -226,6 +243,14 @@ export class Flow {
     this.#settled()
   }
 
+  /** The destination is at a client of this peer now. */
+  claimedHere(): void {
+    if (this.state !== 'open' || this.route.at !== 'channel') return
+    this.#reroute()
+    this.#settled()
+    this.pump()
+  }
+
   /** The other end accepts nothing new: what comes next goes elsewhere. */
   channelLeaving(channel: Channel): void {
     if (this.route.at === 'channel' && this.route.channel === channel && this.state === 'open') this.pump()
@@ -245,6 +270,7 @@ export class Flow {
     this.outstanding--
     send.settle(failure('unknown', 'TIMEOUT', `'${this.destination}' was sent to, and no answer came by the deadline`))
     this.#settled()
+    this.pump()
   }
 
   /** The destination has room again. */
@@ -261,7 +287,12 @@ export class Flow {
     const again = this.#refused
     this.#refused = []
     this.queue.unshift(again)
-    if (this.#reason === FULL || this.#reason === UNSURE) {
+    if (this.#reason === FULL) {
+      this.#allowed = Math.max(allowedMin, this.#acceptedSinceFull / 2)
+      this.#acceptedSinceFull = 0
+    }
+    // Without the route that was full nobody would say when there is room.
+    if ((this.#reason === FULL || this.#reason === UNSURE) && this.route.at !== 'none') {
       this.state = this.#roomSeen ? 'open' : 'paused'
       this.#roomSeen = false
       if (this.state === 'paused') this.#watchPath()
@@ -393,7 +424,7 @@ export class Flow {
         return this.#host.recheck(this)
       }
       this.#downSinceMs = undefined
-      if (channel && this.state !== 'open') this.#watchPath()
+      if (channel && (this.state !== 'open' || this.outstanding >= this.#allowed)) this.#watchPath()
     })
   }
 

@@ -165,6 +165,11 @@ export class Router implements FlowHost {
     return this.#sure
   }
 
+  /** A client of this peer has the address now: what is sent to it goes there, not to its former owner. */
+  claimedHere(address: string): void {
+    this.#flows.get(address)?.claimedHere()
+  }
+
   // Sending to addresses
 
   /** Resolves to the receipt; never rejects. */

@@ -23,7 +23,7 @@ t.test('questions', async t => {
     { op: 'claim', claims: [held], ms: 1_000, later: true },
     { op: 'release', claims: [held], ms: 1.5 },
     { op: 'reassert', claims: Array.from({ length: 1_000 }, (_, i) => ({ address: `a${i}`, claim: i + 1 })), ms: 1 },
-    { op: 'moving', claims: [{ address: '', claim: Number.MAX_SAFE_INTEGER }], ms: 1 },
+    { op: 'moving', claims: [{ address: 'a', claim: Number.MAX_SAFE_INTEGER }], ms: 1 },
     { op: 'find', addresses: [] },
     { op: 'find', addresses: ['alice', 'bob'] },
     { op: 'wait', address: 'alice', ms: 0 },

@@ -43,6 +43,8 @@ class RandomWorld {
     await using cluster = await simulateCluster({
       seed: this.#seed,
       brokers,
+      // A broker that is killed again and again may keep a peer from starting for longer than the usual 30 s.
+      options: { startTimeoutMs: 60_000 },
       network: { latencyMs: 1, jitterMs: this.#pick([0, 2, 20]), resumeMsMax: this.#pick([0, 50]) },
       store: { slowMs: this.#pick([0.1, 1, 10]), answerMs: this.#pick([0.1, 1, 10]) },
     })

@@ -61,7 +61,9 @@ export function joinThroughBroker(env: Env, settings: Settings): Join {
         failed(error)
       },
     })
+    let attempts = 0
     const joinAt = (broker: Run): void => {
+      const attempt = ++attempts
       directory.brokerUp(broker).then(
         () => {
           joined = true
@@ -69,6 +71,8 @@ export function joinThroughBroker(env: Env, settings: Settings): Join {
         },
         (error: unknown) => {
           const why = homingError(error, 'UNREACHABLE', 'the broker did not take this peer')
+          // The answer to an attempt over a former link says nothing of this one.
+          if (attempt !== attempts) return
           failed(why)
           logger?.warn({ error: why, broker: broker.identity }, 'this peer could not join at the broker')
           mesh.tryNext(broker) // if it is still the one: another may have taken this peer meanwhile

@@ -13,6 +13,7 @@ import { endpointsOf, selfOf } from './members.ts'
 import { DirectMesh } from './mesh/direct.ts'
 import { readOptions, type BrokerOptions, type PeerOptions, type Settings } from './options.ts'
 import { Peer, type Join } from './peer.ts'
+import type { Run } from './sessions/directory.ts'
 import { StoreDirectory } from './sessions/store-directory.ts'
 
 /**
@@ -85,7 +86,13 @@ function joinDirectly(env: Env, settings: Settings): Join {
       throw error
     }
     router.connect(directory)
-    return { directory, mesh, dispose: () => datastore[Symbol.asyncDispose]() }
+    const known = directory
+    const isGone = async (other: Run): Promise<boolean> => {
+      const member = known.member(other.identity)
+      if (member?.incarnation !== other.incarnation || member.machine !== env.machine) return false
+      return (await probeRun(env, link, other, member.endpoints)) === 'refused'
+    }
+    return { directory, mesh, isGone, dispose: () => datastore[Symbol.asyncDispose]() }
   }
 }
 

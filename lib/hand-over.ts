@@ -4,9 +4,11 @@ import { HomingError } from './errors.ts'
 import type { Inbox, Incoming } from './router/inbox.ts'
 import { BytesMessage } from './router/message.ts'
 import type { Router } from './router/router.ts'
-import type { Directory, Held, Owner } from './sessions/directory.ts'
+import type { Directory, Held, Owner, Run } from './sessions/directory.ts'
 
 const protocol = 'sessions/1'
+/** How long a former owner has before it is looked whether it lives at all, ms. */
+const lookAfterMs = 30
 /** Bytes of messages in one answer: within the smallest usual limit of a body. */
 const partBytes = 256 * 1024
 /** For how long what a displaced client left is kept for its new owner, ms. */
@@ -58,6 +60,7 @@ export class HandOver {
   readonly #noteAfterMs: number
   readonly #router: Router
   readonly #directory: Directory
+  readonly #isGone: (run: Run) => Promise<boolean>
   readonly #trouble: (error: unknown) => void
   /** What displaced clients left, by address and claim. */
   readonly #kept = new Map<string, Kept>()
@@ -70,6 +73,7 @@ export class HandOver {
     noteAfterMs: number,
     router: Router,
     directory: Directory,
+    isGone: (run: Run) => Promise<boolean>,
     trouble: (error: unknown) => void,
   ) {
     this.#env = env
@@ -77,6 +81,7 @@ export class HandOver {
     this.#noteAfterMs = noteAfterMs
     this.#router = router
     this.#directory = directory
+    this.#isGone = isGone
     this.#trouble = trouble
   }
 
@@ -189,11 +194,16 @@ export class HandOver {
       noted = true
     }
     const note = this.#env.timers.after(this.#noteAfterMs, leaveNote)
+    // A process that is certainly dead is not waited for: its clients connect elsewhere right after it crashed.
+    const nobody = new AbortController()
+    const look = this.#env.timers.after(lookAfterMs, () => {
+      void this.#isGone(previous).then(gone => gone && nobody.abort())
+    })
     try {
       do {
         const take: Take = { address, claim: previous.claim, by, part }
         const deadlineMs = Math.max(1, untilMs - this.#env.clock.monotonicMs())
-        const answer = readPart(await this.#router.call(previous, protocol, take, { deadlineMs }))
+        const answer = readPart(await this.#router.call(previous, protocol, take, { deadlineMs, signal: nobody.signal }))
         note.cancel()
         left = answer.left
         part += answer.messages.length
@@ -201,11 +211,12 @@ export class HandOver {
       } while (left > 0)
     } catch (error) {
       if (!(error instanceof HomingError)) throw error
-      // It is dead, cut off, or closing. A note reaches it if it lives.
-      if (left === undefined && error.code !== 'ABSENT') leaveNote()
+      // It is cut off, or closing, or dead. A note reaches it if it lives.
+      if (left === undefined && error.code !== 'ABSENT' && !nobody.signal.aborted) leaveNote()
       if (error.code === 'ABSENT') left = 0
     } finally {
       note.cancel()
+      look.cancel()
     }
     return left
   }

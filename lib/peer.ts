@@ -95,6 +95,8 @@ const movedMs = 5_000
 export interface Membership {
   readonly directory: Directory
   readonly mesh: Mesh
+  /** Whether a run is certainly dead, whatever its lease says: nobody listens any more where it did, on this very machine. */
+  isGone(run: Run): Promise<boolean>
   /** Undoes all that directory and mesh do not undo themselves. */
   dispose(): PromiseLike<void>
 }
@@ -178,7 +180,8 @@ export class Peer extends EventEmitter<PeerEvents> implements AsyncDisposable {
     this.#router = router
     const { handOverMs } = this.#settings.router
     const { noteAfterMs } = this.#settings.sessions
-    this.#handOver = new HandOver(this.#env, handOverMs, noteAfterMs, router, this.#membership.directory, error =>
+    const { directory, isGone } = this.#membership
+    this.#handOver = new HandOver(this.#env, handOverMs, noteAfterMs, router, directory, isGone, error =>
       this.#logger?.warn({ error }, 'a former owner could not be left a note'),
     )
     this.#handOver.serve(

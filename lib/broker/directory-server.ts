@@ -97,7 +97,10 @@ export class DirectoryServer {
     if (previous.identity === from.identity) return previous.incarnation === from.incarnation ? previous : null
     const { directory } = this.#setup
     const member = directory.member(previous.identity) ?? (await directory.lookUpMember(previous.identity).catch(toldByStore))
-    return member?.incarnation === previous.incarnation ? previous : null
+    if (member?.incarnation !== previous.incarnation) return null
+    // Its broker has gone, and it has not come to another one: if it lives, it learns of its loss when it joins somewhere.
+    if (member.via !== undefined && !directory.member(member.via)) return null
+    return previous
   }
 
   async #release(from: Run, question: Question & { op: 'release' }): Promise<Answers['release']> {

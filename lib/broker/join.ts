@@ -97,6 +97,6 @@ export function joinThroughBroker(env: Env, settings: Settings): Join {
     } finally {
       timeout.cancel()
     }
-    return { directory, mesh, dispose: () => pulse?.stop() ?? Promise.resolve() }
+    return { directory, mesh, isGone: () => Promise.resolve(false), dispose: () => pulse?.stop() ?? Promise.resolve() }
   }
 }

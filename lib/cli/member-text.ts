@@ -6,7 +6,9 @@ export function memberData({ identity, incarnation, role, state, endpoints, via,
   return { identity, incarnation, role, state, endpoints, ...(via !== undefined && { via }), version }
 }
 
-export function memberText({ identity, role, state, endpoints, via, version }: Member): string {
-  const place = via === undefined ? endpoints.join(', ') : `behind ${visible(via)}`
+/** `members` are all: a peer whose broker is not among them cannot be reached until it finds another one, if it lives at all. */
+export function memberText({ identity, role, state, endpoints, via, version }: Member, members: readonly Member[]): string {
+  const lost = via !== undefined && !members.some(other => other.identity === via)
+  const place = via === undefined ? endpoints.join(', ') : `behind ${via}${lost ? ', which is gone' : ''}`
   return `${visible(identity)}  ${role}  ${state}  ${visible(place) || 'no endpoint'}  v${visible(version)}`
 }

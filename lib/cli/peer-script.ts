@@ -127,7 +127,9 @@ export class PeerScript {
 
   #members(): void {
     const members = [...this.#peer.members()].sort((a, b) => (a.identity < b.identity ? -1 : 1))
-    const lines = members.map(member => `${memberText(member)}${member.identity === this.#peer.identity ? '  (this peer)' : ''}`)
+    const lines = members.map(
+      member => `${memberText(member, members)}${member.identity === this.#peer.identity ? '  (this peer)' : ''}`,
+    )
     this.#printer.print(lines.join('\n'), { event: 'members', members: members.map(memberData) })
   }
 

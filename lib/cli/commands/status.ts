@@ -56,7 +56,7 @@ function compare(a: string, b: string): number {
 
 function statusText({ cluster, store, members, sessions }: Status, listSessions: boolean): string {
   const lines = [`cluster ${cluster}, sessions kept in ${visible(store)}`, `${counted(members.length, 'member')}:`]
-  for (const member of members) lines.push(`  ${memberText(member)}`)
+  for (const member of members) lines.push(`  ${memberText(member, members)}`)
   lines.push(`${counted(sessions.length, 'session')}${listSessions && sessions.length > 0 ? ':' : ''}`)
   if (listSessions) {
     for (const { address, identity, moving } of sessions)

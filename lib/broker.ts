@@ -359,6 +359,8 @@ export class Broker extends EventEmitter<BrokerEvents> implements AsyncDisposabl
     }
     await quietly('mesh', this.#mesh.close(goodbyeMs))
     await quietly('peers', this.#peers?.end())
+    const others = this.members().some(({ role, identity }) => role === 'broker' && identity !== this.identity)
+    if (!others) await quietly('forget', this.#peers?.forget(this.#env.clock.monotonicMs() + goodbyeMs))
     await quietly('leave', this.#directory?.leave(this.#env.clock.monotonicMs() + goodbyeMs))
     this.#router.close(new HomingError('CLOSED', 'this broker has been closed'))
     await quietly('sessions', this.#sessions?.[Symbol.asyncDispose]())

@@ -49,6 +49,9 @@ export class DirectoryClient implements Directory {
   #joined = false
   #waitingForBroker: (() => void)[] = []
   readonly #members = new Map<string, Member>()
+  /** Members that the present broker did not name, and when they are looked for. */
+  #missing = new Set<Member>()
+  #lookTimer: Timer | undefined
   /** Addresses to be asked for in the next question, and those that are being asked for. */
   #gathering = new Map<string, Asked>()
   #gatherDue = false
@@ -137,15 +140,45 @@ export class DirectoryClient implements Directory {
     })
   }
 
+  /**
+   * Members that are missing may be on their way to this broker, as this peer was a moment ago: they have a lease for it.
+   */
   #learnAll(members: readonly Member[]): void {
-    const { handler } = this.#setup
+    const { env, handler, options } = this.#setup
     const now = new Map(members.map(member => [member.identity, member]))
+    const missing: Member[] = []
     for (const [identity, member] of this.#members) {
-      if (identity === this.#run.identity || now.get(identity)?.incarnation === member.incarnation) continue
-      this.#members.delete(identity)
-      handler.memberDown({ identity, incarnation: member.incarnation }, now.has(identity) ? 'replaced' : 'left')
+      const found = now.get(identity)
+      if (identity === this.#run.identity || found?.incarnation === member.incarnation) continue
+      if (!found) missing.push(member)
+      else {
+        this.#members.delete(identity)
+        handler.memberDown({ identity, incarnation: member.incarnation }, 'replaced')
+      }
     }
     for (const member of members) this.#learn(member)
+    if (missing.length === 0) return
+    this.#lookTimer?.cancel()
+    this.#missing = new Set([...this.#missing, ...missing])
+    this.#lookTimer = env.timers.after(options.leaseMs, () => void this.#lookForMissing())
+  }
+
+  async #lookForMissing(): Promise<void> {
+    const missing = this.#missing
+    this.#missing = new Set()
+    for (const member of missing) {
+      const { identity, incarnation } = member
+      try {
+        // Heard of since: it is another object.
+        if (this.#ended || this.#members.get(identity) !== member) continue
+        if ((await this.lookUpMember(identity)) || this.#members.get(identity) !== member) continue
+        this.#members.delete(identity)
+        this.#setup.handler.memberDown({ identity, incarnation }, 'left')
+      } catch (error) {
+        if (!(error instanceof HomingError)) throw error
+        this.#setup.trouble(error) // without a broker nobody is judged; the next one sends its list
+      }
+    }
   }
 
   #learn(member: Member): void {
@@ -425,6 +458,7 @@ export class DirectoryClient implements Directory {
     if (this.#ended) return
     this.#ended = error
     this.#ticker.cancel()
+    this.#lookTimer?.cancel()
     for (const wake of this.#waitingForBroker.splice(0)) wake()
   }
 

@@ -6,7 +6,7 @@ import type { Departure, Member, Probe, Run } from '../sessions/directory.ts'
 import { Joining } from '../sessions/joining.ts'
 import type { SessionOptions } from '../sessions/options.ts'
 import type { PeerRecords, Renewal } from '../sessions/peer-records.ts'
-import type { SessionStore } from '../sessions/session-store.ts'
+import type { SessionStore, Stale } from '../sessions/session-store.ts'
 import type { News } from './directory-protocol.ts'
 
 export interface ServedPeersSetup {
@@ -249,6 +249,27 @@ export class ServedPeers {
     } catch (error) {
       trouble(homingError(error, 'DATASTORE', `the notes for '${run.identity}' could not be read`))
     }
+  }
+
+  /**
+   * The last broker of a cluster goes, and its peers cannot be reached any more: their records are removed, and the sessions of those, as
+   * far as there is time. Who lives puts back what it holds as soon as it finds a broker again. Rejects with `DATASTORE`.
+   */
+  async forget(untilMs: number): Promise<void> {
+    const { env, records, sessions, identity } = this.#setup
+    const entries = await records.getMany(this.runs().map(run => run.identity))
+    const gone = new Set<string>()
+    for (const { run } of this.#served.values()) {
+      const entry = entries.get(run.identity)
+      if (!entry || entry === 'unreadable' || entry.member.via !== identity || !this.serves(entry.member)) continue
+      if (await records.removeIf(run, entry.version)) gone.add(run.incarnation)
+    }
+    const stale: Stale[] = []
+    for await (const session of sessions.list()) {
+      if (gone.has(session.owner.incarnation)) stale.push(session)
+      if (env.clock.monotonicMs() > untilMs) break
+    }
+    await sessions.removeIf(stale)
   }
 
   async end(): Promise<void> {

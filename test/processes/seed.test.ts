@@ -61,6 +61,31 @@ t.test('P51, P52: who joined a moment ago gets a broadcast', async t => {
   }
 })
 
+t.test(
+  'P30, P41: the last broker leaves no record of its peers; when one is there again, all that they hold is back',
+  async t => {
+    const store = 'memory:last'
+    const hub = await createBroker({ identity: 'hub', store, listen: 'tcp://127.0.0.1:0' })
+    const broker = hub.endpoints[0]!
+    await using one = await createPeer({ identity: 'one', broker })
+    await using two = await createPeer({ identity: 'two', broker })
+    const got: unknown[] = []
+    await one.connectClient('alice', message => void got.push(message.body))
+    t.equal((await two.sendMessage('alice', 1)).status, 'delivered')
+
+    await using look = await createPeer({ identity: 'look', store })
+    await hub.close()
+    t.same((await look.sendMessage('alice', 'nobody')).status, 'absent')
+    const sessions = []
+    for await (const session of look.sessions()) sessions.push(session)
+    t.same(sessions, [])
+
+    await using _again = await createBroker({ identity: 'hub', store, listen: broker })
+    t.equal((await two.sendMessage('alice', 2, { waitMs: 8_000 })).status, 'delivered')
+    t.same(got, [1, 2])
+  },
+)
+
 for (const engine of ['memory', 'lmdb', 'redis']) {
   t.test(
     `P43, P44: the same conversation on ${engine}`,

@@ -164,3 +164,23 @@ t.test('P31, F16: a peer that does not read slows its own senders, within bounds
   t.ok((statuses.get('unknown') ?? 0) * body.length <= 9 * 2 ** 20, 'no more than a window was on its way')
   slow.process.kill('SIGCONT')
 })
+
+t.test('F16: a long queue for a small inbox arrives whole, in order, and is not sent again and again', async t => {
+  const store = 'memory:small'
+  await using one = await createPeer({ identity: 'one', store })
+  await using two = await createPeer({ identity: 'two', store, inboxBytesMax: 50_000 })
+  const got: unknown[] = []
+  await two.connectClient('slow', async message => {
+    await new Promise(resolve => setImmediate(resolve))
+    got.push(message.body)
+  })
+  const count = 2_000
+  const receipts = await Promise.all(Array.from({ length: count }, (_, at) => one.sendMessage('slow', at)))
+  t.ok(receipts.every(({ status }) => status === 'delivered'))
+  while (got.length < count) await new Promise(resolve => setImmediate(resolve))
+  t.ok(
+    got.every((body, at) => body === at),
+    'in order',
+  )
+  t.ok(two.stats.refused <= 2 * count, `${two.stats.refused} refusals for ${count} messages`)
+})

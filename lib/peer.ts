@@ -88,6 +88,8 @@ export interface Stats {
 const connectsAtOnce = 2_000
 /** How long the answers to what is under way are waited for at the end, ms. */
 const goodbyeMs = 1_000
+/** More time for those with many clients, ms a claim: engines remove tens of thousands a second. */
+const goodbyeMsPerClaim = 0.1
 /** How long senders wait for an address that left a draining peer, ms. */
 const movedMs = 5_000
 
@@ -616,9 +618,10 @@ export class Peer extends EventEmitter<PeerEvents> implements AsyncDisposable {
     for (const client of [...this.#clients.values()]) this.#remove(client, 'closed')
     if (this.#membership && this.#router) {
       const { directory, mesh } = this.#membership
-      const untilMs = this.#env.clock.monotonicMs() + goodbyeMs
+      const { clock } = this.#env
+      const untilMs = clock.monotonicMs() + goodbyeMs + held.length * goodbyeMsPerClaim
       await this.#quietly('release', held.length > 0 ? directory.release(held, untilMs) : Promise.resolve())
-      await this.#quietly('leave', directory.leave(untilMs))
+      await this.#quietly('leave', directory.leave(clock.monotonicMs() + goodbyeMs))
       await this.#quietly('close', mesh.close(goodbyeMs))
       this.#router.close(closedError())
       await this.#quietly('dispose', this.#membership.dispose())

@@ -9,8 +9,8 @@ import { labelAt } from '../wire/frame.ts'
 import { FIRST_OF_CHANNEL } from '../wire/kinds.ts'
 import { Channel, type ChannelEnd, type ChannelOptions } from './channel.ts'
 import { formerOf } from './former.ts'
+import { LinkPath } from './link-path.ts'
 import type { Mesh, MeshHandler, PathFacts } from './mesh.ts'
-import type { Path } from './path.ts'
 
 export interface DirectMeshSetup {
   env: Env
@@ -38,33 +38,6 @@ export interface Relay {
   linkDown(link: Link, reason: CloseReason): void
 }
 
-/** A link as the path of a channel. */
-class DirectPath implements Path {
-  readonly label = 0
-  readonly kind = 'direct'
-  readonly link: Link
-
-  constructor(link: Link) {
-    this.link = link
-  }
-
-  get name(): string {
-    return this.link.address
-  }
-
-  get pendingBytes(): number {
-    return this.link.pendingBytes
-  }
-
-  write(bytes: Uint8Array, flushed?: () => void): void {
-    this.link.write(bytes, flushed)
-  }
-
-  abandon(reason: 'bad-frame' | 'replaced' | 'leaving'): void {
-    this.link.close(reason)
-  }
-}
-
 /** Another run, and the state of the way to it. */
 interface Entry {
   readonly run: Run
@@ -72,7 +45,7 @@ interface Entry {
   readonly backoff: Backoff
   /** Incarnations that this one is known to have replaced: who still asks for one of them does not end this channel. */
   readonly former: readonly string[]
-  path: DirectPath | undefined
+  path: LinkPath | undefined
   dialling: Link | undefined
   redial: { timer: Timer; atMs: number } | undefined
   /** Which of its endpoints to try next. */
@@ -335,7 +308,7 @@ export class DirectMesh implements Mesh, LinkHandler {
     entry.redial?.timer.cancel()
     entry.redial = undefined
     entry.lastError = undefined
-    entry.path = new DirectPath(link)
+    entry.path = new LinkPath('direct', link)
     this.#relay(link)
     this.#paths.add(link)
     if (current) this.#paths.delete(current)
@@ -368,7 +341,7 @@ export class DirectMesh implements Mesh, LinkHandler {
   #forgotten(entry: Entry, link: Link, buffer: Buffer, start: number, end: number): void {
     entry.channel.detach(entry.path!)
     const fresh = this.#add(entry.run, entry)
-    fresh.path = new DirectPath(link)
+    fresh.path = new LinkPath('direct', link)
     this.#end(entry, 'forgotten')
     fresh.channel.attach(fresh.path)
     fresh.channel.receive(buffer, start, end)

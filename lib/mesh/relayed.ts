@@ -18,6 +18,7 @@ import {
 import { FIRST_OF_CHANNEL, ROUTE, UNROUTE } from '../wire/kinds.ts'
 import { Channel, type ChannelEnd, type ChannelOptions } from './channel.ts'
 import { formerOf } from './former.ts'
+import { LinkPath } from './link-path.ts'
 import type { Mesh, MeshHandler, PathFacts } from './mesh.ts'
 import type { Path } from './path.ts'
 
@@ -96,33 +97,6 @@ class Way implements Path {
   }
 }
 
-/** The link to the broker as the path of the channel to the broker itself. */
-class BrokerPath implements Path {
-  readonly kind = 'broker'
-  readonly label = 0
-  readonly link: Link
-
-  constructor(link: Link) {
-    this.link = link
-  }
-
-  get name(): string {
-    return this.link.remote.identity
-  }
-
-  get pendingBytes(): number {
-    return this.link.pendingBytes
-  }
-
-  write(bytes: Uint8Array, flushed?: () => void): void {
-    this.link.write(bytes, flushed)
-  }
-
-  abandon(reason: 'bad-frame' | 'replaced' | 'leaving'): void {
-    this.link.close(reason)
-  }
-}
-
 export class RelayedMesh implements Mesh, LinkHandler {
   readonly kind = 'broker'
   readonly endpoints: readonly string[] = []
@@ -137,7 +111,7 @@ export class RelayedMesh implements Mesh, LinkHandler {
   #endpoint = ''
   #lastError: HomingError | undefined
   /** The channel to the broker of the present or the last link. */
-  #broker: { run: Run; channel: Channel; path: BrokerPath | undefined } | undefined
+  #broker: { run: Run; channel: Channel; path: LinkPath | undefined } | undefined
   readonly #entries = new Map<string, Entry>()
   /** By the label of what comes in on the present link. */
   readonly #incoming = new Map<number, Entry>()
@@ -313,7 +287,7 @@ export class RelayedMesh implements Mesh, LinkHandler {
 
   #useBroker(link: Link): void {
     const { identity, incarnation } = link.remote
-    const path = new BrokerPath(link)
+    const path = new LinkPath('broker', link)
     if (!this.#isBroker(link.remote)) {
       const former = this.#broker
       this.#broker = { run: { identity, incarnation }, channel: this.#newChannel({ identity, incarnation }), path }
@@ -488,7 +462,7 @@ export class RelayedMesh implements Mesh, LinkHandler {
     const { run, channel } = this.#broker!
     if (channel.receive(buffer, start, end) === 'taken') return
     channel.detach(this.#broker!.path!)
-    this.#broker = { run, channel: this.#newChannel(run), path: new BrokerPath(link) }
+    this.#broker = { run, channel: this.#newChannel(run), path: new LinkPath('broker', link) }
     channel.end('forgotten')
     this.#broker.channel.attach(this.#broker.path!)
     this.#broker.channel.receive(buffer, start, end)

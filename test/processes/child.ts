@@ -12,6 +12,7 @@ export interface Orders {
   send(address: string, body: unknown, options?: object): Promise<{ status: string; code: string | undefined; ms: number }>
   /** Sends numbers from `from` on, `count` of them, a few each millisecond; statuses in order. */
   pour(address: string, from: number, count: number): Promise<string[]>
+  /** Bytes resident, after a collection of garbage. */
   resident(): Promise<number>
   /** Resolves when a link ended, with how long ago the wait began. */
   linkDown(): Promise<{ atMs: number }>
@@ -66,6 +67,7 @@ const orders: Orders = {
     return (await Promise.all(receipts)).map(({ status }) => status)
   },
   async resident() {
+    globalThis.gc?.()
     return process.memoryUsage.rss()
   },
   linkDown: () => new Promise(resolve => the().once('linkDown', () => resolve({ atMs: Date.now() }))),

@@ -17,10 +17,10 @@ t.test('100,000 clients connect in one call, one record each, and take less than
   for await (const _ of store.keys('homing:homing:sessions:')) records++
   t.equal(records, 100_000, 'one record each')
 
-  // Node gives memory back when it has been idle for a while after the work that needed it.
+  // What it holds: the garbage of the connecting itself, some 100 MiB, Node gives back when it is idle or in need.
   let mebibytes = Infinity
   for (let look = 0; look < 20 && mebibytes >= 150; look++) {
-    await new Promise(resolve => setTimeout(resolve, 5_000))
+    await new Promise(resolve => setTimeout(resolve, 500))
     mebibytes = (await child.ask('resident')) / 2 ** 20
   }
   t.ok(mebibytes < 150, `${Math.round(mebibytes)} MiB resident`)

@@ -8,7 +8,7 @@ import type { Connection, ConnectionHandler, Listener, TlsOptions, Transport } f
 import { codeOf, systemError } from './system-error.ts'
 import { TcpConnection } from './tcp-connection.ts'
 import { tlsDial, tlsFacts, tlsServer } from './tls.ts'
-import { removeStale } from './unix-socket.ts'
+import { oneAtATime, removeStale } from './unix-socket.ts'
 
 type Accept = (connection: Connection) => ConnectionHandler
 
@@ -70,15 +70,20 @@ class TcpListener implements Listener {
   }
 
   async open(where: Endpoint): Promise<void> {
-    try {
-      await listening(this.#server, where)
-    } catch (error) {
-      if (where.at !== 'unix' || codeOf(error) !== 'EADDRINUSE' || !(await removeStale(where.path))) throw error
-      await listening(this.#server, where)
-    }
+    if (where.at === 'unix') await oneAtATime(where.path, () => this.#openPath(where))
+    else await listening(this.#server, where)
     // A call that could not be accepted (no descriptors left) was dropped by the system; its dialler sees that and comes again.
     this.#server.on('error', () => undefined)
     this.#endpoint = endpointText(where.at === 'unix' ? where : { ...where, port: (this.#server.address() as AddressInfo).port })
+  }
+
+  async #openPath(where: Endpoint & { at: 'unix' }): Promise<void> {
+    try {
+      await listening(this.#server, where)
+    } catch (error) {
+      if (codeOf(error) !== 'EADDRINUSE' || !(await removeStale(where.path))) throw error
+      await listening(this.#server, where)
+    }
   }
 
   /** Resolves at once: Node's own `close` would wait for the end of every accepted connection. */

@@ -34,3 +34,22 @@ function isAlive(path: string): Promise<boolean> {
     socket.once('error', error => answer(codeOf(error) !== 'ECONNREFUSED'))
   })
 }
+
+const underWay = new Map<string, Promise<unknown>>()
+
+/** Those of this process that would listen at one path take their turns: between looking and listening nobody else may do either. */
+export async function oneAtATime<T>(path: string, work: () => Promise<T>): Promise<T> {
+  const before = underWay.get(path)
+  const mine = before === undefined ? work() : before.then(work)
+  // The next one waits for the end of this one, whatever that is.
+  const ended = mine.then(
+    () => undefined,
+    () => undefined,
+  )
+  underWay.set(path, ended)
+  try {
+    return await mine
+  } finally {
+    if (underWay.get(path) === ended) underWay.delete(path)
+  }
+}

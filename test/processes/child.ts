@@ -12,8 +12,8 @@ export interface Orders {
   send(address: string, body: unknown, options?: object): Promise<{ status: string; code: string | undefined; ms: number }>
   /** Sends numbers from `from` on, `count` of them, a few each millisecond; statuses in order. */
   pour(address: string, from: number, count: number): Promise<string[]>
-  /** Bytes resident, after a collection of garbage. */
-  resident(): Promise<number>
+  /** What is held, after a collection of garbage, and what is resident. */
+  memory(): Promise<{ heapBytes: number; residentBytes: number }>
   /** Resolves when a link ended, with how long ago the wait began. */
   linkDown(): Promise<{ atMs: number }>
   block(ms: number): Promise<void>
@@ -66,9 +66,10 @@ const orders: Orders = {
     }
     return (await Promise.all(receipts)).map(({ status }) => status)
   },
-  async resident() {
+  async memory() {
     globalThis.gc?.()
-    return process.memoryUsage.rss()
+    const { heapUsed, rss } = process.memoryUsage()
+    return { heapBytes: heapUsed, residentBytes: rss }
   },
   linkDown: () => new Promise(resolve => the().once('linkDown', () => resolve({ atMs: Date.now() }))),
   async block(ms) {

@@ -1,0 +1,85 @@
+/** A process of a contestant as the runner sees it. */
+import { fork, type ChildProcess } from 'node:child_process'
+import { fileURLToPath } from 'node:url'
+import { ProgramError } from '../../lib/cli/failure.ts'
+import type { ChildRole, Order, Report } from './child-words.ts'
+
+type Said = Report['said']
+type ReportOf<S extends Said> = Extract<Report, { said: S }>
+
+/** How long an answer may take, ms: a process under full load still looks at its messages. */
+const answerMs = 30_000
+/** How long a process may take to end when it was told to, ms. */
+const endMs = 8_000
+
+export class Child {
+  readonly #name: string
+  readonly #process: ChildProcess
+  readonly #exited: Promise<void>
+  #waiting: { said: Said; resolve: (report: Report) => void; reject: (error: Error) => void } | undefined
+  #error: ProgramError | undefined
+
+  constructor(name: string, role: ChildRole) {
+    this.#name = name
+    const file = fileURLToPath(new URL('./child-process.js', import.meta.url))
+    this.#process = fork(file, [JSON.stringify(role)], { stdio: ['ignore', 'ignore', 'inherit', 'ipc'] })
+    this.#process.on('message', message => this.#hear(message as Report))
+    this.#exited = new Promise(resolve => {
+      this.#process.once('error', error => this.#fail(`could not be started: ${error.message}`, resolve))
+      this.#process.once('exit', (code, signal) => this.#fail(`ended early (${signal ?? `code ${code}`})`, resolve))
+    })
+  }
+
+  /** Resolves when the part can be reached. */
+  ready(): Promise<ReportOf<'ready'>> {
+    return this.#said('ready')
+  }
+
+  /** Resolves to the answer. Rejects with `ProgramError`: the process failed, ended, or says nothing. */
+  ask<O extends Exclude<Order, 'end'>>(order: O): Promise<ReportOf<O>> {
+    const answer = this.#said(order)
+    if (!this.#error) this.#process.send(order)
+    return answer
+  }
+
+  /** Resolves when it has ended, whether it likes to or not. */
+  async end(): Promise<void> {
+    if (this.#process.connected) this.#process.send('end' satisfies Order)
+    const killing = setTimeout(() => this.#process.kill('SIGKILL'), endMs)
+    await this.#exited
+    clearTimeout(killing)
+  }
+
+  #said<S extends Said>(said: S): Promise<ReportOf<S>> {
+    if (this.#error) return Promise.reject(this.#error)
+    return new Promise((resolve, reject) => {
+      const late = setTimeout(() => this.#fail(`did not answer '${said}' within ${answerMs} ms`), answerMs)
+      const settled = () => {
+        clearTimeout(late)
+        this.#waiting = undefined
+      }
+      this.#waiting = {
+        said,
+        resolve: report => {
+          settled()
+          resolve(report as ReportOf<S>)
+        },
+        reject: error => {
+          settled()
+          reject(error)
+        },
+      }
+    })
+  }
+
+  #hear(report: Report): void {
+    if (report.said === 'failed') this.#fail(`failed: ${report.text}`)
+    else if (report.said === this.#waiting?.said) this.#waiting.resolve(report)
+  }
+
+  #fail(how: string, then?: () => void): void {
+    this.#error ??= new ProgramError(`${this.#name} ${how}`)
+    this.#waiting?.reject(this.#error)
+    then?.()
+  }
+}

@@ -1,0 +1,117 @@
+/** Two ways to make load. Both yield to the loop after each turn, so that every contestant reads while it writes. */
+import { createHistogram, performance } from 'node:perf_hooks'
+import { setImmediate as turn } from 'node:timers/promises'
+import type { Latencies } from './role.ts'
+
+/** Messages in one turn of the loop: about 36 KiB. */
+const perTurn = 256
+
+/** For those that give no promise a message: as fast as is taken. */
+export class Pour {
+  readonly #send: () => void
+  readonly #room: () => Promise<void> | undefined
+  #running: Promise<void> | undefined
+  #stopped = false
+
+  /** `room` is asked once a turn, and says what to wait for before the next one. */
+  constructor(send: () => void, room: () => Promise<void> | undefined) {
+    this.#send = send
+    this.#room = room
+  }
+
+  start(): void {
+    this.#running = this.#run()
+  }
+
+  async stop(): Promise<void> {
+    this.#stopped = true
+    await this.#running
+  }
+
+  async #run(): Promise<void> {
+    while (!this.#stopped) {
+      for (let sent = 0; sent < perTurn; sent++) this.#send()
+      await this.#room()
+      await turn()
+    }
+  }
+}
+
+/** For those that give a promise a message: so many are outstanding. */
+export class Window {
+  readonly #outstandingMax: number
+  readonly #send: () => Promise<void>
+  readonly #histogram = createHistogram()
+  #outstanding = 0
+  #pumpDue = false
+  #stopped = false
+  #settled: (() => void) | undefined
+  #failed: unknown
+
+  /** `send` must not reject: an outcome that was not wanted is a fault to be counted. */
+  constructor(outstandingMax: number, send: () => Promise<void>) {
+    this.#outstandingMax = outstandingMax
+    this.#send = send
+  }
+
+  start(): void {
+    if (this.#outstandingMax === 1) void this.#oneByOne()
+    else this.#pump()
+  }
+
+  /** Resolves when nothing is outstanding. */
+  async stop(): Promise<void> {
+    this.#stopped = true
+    if (this.#outstanding > 0) await new Promise<void>(resolve => (this.#settled = resolve))
+    if (this.#failed !== undefined) throw this.#failed
+  }
+
+  resetLatencies(): void {
+    this.#histogram.reset()
+  }
+
+  /** Measured only with one outstanding: with more of them, latency is their number divided by the rate. */
+  latencies(): Latencies | undefined {
+    if (this.#outstandingMax > 1) return undefined
+    return { p50Us: this.#histogram.percentile(50) / 1e3, p99Us: this.#histogram.percentile(99) / 1e3 }
+  }
+
+  /** The next one follows at once: a turn of the loop in between would be measured too. */
+  async #oneByOne(): Promise<void> {
+    while (!this.#stopped) {
+      this.#outstanding = 1
+      const startedMs = performance.now()
+      await this.#send().catch(error => this.#fail(error))
+      this.#histogram.record(Math.max(1, Math.round((performance.now() - startedMs) * 1e6)))
+      this.#outstanding = 0
+    }
+    this.#settled?.()
+  }
+
+  readonly #pump = (): void => {
+    this.#pumpDue = false
+    for (let sent = 0; sent < perTurn && this.#outstanding < this.#outstandingMax && !this.#stopped; sent++) {
+      this.#outstanding++
+      this.#send().then(this.#one, this.#fail)
+    }
+    if (this.#outstanding < this.#outstandingMax && !this.#stopped) this.#pumpSoon()
+  }
+
+  readonly #one = (): void => {
+    this.#outstanding--
+    if (!this.#stopped) this.#pumpSoon()
+    else if (this.#outstanding === 0) this.#settled?.()
+  }
+
+  readonly #fail = (error: unknown): void => {
+    this.#failed ??= error
+    this.#stopped = true
+    if (this.#outstandingMax > 1) this.#one()
+  }
+
+  #pumpSoon(): void {
+    if (this.#pumpDue) return
+    this.#pumpDue = true
+    setImmediate(this.#pump)
+  }
+}

@@ -1,0 +1,54 @@
+/** What Homing is compared with: packages of bench/'s own, and servers of the system. Whatever is not installed is left out. */
+import { spawnSync } from 'node:child_process'
+import { existsSync, readFileSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import { fileURLToPath } from 'node:url'
+
+/** From dist/bench/kit, where this runs, to the folder that has the packages. */
+const folder = new URL('../../../bench/', import.meta.url)
+const require = createRequire(new URL('package.json', folder))
+
+const packages = ['@nats-io/transport-node', 'moleculer'] as const
+const servers = ['nats-server'] as const
+
+export type PackageName = (typeof packages)[number]
+export type PeerName = PackageName | (typeof servers)[number]
+
+/** The package; its own declarations are not used, so that everything compiles without it. */
+export function loadPeer(name: PackageName): unknown {
+  return require(name) as unknown
+}
+
+/** The version of a peer that is installed; undefined: it is not. */
+export function versionOf(name: PeerName): string | undefined {
+  return isServer(name) ? serverVersion(name) : packageVersion(name)
+}
+
+/** What to run so that the peer takes part. */
+export function installText(name: PeerName): string {
+  return isServer(name) ? `apt-get install ${name}` : 'npm ci --prefix bench'
+}
+
+/** Versions of all peers that are installed. */
+export function installedPeers(): Record<string, string> {
+  const found: Record<string, string> = {}
+  for (const name of [...packages, ...servers]) {
+    const version = versionOf(name)
+    if (version !== undefined) found[name] = version
+  }
+  return found
+}
+
+function isServer(name: PeerName): name is (typeof servers)[number] {
+  return (servers as readonly string[]).includes(name)
+}
+
+function packageVersion(name: string): string | undefined {
+  const file = fileURLToPath(new URL(`node_modules/${name}/package.json`, folder))
+  return existsSync(file) ? (JSON.parse(readFileSync(file, 'utf8')) as { version: string }).version : undefined
+}
+
+function serverVersion(name: string): string | undefined {
+  const { status, stdout } = spawnSync(name, ['--version'], { encoding: 'utf8' })
+  return status === 0 ? (/\d+(\.\d+)+/.exec(stdout)?.[0] ?? 'unknown') : undefined
+}

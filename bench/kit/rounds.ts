@@ -1,0 +1,66 @@
+/** A question is put to all contestants in turn, round by round: what the machine does meanwhile hits all of them alike. */
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import type { Ending } from '../../lib/cli/ending.ts'
+import { answerTo, type Answer } from './answer.ts'
+import type { Contestant, Outcome, Question } from './contestant.ts'
+import { installText, versionOf } from './peers.ts'
+import { runOnce } from './run.ts'
+
+/** Before each measurement, ms: code is compiled, windows and buffers find their size. */
+const warmUpMs = 1_000
+
+export interface Wanted {
+  readonly rounds: number
+  readonly seconds: number
+}
+
+/** Undefined when the end was asked for. Rejects with `ProgramError` when a process fails. */
+export async function ask(
+  question: Question,
+  wanted: Wanted,
+  ending: Ending,
+  progress: (text: string) => void,
+): Promise<Answer | undefined> {
+  const leftOut = new Map<string, string>()
+  const outcomes = new Map<string, Outcome[]>()
+  const times = { warmUpMs, measuredMs: wanted.seconds * 1_000 }
+  const names = present(question, leftOut)
+  for (let round = 1; round <= wanted.rounds; round++) {
+    for (const name of names) {
+      progress(`${question.name}: round ${round} of ${wanted.rounds}, ${name}`)
+      const outcome = await inFolder(folder => {
+        const contestant = question.contestants(folder).find(one => one.name === name)!
+        return runOnce(contestant, times, ending)
+      })
+      if (!outcome) return undefined
+      outcomes.set(name, [...(outcomes.get(name) ?? []), outcome])
+    }
+  }
+  return answerTo(question, wanted, outcomes, [...leftOut].map(leftOutText))
+}
+
+/** Names of those that can take part; the others go into `leftOut`, with what would change that. */
+function present(question: Question, leftOut: Map<string, string>): string[] {
+  const missing = ({ needs = [] }: Contestant) => needs.find(need => versionOf(need) === undefined)
+  return question.contestants('').flatMap(contestant => {
+    const need = missing(contestant)
+    if (need === undefined) return [contestant.name]
+    leftOut.set(contestant.name, installText(need))
+    return []
+  })
+}
+
+function leftOutText([name, install]: [string, string]): string {
+  return `${name} (${install})`
+}
+
+async function inFolder<T>(work: (folder: string) => Promise<T>): Promise<T> {
+  const folder = mkdtempSync(join(tmpdir(), 'homing-bench-'))
+  try {
+    return await work(folder)
+  } finally {
+    rmSync(folder, { recursive: true, force: true })
+  }
+}

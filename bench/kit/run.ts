@@ -1,0 +1,103 @@
+/** One run of one contestant: its processes are started, warmed up, measured and ended. */
+import type { Ending } from '../../lib/cli/ending.ts'
+import { Child } from './child.ts'
+import type { Mark } from './child-words.ts'
+import type { Contestant, Outcome } from './contestant.ts'
+
+/** How long what is under way may take to arrive after the load ended, ms. */
+const arriveMs = 5_000
+const lookEveryMs = 50
+
+interface Running {
+  readonly name: string
+  readonly child: Child
+  readonly loads: boolean
+}
+
+export interface Times {
+  readonly warmUpMs: number
+  readonly measuredMs: number
+}
+
+/** Undefined when the end was asked for meanwhile. Rejects with `ProgramError` when a process fails. */
+export async function runOnce(contestant: Contestant, times: Times, ending: Ending): Promise<Outcome | undefined> {
+  const running: Running[] = []
+  try {
+    await startAll(contestant, running)
+    const loaders = running.filter(({ loads }) => loads)
+    await Promise.all(loaders.map(({ child }) => child.ask('begin')))
+    await ending.pause(times.warmUpMs)
+    const before = await marks(running)
+    await ending.pause(times.measuredMs)
+    const after = await marks(running)
+    if (ending.isRequested) return undefined
+    const figures = figuresOf(contestant, running, before, after)
+    for (const { child } of loaders) await child.ask('stop')
+    return { figures, faults: await faultsOf(contestant, running) }
+  } finally {
+    await Promise.all(running.map(({ child }) => child.end()))
+  }
+}
+
+async function startAll({ name, parts }: Contestant, running: Running[]): Promise<void> {
+  const reach: Record<string, unknown> = {}
+  for (const part of parts) {
+    const child = new Child(`${name}: ${part.name}`, { ...part, setup: part.setup ?? {}, reach })
+    const started = { name: part.name, child, loads: false }
+    running.push(started)
+    const ready = await child.ready()
+    reach[part.name] = ready.reach
+    started.loads = ready.loads
+  }
+}
+
+function marks(running: readonly Running[]): Promise<Mark[]> {
+  return Promise.all(running.map(async ({ child }) => (await child.ask('mark')).mark))
+}
+
+/** Each process is measured by its own clocks, between its own marks: how long a mark takes to be heard does not matter. */
+function figuresOf(
+  { counted }: Contestant,
+  running: readonly Running[],
+  before: readonly Mark[],
+  after: readonly Mark[],
+): Record<string, number> {
+  const figures: Record<string, number> = { rate: 0 }
+  const add = (key: string, value: number) => (figures[key] = (figures[key] ?? 0) + value)
+  running.forEach(({ name }, index) => {
+    const [from, to] = [before[index]!, after[index]!]
+    const tookUs = to.atUs - from.atUs
+    if (name === counted) add('rate', ((to.count - from.count) / tookUs) * 1e6)
+    add(`cpuUs ${name}`, (to.cpuUs - from.cpuUs) / tookUs)
+    figures[`loopP99Ms ${name}`] = Math.max(figures[`loopP99Ms ${name}`] ?? 0, to.loopP99Ms)
+    if (to.latencies) Object.assign(figures, to.latencies)
+  })
+  // Until here CPU microseconds in a microsecond.
+  for (const key of Object.keys(figures)) {
+    if (key.startsWith('cpuUs ')) figures[key] = (figures[key]! * 1e6) / figures['rate']!
+  }
+  return figures
+}
+
+async function faultsOf({ counted, sentBy }: Contestant, running: readonly Running[]): Promise<Record<string, number>> {
+  const faults: Record<string, number> = {}
+  const total = async (name: string): Promise<number> => {
+    const parts = running.filter(one => one.name === name)
+    return (await Promise.all(parts.map(({ child }) => child.ask('count')))).reduce((sum, { count }) => sum + count, 0)
+  }
+  if (sentBy !== undefined) {
+    const sent = await total(sentBy)
+    let handled = await total(counted)
+    for (let waitedMs = 0; handled < sent && waitedMs < arriveMs; waitedMs += lookEveryMs) {
+      await new Promise(resolve => setTimeout(resolve, lookEveryMs))
+      handled = await total(counted)
+    }
+    if (handled !== sent) faults[handled < sent ? 'lost' : 'too many'] = Math.abs(sent - handled)
+  }
+  for (const { child } of running) {
+    for (const [what, times] of Object.entries((await child.ask('count')).faults)) {
+      if (times > 0) faults[what] = (faults[what] ?? 0) + times
+    }
+  }
+  return faults
+}

@@ -1,0 +1,81 @@
+/** What is sent: objects of six fields, about 140 bytes with their addresses; and what arrives, checked for its order. */
+
+/** The body of a message. `n` counts the messages to its address: the handler reads it. */
+export interface Body {
+  readonly n: number
+  readonly kind: string
+  readonly x: number
+  readonly y: number
+  readonly text: string
+  readonly urgent: boolean
+}
+
+/** A new object each time, as an application would. */
+export function bodyOf(n: number): Body {
+  return { n, kind: 'position', x: (n & 1023) + 0.5, y: 48.25, text: 'on my way to the station, see you there', urgent: false }
+}
+
+/** A message as those send it who have no addresses of their own. */
+export interface Envelope {
+  readonly from: string
+  readonly to: string
+  readonly body: Body
+}
+
+/** What a request is answered with. */
+export interface Reply {
+  readonly n: number
+  readonly seen: string
+  readonly ok: boolean
+}
+
+export function replyTo({ n, kind }: Body): Reply {
+  return { n, seen: kind, ok: true }
+}
+
+/** From one client to another, and how many messages went that way. */
+export interface Route {
+  readonly from: string
+  readonly to: string
+  next: number
+}
+
+export const addresses: readonly string[] = Array.from({ length: 16 }, (_, index) => `client-${1000 + index}`)
+
+/** The routes in turn, for ever. */
+export class Routes {
+  readonly #routes: readonly Route[] = addresses.map((to, index) => ({ from: `sender-${100 + index}`, to, next: 0 }))
+  #at = 0
+
+  /** The route whose turn it is: whoever takes it sends its next message. */
+  next(): Route {
+    const route = this.#routes[this.#at]!
+    this.#at = this.#at + 1 === this.#routes.length ? 0 : this.#at + 1
+    return route
+  }
+}
+
+/** Counts what the handlers of the addresses get: to each address from 0 on, without a gap. */
+export class Arrivals {
+  count = 0
+  disordered = 0
+  readonly #handlers = new Map<string, (n: number) => void>()
+
+  constructor() {
+    for (const address of addresses) this.#handlers.set(address, this.#handler())
+  }
+
+  /** The handler of an address; what has no addresses looks it up for each message. */
+  at(address: string): (n: number) => void {
+    return this.#handlers.get(address)!
+  }
+
+  #handler(): (n: number) => void {
+    let due = 0
+    return n => {
+      if (n !== due) this.disordered++
+      due = n + 1
+      this.count++
+    }
+  }
+}

@@ -1,0 +1,163 @@
+/** NATS core: a subject for each address, nothing acknowledged; requests as its client makes them. Payloads are packed as plain maps. */
+import { spawn } from 'node:child_process'
+import { readFileSync } from 'node:fs'
+import { createInterface } from 'node:readline'
+import { Packr } from 'msgpackr'
+import { Pour, Window } from '../kit/load.ts'
+import { loadPeer } from '../kit/peers.ts'
+import type { Part, Role } from '../kit/role.ts'
+import { addresses, Arrivals, bodyOf, replyTo, Routes, type Envelope, type Reply } from '../kit/traffic.ts'
+
+/** As much of the client as is used here. */
+interface NatsMessage {
+  readonly data: Uint8Array
+  respond(data: Uint8Array): boolean
+}
+interface NatsConnection {
+  publish(subject: string, data: Uint8Array): void
+  subscribe(subject: string, options: { callback: (error: Error | null, message: NatsMessage) => void }): unknown
+  request(subject: string, data: Uint8Array, options: { timeout: number }): Promise<NatsMessage>
+  flush(): Promise<void>
+  close(): Promise<void>
+}
+interface NatsClient {
+  connect(options: { servers: string; noEcho: boolean }): Promise<NatsConnection>
+}
+
+/** Messages after which the sender asks whether the server has them: without that it would fill its own memory. */
+const flushEvery = 4_096
+/** As Homing's, ms. */
+const requestTimeoutMs = 10_000
+/** The kernel counts CPU time in these, microseconds. */
+const tickUs = 10_000
+
+const packr = new Packr({ useRecords: false })
+
+/** Keeps nats-server on a free port; it stores no files. */
+async function server(): Promise<Role> {
+  const child = spawn('nats-server', ['--addr', '127.0.0.1', '--port', '-1'], { stdio: ['ignore', 'ignore', 'pipe'] })
+  process.on('exit', () => child.kill('SIGKILL'))
+  const reach = await new Promise<string>((resolve, reject) => {
+    createInterface({ input: child.stderr }).on('line', line => {
+      const port = /client connections on 127\.0\.0\.1:(\d+)/.exec(line)?.[1]
+      if (port !== undefined) resolve(`127.0.0.1:${port}`)
+    })
+    child.once('error', reject)
+    child.once('exit', code => reject(new Error(`nats-server ended with ${code}`)))
+  })
+  return { reach, count: () => 0, cpuUs: () => cpuUsOf(child.pid!), close: async () => void child.kill() }
+}
+
+/** User and system time of another process. @see proc_pid_stat(5) */
+function cpuUsOf(pid: number): number {
+  const stat = readFileSync(`/proc/${pid}/stat`, 'utf8')
+  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
+  return (Number(fields[11]) + Number(fields[12])) * tickUs
+}
+
+function connect(reach: Part['reach']): Promise<NatsConnection> {
+  const { connect } = loadPeer('@nats-io/transport-node') as NatsClient
+  return connect({ servers: reach['broker'] as string, noEcho: true })
+}
+
+function subjectOf(address: string): string {
+  return `clients.${address}`
+}
+
+async function connectAll({ setup, reach }: Part): Promise<NatsConnection[]> {
+  const { connections = 1 } = setup as { connections?: number }
+  return Promise.all(Array.from({ length: connections }, () => connect(reach)))
+}
+
+async function receiver(part: Part): Promise<Role> {
+  const arrivals = new Arrivals()
+  return listening(part, arrivals, ({ data }) => {
+    const { to, body } = packr.unpack(data) as Envelope
+    arrivals.at(to)(body.n)
+  })
+}
+
+async function answerer(part: Part): Promise<Role> {
+  const arrivals = new Arrivals()
+  return listening(part, arrivals, message => {
+    const { to, body } = packr.unpack(message.data) as Envelope
+    arrivals.at(to)(body.n)
+    message.respond(packr.pack(replyTo(body)))
+  })
+}
+
+async function listening(part: Part, arrivals: Arrivals, handle: (message: NatsMessage) => void): Promise<Role> {
+  const connections = await connectAll(part)
+  let failed = 0
+  addresses.forEach((address, index) => {
+    connections[index % connections.length]!.subscribe(subjectOf(address), {
+      callback: (error, message) => (error ? failed++ : handle(message)),
+    })
+  })
+  await Promise.all(connections.map(connection => connection.flush()))
+  return {
+    count: () => arrivals.count,
+    faults: () => ({ 'out of order': arrivals.disordered, errors: failed }),
+    close: async () => void (await Promise.all(connections.map(connection => connection.close()))),
+  }
+}
+
+async function sender({ reach }: Part): Promise<Role> {
+  const connection = await connect(reach)
+  const subjects = new Map(addresses.map(address => [address, subjectOf(address)]))
+  const routes = new Routes()
+  let sent = 0
+  let flushed: Promise<void> | undefined
+  const pour = new Pour(
+    () => {
+      const route = routes.next()
+      const { from, to } = route
+      connection.publish(subjects.get(to)!, packr.pack({ from, to, body: bodyOf(route.next++) }))
+      sent++
+    },
+    () => {
+      if (sent % flushEvery !== 0) return undefined
+      // The flush before: so that the server is never without work.
+      const before = flushed
+      flushed = connection.flush()
+      return before
+    },
+  )
+  return {
+    count: () => sent,
+    start: () => pour.start(),
+    stop: async () => {
+      await pour.stop()
+      await connection.flush()
+    },
+    close: () => connection.close(),
+  }
+}
+
+async function asker({ setup, reach }: Part): Promise<Role> {
+  const { outstanding } = setup as { outstanding: number }
+  const connection = await connect(reach)
+  const subjects = new Map(addresses.map(address => [address, subjectOf(address)]))
+  const routes = new Routes()
+  let count = 0
+  let wrong = 0
+  const window = new Window(outstanding, async () => {
+    const route = routes.next()
+    const n = route.next++
+    const packed = packr.pack({ from: route.from, to: route.to, body: bodyOf(n) })
+    const { data } = await connection.request(subjects.get(route.to)!, packed, { timeout: requestTimeoutMs })
+    if ((packr.unpack(data) as Reply).n !== n) wrong++
+    count++
+  })
+  return {
+    count: () => count,
+    faults: () => ({ 'wrong replies': wrong }),
+    start: () => window.start(),
+    stop: () => window.stop(),
+    resetLatencies: () => window.resetLatencies(),
+    latencies: () => window.latencies(),
+    close: () => connection.close(),
+  }
+}
+
+export const roles = { server, receiver, answerer, sender, asker }

@@ -51,7 +51,7 @@ function mark(role: Role): Mark {
     cpuUs: role.cpuUs?.() ?? user + system,
     count: role.count(),
     // The histogram holds the time between two looks.
-    loopP99Ms: Math.max(0, loop.percentile(99) / 1e6 - loopEveryMs),
+    ...(!role.cpuUs && { loopP99Ms: Math.max(0, loop.percentile(99) / 1e6 - loopEveryMs) }),
     ...(latencies && { latencies }),
   }
   loop.reset()

@@ -17,8 +17,8 @@ export interface Mark {
   readonly atUs: number
   readonly cpuUs: number
   readonly count: number
-  /** Since the mark before. */
-  readonly loopP99Ms: number
+  /** Since the mark before; absent where another program does the work. */
+  readonly loopP99Ms?: number
   readonly latencies?: Latencies
 }
 

@@ -38,9 +38,10 @@ export class Pour {
 }
 
 /** For those that give a promise a message: so many are outstanding. */
-export class Window {
+export class Window<T> {
   readonly #outstandingMax: number
-  readonly #send: () => Promise<void>
+  readonly #send: () => Promise<T>
+  readonly #done: (outcome: T) => void
   readonly #histogram = createHistogram()
   #outstanding = 0
   #pumpDue = false
@@ -48,10 +49,11 @@ export class Window {
   #settled: (() => void) | undefined
   #failed: unknown
 
-  /** `send` must not reject: an outcome that was not wanted is a fault to be counted. */
-  constructor(outstandingMax: number, send: () => Promise<void>) {
+  /** `done` is given what each promise resolves to; a rejection ends the load, and `stop` rejects with it. */
+  constructor(outstandingMax: number, send: () => Promise<T>, done: (outcome: T) => void) {
     this.#outstandingMax = outstandingMax
     this.#send = send
+    this.#done = done
   }
 
   start(): void {
@@ -64,6 +66,10 @@ export class Window {
     this.#stopped = true
     if (this.#outstanding > 0) await new Promise<void>(resolve => (this.#settled = resolve))
     if (this.#failed !== undefined) throw this.#failed
+  }
+
+  get idle(): boolean {
+    return this.#outstanding === 0
   }
 
   resetLatencies(): void {
@@ -81,7 +87,11 @@ export class Window {
     while (!this.#stopped) {
       this.#outstanding = 1
       const startedMs = performance.now()
-      await this.#send().catch(error => this.#fail(error))
+      try {
+        this.#done(await this.#send())
+      } catch (error) {
+        this.#fail(error)
+      }
       this.#histogram.record(Math.max(1, Math.round((performance.now() - startedMs) * 1e6)))
       this.#outstanding = 0
     }
@@ -92,21 +102,30 @@ export class Window {
     this.#pumpDue = false
     for (let sent = 0; sent < perTurn && this.#outstanding < this.#outstandingMax && !this.#stopped; sent++) {
       this.#outstanding++
-      this.#send().then(this.#one, this.#fail)
+      this.#send().then(this.#one, this.#failOne)
     }
     if (this.#outstanding < this.#outstandingMax && !this.#stopped) this.#pumpSoon()
   }
 
-  readonly #one = (): void => {
+  readonly #one = (outcome: T): void => {
+    this.#done(outcome)
+    this.#settle()
+  }
+
+  readonly #failOne = (error: unknown): void => {
+    this.#fail(error)
+    this.#settle()
+  }
+
+  #fail(error: unknown): void {
+    this.#failed ??= error
+    this.#stopped = true
+  }
+
+  #settle(): void {
     this.#outstanding--
     if (!this.#stopped) this.#pumpSoon()
     else if (this.#outstanding === 0) this.#settled?.()
-  }
-
-  readonly #fail = (error: unknown): void => {
-    this.#failed ??= error
-    this.#stopped = true
-    if (this.#outstandingMax > 1) this.#one()
   }
 
   #pumpSoon(): void {

@@ -19,9 +19,13 @@ export function loadPeer(name: PackageName): unknown {
   return require(name) as unknown
 }
 
+/** Found once: a server has to be started to say its version. */
+const versions = new Map<PeerName, string | undefined>()
+
 /** The version of a peer that is installed; undefined: it is not. */
 export function versionOf(name: PeerName): string | undefined {
-  return isServer(name) ? serverVersion(name) : packageVersion(name)
+  if (!versions.has(name)) versions.set(name, isServer(name) ? serverVersion(name) : packageVersion(name))
+  return versions.get(name)
 }
 
 /** What to run so that the peer takes part. */

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Ending } from '../../lib/cli/ending.ts'
 import { answerTo, type Answer } from './answer.ts'
-import type { Contestant, Outcome, Question } from './contestant.ts'
+import type { Outcome, Question } from './contestant.ts'
 import { installText, versionOf } from './peers.ts'
 import { runOnce } from './run.ts'
 
@@ -23,10 +23,9 @@ export async function ask(
   ending: Ending,
   progress: (text: string) => void,
 ): Promise<Answer | undefined> {
-  const leftOut = new Map<string, string>()
   const outcomes = new Map<string, Outcome[]>()
   const times = { warmUpMs, measuredMs: wanted.seconds * 1_000 }
-  const names = present(question, leftOut)
+  const { names, leftOut } = present(question)
   for (let round = 1; round <= wanted.rounds; round++) {
     for (const name of names) {
       progress(`${question.name}: round ${round} of ${wanted.rounds}, ${name}`)
@@ -38,22 +37,22 @@ export async function ask(
       outcomes.set(name, [...(outcomes.get(name) ?? []), outcome])
     }
   }
-  return answerTo(question, wanted, outcomes, [...leftOut].map(leftOutText))
+  return answerTo(question, wanted, outcomes, leftOut)
 }
 
-/** Names of those that can take part; the others go into `leftOut`, with what would change that. */
-function present(question: Question, leftOut: Map<string, string>): string[] {
-  const missing = ({ needs = [] }: Contestant) => needs.find(need => versionOf(need) === undefined)
-  return question.contestants('').flatMap(contestant => {
-    const need = missing(contestant)
-    if (need === undefined) return [contestant.name]
-    leftOut.set(contestant.name, installText(need))
-    return []
-  })
-}
-
-function leftOutText([name, install]: [string, string]): string {
-  return `${name} (${install})`
+/** Names of those that can take part; and who cannot, with what to run so that they do. */
+function present(question: Question): { names: string[]; leftOut: string[] } {
+  const names: string[] = []
+  const absent = new Map<string, string[]>()
+  for (const { name, needs = [] } of question.contestants('')) {
+    const install = needs.filter(need => versionOf(need) === undefined).map(installText)
+    if (install.length === 0) names.push(name)
+    else {
+      const text = install.join(' && ')
+      absent.set(text, [...(absent.get(text) ?? []), name])
+    }
+  }
+  return { names, leftOut: [...absent].map(([install, names]) => `${names.join('; ')} (to have them: ${install})`) }
 }
 
 async function inFolder<T>(work: (folder: string) => Promise<T>): Promise<T> {

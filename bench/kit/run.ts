@@ -69,7 +69,7 @@ function figuresOf(
     const tookUs = to.atUs - from.atUs
     if (name === counted) add('rate', ((to.count - from.count) / tookUs) * 1e6)
     add(`cpuUs ${name}`, (to.cpuUs - from.cpuUs) / tookUs)
-    figures[`loopP99Ms ${name}`] = Math.max(figures[`loopP99Ms ${name}`] ?? 0, to.loopP99Ms)
+    if (to.loopP99Ms !== undefined) figures[`loopP99Ms ${name}`] = Math.max(figures[`loopP99Ms ${name}`] ?? 0, to.loopP99Ms)
     if (to.latencies) Object.assign(figures, to.latencies)
   })
   // Until here CPU microseconds in a microsecond.

@@ -38,8 +38,16 @@ function comparisonLines(comparisons: readonly ComparisonAnswer[]): string[] {
   return aligned(rows, new Set([0, 3, 4]))
 }
 
+const figureNames: Readonly<Record<string, string>> = {
+  cpuUs: 'CPU us each',
+  loopP99Ms: 'loop p99 ms',
+  p50Us: 'p50 us',
+  p99Us: 'p99 us',
+}
+
 function what({ of, to, figure }: ComparisonAnswer): string {
-  const measured = figure === 'rate' ? '' : `${figure.replace('cpuUs', 'CPU us,').replace('loopP99Ms', 'loop p99 ms,')}: `
+  const [kind, part] = figure.split(' ')
+  const measured = figure === 'rate' ? '' : `${figureNames[kind!] ?? kind}${part === undefined ? '' : ` of ${part}`}: `
   return to === undefined ? `${measured}${of}` : `${measured}${of} / ${to}`
 }
 

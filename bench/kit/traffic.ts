@@ -79,3 +79,25 @@ export class Arrivals {
     }
   }
 }
+
+/** Counts what is asked and answered: each request must get its own reply, in whatever order. */
+export class Replies {
+  count = 0
+  #sum = 0
+
+  /** The number of a request; it is asked now. */
+  asks(n: number): number {
+    this.#sum += n
+    return n
+  }
+
+  readonly answered = (reply: Reply): void => {
+    this.#sum -= reply.n
+    this.count++
+  }
+
+  /** When nothing is outstanding: whether any reply belonged to no request. */
+  get wrong(): number {
+    return this.#sum === 0 ? 0 : 1
+  }
+}

@@ -1,7 +1,7 @@
 /** Requests over bare sockets: numbered frames, a promise a request, nothing else. */
 import { Window } from '../kit/load.ts'
 import type { Part, Role } from '../kit/role.ts'
-import { Arrivals, bodyOf, replyTo, Routes, type Envelope, type Reply } from '../kit/traffic.ts'
+import { Arrivals, bodyOf, Replies, replyTo, Routes, type Envelope, type Reply } from '../kit/traffic.ts'
 import { FrameReader, FrameWriter, unpack } from './bare-frames.ts'
 import { dial, listen, portOf } from './bare-sockets.ts'
 
@@ -32,19 +32,18 @@ async function asker({ setup, reach }: Part): Promise<Role> {
   const reader = new FrameReader((tag, chunk, _start, payload, end) => asked.answered(tag, unpack(chunk, payload, end) as Reply))
   socket.on('data', chunk => reader.read(chunk))
   const routes = new Routes()
-  let count = 0
-  let wrong = 0
-  const window = new Window(outstanding, async () => {
+  const replies = new Replies()
+  const ask = (): Promise<Reply> => {
     const route = routes.next()
-    const n = route.next++
-    const { tag, reply } = asked.open()
-    writer.write({ from: route.from, to: route.to, body: bodyOf(n) }, tag)
-    if ((await reply).n !== n) wrong++
-    count++
-  })
+    const body = bodyOf(replies.asks(route.next++))
+    const reply = new Promise<Reply>(asked.keep)
+    writer.write({ from: route.from, to: route.to, body }, asked.tag)
+    return reply
+  }
+  const window = new Window(outstanding, ask, replies.answered)
   return {
-    count: () => count,
-    faults: () => ({ 'wrong replies': wrong }),
+    count: () => replies.count,
+    faults: () => ({ 'wrong replies': window.idle ? replies.wrong : 0 }),
     start: () => window.start(),
     stop: () => window.stop(),
     resetLatencies: () => window.resetLatencies(),
@@ -56,9 +55,10 @@ async function asker({ setup, reach }: Part): Promise<Role> {
 /** Requests without a reply, in a ring: the answerer answers in order, so that no more than `outstanding` of them are in it. */
 class Asked {
   readonly #resolves: ((reply: Reply) => void)[]
-  #next = 0
-  #tag = 0
-  readonly #keep = (resolve: (reply: Reply) => void): void => {
+  #tag = -1
+  /** Takes the place of the next request. */
+  readonly keep = (resolve: (reply: Reply) => void): void => {
+    this.#tag = this.#tag + 1 === this.#resolves.length ? 0 : this.#tag + 1
     this.#resolves[this.#tag] = resolve
   }
 
@@ -66,10 +66,9 @@ class Asked {
     this.#resolves = Array.from({ length: outstanding }, () => () => {})
   }
 
-  open(): { tag: number; reply: Promise<Reply> } {
-    const tag = (this.#tag = this.#next)
-    this.#next = tag + 1 === this.#resolves.length ? 0 : tag + 1
-    return { tag, reply: new Promise<Reply>(this.#keep) }
+  /** Of the request that was kept last. */
+  get tag(): number {
+    return this.#tag
   }
 
   answered(tag: number, reply: Reply): void {

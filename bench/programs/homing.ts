@@ -1,8 +1,8 @@
 /** Homing as its users have it: default options, the public face, and nothing else. */
-import { createBroker, createPeer, type Message, type Peer } from '../../lib/index.ts'
+import { createBroker, createPeer, type Message, type Peer, type Receipt } from '../../lib/index.ts'
 import { Window } from '../kit/load.ts'
 import type { Part, Role } from '../kit/role.ts'
-import { addresses, Arrivals, bodyOf, replyTo, Routes, type Body, type Reply } from '../kit/traffic.ts'
+import { addresses, Arrivals, bodyOf, Replies, replyTo, Routes, type Body, type Reply } from '../kit/traffic.ts'
 
 interface BrokerSetup {
   /** An LMDB folder. */
@@ -65,9 +65,11 @@ async function sender(part: Part): Promise<Role> {
   const routes = new Routes()
   const failures: Record<string, number> = {}
   let count = 0
-  const window = new Window(outstanding, async () => {
+  const send = (): Promise<Receipt> => {
     const route = routes.next()
-    const { status } = await peer.sendMessage(route.to, bodyOf(route.next++), { from: route.from, level })
+    return peer.sendMessage(route.to, bodyOf(route.next++), { from: route.from, level })
+  }
+  const window = new Window(outstanding, send, ({ status }) => {
     if (status === level) count++
     else failures[status] = (failures[status] ?? 0) + 1
   })
@@ -104,18 +106,15 @@ async function asker(part: Part): Promise<Role> {
   const peers = await startPeers(part, 'asker')
   const peer = peers[0]!
   const routes = new Routes()
-  let count = 0
-  let wrong = 0
-  const window = new Window(outstanding, async () => {
+  const replies = new Replies()
+  const ask = (): Promise<unknown> => {
     const route = routes.next()
-    const n = route.next++
-    const reply = (await peer.request(route.to, bodyOf(n), { from: route.from })) as Reply
-    if (reply.n !== n) wrong++
-    count++
-  })
+    return peer.request(route.to, bodyOf(replies.asks(route.next++)), { from: route.from })
+  }
+  const window = new Window(outstanding, ask, reply => replies.answered(reply as Reply))
   return {
-    count: () => count,
-    faults: () => ({ 'wrong replies': wrong }),
+    count: () => replies.count,
+    faults: () => ({ 'wrong replies': window.idle ? replies.wrong : 0 }),
     start: () => window.start(),
     stop: () => window.stop(),
     resetLatencies: () => window.resetLatencies(),

@@ -2,7 +2,7 @@
 import { Window } from '../kit/load.ts'
 import { loadPeer } from '../kit/peers.ts'
 import type { Part, Role } from '../kit/role.ts'
-import { Arrivals, bodyOf, replyTo, Routes, type Envelope, type Reply } from '../kit/traffic.ts'
+import { Arrivals, bodyOf, Replies, replyTo, Routes, type Envelope, type Reply } from '../kit/traffic.ts'
 
 /** As much of the library as is used here. */
 interface Broker {
@@ -52,18 +52,16 @@ async function asker({ setup, reach }: Part): Promise<Role> {
   await broker.start()
   await broker.waitForServices(['clients'], startMs)
   const routes = new Routes()
-  let count = 0
-  let wrong = 0
-  const window = new Window(outstanding, async () => {
+  const replies = new Replies()
+  const ask = (): Promise<unknown> => {
     const route = routes.next()
-    const n = route.next++
-    const reply = (await broker.call('clients.ask', { from: route.from, to: route.to, body: bodyOf(n) })) as Reply
-    if (reply.n !== n) wrong++
-    count++
-  })
+    const { from, to } = route
+    return broker.call('clients.ask', { from, to, body: bodyOf(replies.asks(route.next++)) })
+  }
+  const window = new Window(outstanding, ask, reply => replies.answered(reply as Reply))
   return {
-    count: () => count,
-    faults: () => ({ 'wrong replies': wrong }),
+    count: () => replies.count,
+    faults: () => ({ 'wrong replies': window.idle ? replies.wrong : 0 }),
     start: () => window.start(),
     stop: () => window.stop(),
     resetLatencies: () => window.resetLatencies(),

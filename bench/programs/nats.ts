@@ -6,7 +6,7 @@ import { Packr } from 'msgpackr'
 import { Pour, Window } from '../kit/load.ts'
 import { loadPeer } from '../kit/peers.ts'
 import type { Part, Role } from '../kit/role.ts'
-import { addresses, Arrivals, bodyOf, replyTo, Routes, type Envelope, type Reply } from '../kit/traffic.ts'
+import { addresses, Arrivals, bodyOf, Replies, replyTo, Routes, type Envelope, type Reply } from '../kit/traffic.ts'
 
 /** As much of the client as is used here. */
 interface NatsMessage {
@@ -139,19 +139,17 @@ async function asker({ setup, reach }: Part): Promise<Role> {
   const connection = await connect(reach)
   const subjects = new Map(addresses.map(address => [address, subjectOf(address)]))
   const routes = new Routes()
-  let count = 0
-  let wrong = 0
-  const window = new Window(outstanding, async () => {
+  const replies = new Replies()
+  const ask = (): Promise<NatsMessage> => {
     const route = routes.next()
-    const n = route.next++
-    const packed = packr.pack({ from: route.from, to: route.to, body: bodyOf(n) })
-    const { data } = await connection.request(subjects.get(route.to)!, packed, { timeout: requestTimeoutMs })
-    if ((packr.unpack(data) as Reply).n !== n) wrong++
-    count++
-  })
+    const { from, to } = route
+    const packed = packr.pack({ from, to, body: bodyOf(replies.asks(route.next++)) })
+    return connection.request(subjects.get(to)!, packed, { timeout: requestTimeoutMs })
+  }
+  const window = new Window(outstanding, ask, ({ data }) => replies.answered(packr.unpack(data) as Reply))
   return {
-    count: () => count,
-    faults: () => ({ 'wrong replies': wrong }),
+    count: () => replies.count,
+    faults: () => ({ 'wrong replies': window.idle ? replies.wrong : 0 }),
     start: () => window.start(),
     stop: () => window.stop(),
     resetLatencies: () => window.resetLatencies(),

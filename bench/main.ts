@@ -71,6 +71,8 @@ async function answerOf(question: Question, flags: Flags, ending: Ending): Promi
 }
 
 await runProgram(name, async ending => {
+  // `homing bench` started this, and ends.
+  process.on('disconnect', () => ending.request())
   let code = 0
   const list = all.map(({ name, title }) => `  ${name.padEnd(8)}  ${title}`).join('\n')
   const program = newCommand(name)

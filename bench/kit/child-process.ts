@@ -14,6 +14,7 @@ async function main(): Promise<void> {
   // Ctrl-C in a terminal reaches the whole group: the runner decides.
   process.on('SIGINT', () => {})
   process.on('disconnect', () => process.exit(1))
+  if (!process.connected) process.exit(1) // the runner went while this was being loaded
   process.on('unhandledRejection', fail)
   process.on('uncaughtException', fail)
 

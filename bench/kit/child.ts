@@ -9,8 +9,9 @@ type ReportOf<S extends Said> = Extract<Report, { said: S }>
 
 /** How long an answer may take, ms: a process under full load still looks at its messages. */
 const answerMs = 30_000
-/** How long a process may take to end when it was told to, ms. */
+/** How long a process may take to end when it was told to, ms; and when it was cut off. */
 const endMs = 8_000
+const cutOffMs = 1_000
 
 export class Child {
   readonly #name: string
@@ -42,10 +43,20 @@ export class Child {
     return answer
   }
 
-  /** Resolves when it has ended, whether it likes to or not. */
+  /** Tells it to close what it has open. Resolves when it has ended, whether it likes to or not. */
   async end(): Promise<void> {
     if (this.#process.connected) this.#process.send('end' satisfies Order)
-    const killing = setTimeout(() => this.#process.kill('SIGKILL'), endMs)
+    await this.#endedWithin(endMs)
+  }
+
+  /** Ends it as it stands. Resolves when it has ended. */
+  async cutOff(): Promise<void> {
+    if (this.#process.connected) this.#process.disconnect()
+    await this.#endedWithin(cutOffMs)
+  }
+
+  async #endedWithin(ms: number): Promise<void> {
+    const killing = setTimeout(() => this.#process.kill('SIGKILL'), ms)
     await this.#exited
     clearTimeout(killing)
   }

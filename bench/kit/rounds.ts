@@ -57,9 +57,13 @@ function present(question: Question): { names: string[]; leftOut: string[] } {
 
 async function inFolder<T>(work: (folder: string) => Promise<T>): Promise<T> {
   const folder = mkdtempSync(join(tmpdir(), 'homing-bench-'))
+  const remove = () => rmSync(folder, { recursive: true, force: true })
+  // A second signal ends this process at once.
+  process.once('exit', remove)
   try {
     return await work(folder)
   } finally {
-    rmSync(folder, { recursive: true, force: true })
+    process.off('exit', remove)
+    remove()
   }
 }

@@ -23,25 +23,35 @@ export interface Times {
 export async function runOnce(contestant: Contestant, times: Times, ending: Ending): Promise<Outcome | undefined> {
   const running: Running[] = []
   try {
-    await startAll(contestant, running)
-    const loaders = running.filter(({ loads }) => loads)
-    await Promise.all(loaders.map(({ child }) => child.ask('begin')))
-    await ending.pause(times.warmUpMs)
-    const before = await marks(running)
-    await ending.pause(times.measuredMs)
-    const after = await marks(running)
+    // Whatever is waited for: an end that was asked for does not wait for it.
+    return await Promise.race([measure(contestant, times, running, ending), ending.requested.then(() => undefined)])
+  } catch (error) {
+    // Ctrl-C in a terminal reaches the processes too, and those that are just starting it ends.
     if (ending.isRequested) return undefined
-    const figures = figuresOf(contestant, running, before, after)
-    for (const { child } of loaders) await child.ask('stop')
-    return { figures, faults: await faultsOf(contestant, running) }
+    throw error
   } finally {
-    await Promise.all(running.map(({ child }) => child.end()))
+    await Promise.all(running.map(({ child }) => (ending.isRequested ? child.cutOff() : child.end())))
   }
 }
 
-async function startAll({ name, parts }: Contestant, running: Running[]): Promise<void> {
+async function measure(contestant: Contestant, times: Times, running: Running[], ending: Ending): Promise<Outcome | undefined> {
+  await startAll(contestant, running, ending)
+  const loaders = running.filter(({ loads }) => loads)
+  await Promise.all(loaders.map(({ child }) => child.ask('begin')))
+  await ending.pause(times.warmUpMs)
+  const before = await marks(running)
+  await ending.pause(times.measuredMs)
+  const after = await marks(running)
+  if (ending.isRequested) return undefined
+  const figures = figuresOf(contestant, running, before, after)
+  for (const { child } of loaders) await child.ask('stop')
+  return { figures, faults: await faultsOf(contestant, running) }
+}
+
+async function startAll({ name, parts }: Contestant, running: Running[], ending: Ending): Promise<void> {
   const reach: Record<string, unknown> = {}
   for (const part of parts) {
+    if (ending.isRequested) return
     const child = new Child(`${name}: ${part.name}`, { ...part, setup: part.setup ?? {}, reach })
     const started = { name: part.name, child, loads: false }
     running.push(started)

@@ -1,5 +1,6 @@
 /** `homing <command>`: everything that is not a program of the seed. */
 import { version } from '../version.ts'
+import { benchCommand } from './commands/bench.ts'
 import { broadcastCommand } from './commands/broadcast.ts'
 import { brokerCommand } from './commands/broker.ts'
 import { demoCommand } from './commands/demo.ts'
@@ -29,6 +30,7 @@ export function main(argv: readonly string[]): Promise<never> {
       whereCommand,
       explainCommand,
       statusCommand,
+      benchCommand,
     ]
     for (const define of commands) define(program, run)
     program.addHelpText('after', '\nExample: three servers, both modes, on a store of their own\n  homing demo')

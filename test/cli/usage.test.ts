@@ -28,6 +28,8 @@ t.test('what cannot be meant is said in a line, with exit 2 (P6)', async t => {
       ['where', 'a', '--store', 'lmdb:', '--broker', 'tcp://127.0.0.1:1'],
       /^homing: broker and store exclude each other/,
     ],
+    ['homing', ['bench', 'nothing'], /^bench: there is no bench 'nothing'; there are one-way, .*guard\n$/],
+    ['homing', ['bench', '--rounds', '0'], /^bench: option '--rounds <n>' argument '0' is invalid/],
     ['homing', ['where', 'a', '--cluster', 'a/b'], /^homing: cluster is 1 to 32 letters/],
     [
       'homing',
@@ -53,7 +55,7 @@ t.test('an engine that is not known (P8)', async t => {
 })
 
 t.test('each program and command says what it is for, with an example', async t => {
-  const commands = ['demo', 'peer', 'broker', 'send', 'broadcast', 'where', 'explain', 'status']
+  const commands = ['demo', 'peer', 'broker', 'send', 'broadcast', 'where', 'explain', 'status', 'bench']
   const lines = [['brokerless'], ['server'], ['index'], ['homing'], ...commands.map(command => ['homing', command])] as [
     string,
     ...string[],

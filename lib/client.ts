@@ -14,10 +14,16 @@ export interface ClientHandlers {
 /** Why a client is connected no more. `displaced`: a newer connect took the address. */
 export type ClientEnd = 'disconnected' | 'displaced' | 'closed'
 
-/** What a client needs of its peer. */
+/** What the clients of one call share: their handlers, and what they need of their peer. */
 export interface ClientHost {
+  readonly handlers: ClientHandlers
   handlerFailed(where: string, error: unknown): void
   disconnect(client: Client): Promise<unknown>
+}
+
+interface Waiters {
+  readonly forEnd: ((end: ClientEnd) => void)[]
+  wakeReader: (() => void) | undefined
 }
 
 /**
@@ -27,17 +33,19 @@ export interface ClientHost {
 export class Client implements AsyncIterable<Message>, AsyncDisposable {
   readonly address: string
   readonly #host: ClientHost
-  readonly #handlers: ClientHandlers
   #inbox: Inbox | undefined
   #end: ClientEnd | undefined
-  #ended: ((end: ClientEnd) => void)[] | undefined
-  #wakeReader: (() => void) | undefined
+  /** Made when first needed: a peer may hold 100,000 clients. */
+  #waiting: Waiters | undefined
 
   /** @internal */
-  constructor(address: string, handlers: ClientHandlers, host: ClientHost) {
+  constructor(address: string, host: ClientHost) {
     this.address = address
-    this.#handlers = handlers
     this.#host = host
+  }
+
+  get #waiters(): Waiters {
+    return (this.#waiting ??= { forEnd: [], wakeReader: undefined })
   }
 
   /** Why it is connected no more; undefined while it is. */
@@ -49,7 +57,7 @@ export class Client implements AsyncIterable<Message>, AsyncDisposable {
   get ended(): Promise<ClientEnd> {
     const end = this.#end
     if (end) return Promise.resolve(end)
-    return new Promise(resolve => (this.#ended ??= []).push(resolve))
+    return new Promise(resolve => this.#waiters.forEnd.push(resolve))
   }
 
   /** Gives the address back: see `peer.disconnectClient`. Idempotent. */
@@ -62,18 +70,18 @@ export class Client implements AsyncIterable<Message>, AsyncDisposable {
       const message = this.#inbox?.next()
       if (message) yield message
       else if (this.#end) return
-      else await new Promise<void>(resolve => (this.#wakeReader = resolve))
+      else await new Promise<void>(resolve => (this.#waiters.wakeReader = resolve))
     }
   }
 
   /** @internal */
   get hasReader(): boolean {
-    return this.#handlers.message === undefined
+    return this.#host.handlers.message === undefined
   }
 
   /** @internal */
   get answers(): boolean {
-    return this.#handlers.request !== undefined
+    return this.#host.handlers.request !== undefined
   }
 
   /** @internal */
@@ -89,7 +97,7 @@ export class Client implements AsyncIterable<Message>, AsyncDisposable {
   /** @internal Gives one message to the handler; a promise means that it is busy with it. */
   take(message: BytesMessage): Promise<void> | undefined {
     try {
-      const taken = this.#handlers.message?.(message)
+      const taken = this.#host.handlers.message?.(message)
       if (!isThenable(taken)) return undefined
       return Promise.resolve(taken).then(
         () => {},
@@ -103,23 +111,24 @@ export class Client implements AsyncIterable<Message>, AsyncDisposable {
 
   /** @internal */
   async answer(message: Message, context: RequestContext): Promise<unknown> {
-    return await this.#handlers.request?.(message, context)
+    return await this.#host.handlers.request?.(message, context)
   }
 
   /** @internal Wakes the reader. */
   wake(): void {
-    const wake = this.#wakeReader
-    this.#wakeReader = undefined
-    wake?.()
+    const wake = this.#waiting?.wakeReader
+    if (!wake) return
+    this.#waiters.wakeReader = undefined
+    wake()
   }
 
   /** @internal */
   finish(end: ClientEnd): void {
     if (this.#end) return
     this.#end = end
-    for (const resolve of this.#ended ?? []) resolve(end)
-    this.#ended = undefined
+    for (const resolve of this.#waiting?.forEnd ?? []) resolve(end)
     this.wake()
+    this.#waiting = undefined
   }
 }
 

@@ -85,7 +85,7 @@ export interface Stats {
 }
 
 /** Claims of one call that are written at once: enough to fill a batch, few enough that a call with 100,000 stays small in memory. */
-const connectsAtOnce = 2_000
+const connectsAtOnce = 500
 /** How long the answers to what is under way are waited for at the end, ms. */
 const goodbyeMs = 1_000
 /** More time for those with many clients, ms a claim: engines remove tens of thousands a second. */
@@ -117,21 +117,15 @@ export class Peer extends EventEmitter<PeerEvents> implements AsyncDisposable {
   #router: Router | undefined
   #handOver: HandOver | undefined
   #broadcasts: Broadcasts | undefined
-  readonly #clients = new Map<string, Client>()
   #lastClaim = 0
   /** Claims that are being written; each resolves with its answer, good or bad. */
-  readonly #underWay = new Map<number, Promise<void>>()
+  #underWay = new Map<number, Promise<void>>()
   /** Clients that left during a drain and have not been seen elsewhere, and their claims. Their records stay, marked as moving. */
   readonly #moved = new Map<string, number>()
   #storeUp = true
   #state: 'new' | 'joining' | 'up' | 'draining' | 'closing' | 'closed' = 'new'
   #closing: Promise<void> | undefined
   #drained: (() => void) | undefined
-  readonly #clientHost: ClientHost = {
-    handlerFailed: (where, error) => this.#handlerFailed(where, error),
-    disconnect: client => this.disconnectClient(client),
-  }
-
   /** @internal Use `createPeer`. */
   constructor(env: Env, settings: Settings, join: Join) {
     super()
@@ -202,9 +196,9 @@ export class Peer extends EventEmitter<PeerEvents> implements AsyncDisposable {
       self: run,
       options: this.#settings.router,
       limits: { ...bodyDefaults, bodyBytesMax: this.#settings.link.bodyBytesMax },
-      answers: address => this.#clients.get(address)?.answers ?? false,
+      answers: address => this.client(address)?.answers ?? false,
       answer: (message, context) => {
-        const client = this.#clients.get(message.to)
+        const client = this.client(message.to)
         if (!client) throw new LibraryRefusal(new HomingError('LOST', `'${message.to}' went away before it answered`))
         return client.answer(message, context)
       },
@@ -243,15 +237,19 @@ export class Peer extends EventEmitter<PeerEvents> implements AsyncDisposable {
     options: ConnectOptions = {},
   ): Promise<Client[]> {
     for (const address of addresses) checkName('address', address)
-    if (new Set(addresses).size !== addresses.length) throw new HomingError('BAD_OPTION', 'an address is given twice in one call')
+    if (hasTwins(addresses)) throw new HomingError('BAD_OPTION', 'an address is given twice in one call')
     const { router, directory } = this.#up()
     if (this.#state !== 'up') throw new HomingError('CLOSED', 'this peer is draining or closing: connect the client elsewhere')
     const untilMs = this.#env.clock.monotonicMs() + (options.deadlineMs ?? this.#settings.router.deadlineMs)
-    const shared = handlersFor(handlers)
+    const host: ClientHost = {
+      handlers: typeof handlers === 'function' ? { message: handlers } : handlers,
+      handlerFailed: (where, error) => this.#handlerFailed(where, error),
+      disconnect: client => this.disconnectClient(client),
+    }
     const clients: Client[] = []
     try {
       for (let from = 0; from < addresses.length; from += connectsAtOnce) {
-        await this.#connectSome(addresses.slice(from, from + connectsAtOnce), shared, untilMs, clients, router, directory)
+        await this.#connectSome(addresses.slice(from, from + connectsAtOnce), host, untilMs, clients, router, directory)
       }
     } catch (error) {
       await this.#quietly('undo', Promise.all(clients.map(client => this.disconnectClient(client))))
@@ -262,13 +260,13 @@ export class Peer extends EventEmitter<PeerEvents> implements AsyncDisposable {
 
   async #connectSome(
     addresses: readonly string[],
-    handlers: ClientHandlers,
+    host: ClientHost,
     untilMs: number,
     done: Client[],
     router: Router,
     directory: Directory,
   ): Promise<void> {
-    const clients = addresses.map(address => new Client(address, handlers, this.#clientHost))
+    const clients = addresses.map(address => new Client(address, host))
     const inboxes = clients.map(client => this.#inboxFor(client, router))
     for (const inbox of inboxes) router.reception.claiming(inbox)
     let answered!: () => void
@@ -292,12 +290,13 @@ export class Peer extends EventEmitter<PeerEvents> implements AsyncDisposable {
       throw error
     } finally {
       for (const { claim } of inboxes) this.#underWay.delete(claim)
+      if (this.#underWay.size === 0) this.#underWay = new Map() // a Map that is filled and emptied keeps its garbage: see SessionStore
       answered()
     }
   }
 
   #inboxFor(client: Client, router: Router): Inbox {
-    const inbox = new Inbox(client.address, ++this.#lastClaim, this.#settings.router, router.budget, client, this.#env.timers)
+    const inbox = new Inbox(++this.#lastClaim, router.inboxHost, client)
     client.serve(inbox)
     return inbox
   }
@@ -305,11 +304,9 @@ export class Peer extends EventEmitter<PeerEvents> implements AsyncDisposable {
   #connected(client: Client, inbox: Inbox, previous: Owner | undefined, router: Router): void {
     const former = router.reception.claimed(inbox)
     router.claimedHere(inbox.address)
-    const formerClient = this.#clients.get(client.address)
-    this.#clients.set(client.address, client)
     const left = former?.close(false)
     if (former) {
-      formerClient?.finish('displaced')
+      clientOf(former)?.finish('displaced')
       this.emit('displaced', { address: client.address, by: this.#ownerOf(inbox) })
     }
     // Both may be: another peer took it from our former client, which has not heard of that yet.
@@ -337,7 +334,7 @@ export class Peer extends EventEmitter<PeerEvents> implements AsyncDisposable {
     const name = typeof address === 'string' ? address : address.address
     checkName('address', name)
     const { router, directory } = this.#up()
-    const client = this.#clients.get(name)
+    const client = this.client(name)
     if (typeof address !== 'string' && client !== address) return this.#whoElse(name, directory)
     const inbox = client?.inbox // not that of a newer connect which is being claimed: it stays
     if (!client || !inbox) return this.#whoElse(name, directory)
@@ -361,7 +358,6 @@ export class Peer extends EventEmitter<PeerEvents> implements AsyncDisposable {
 
   #remove(client: Client, end: ClientEnd): void {
     const { inbox } = client
-    if (this.#clients.get(client.address) === client) this.#clients.delete(client.address)
     if (inbox) {
       this.#router?.reception.remove(inbox)
       // Their askers are told at once; messages for a handler that had not begun with them end with the client.
@@ -375,10 +371,9 @@ export class Peer extends EventEmitter<PeerEvents> implements AsyncDisposable {
   #giveUp(address: string, claim: number, by: Owner | undefined): ReturnType<Inbox['close']> {
     this.#cameElsewhere(address, claim)
     const inbox = this.#router?.reception.serving(address)
-    const client = this.#clients.get(address)
+    const client = this.client(address)
     if (!inbox || !client || inbox.claim !== claim) return []
     this.#router!.reception.remove(inbox)
-    this.#clients.delete(address)
     const left = inbox.close(false)
     client.finish('displaced')
     this.emit('displaced', { address, by })
@@ -422,15 +417,18 @@ export class Peer extends EventEmitter<PeerEvents> implements AsyncDisposable {
 
   /** The client connected here under the address, if there is one. */
   client(address: string): Client | undefined {
-    return this.#clients.get(address)
+    return clientOf(this.#router?.reception.serving(address))
   }
 
   get clientCount(): number {
-    return this.#clients.size
+    return this.#router?.reception.size ?? 0
   }
 
-  clients(): IterableIterator<Client> {
-    return this.#clients.values()
+  *clients(): IterableIterator<Client> {
+    for (const inbox of this.#router?.reception.inboxes() ?? []) {
+      const client = clientOf(inbox)
+      if (client) yield client
+    }
   }
 
   // Messages
@@ -529,7 +527,7 @@ export class Peer extends EventEmitter<PeerEvents> implements AsyncDisposable {
     const { router } = this.#up()
     const { received, refused } = router.reception.counts
     return {
-      clients: this.#clients.size,
+      clients: this.clientCount,
       sent: router.counts.sent,
       received,
       refused,
@@ -581,7 +579,7 @@ export class Peer extends EventEmitter<PeerEvents> implements AsyncDisposable {
       // Without the mark senders read `absent` for a moment; draining goes on.
       this.#logger?.warn({ error }, 'drain: the sessions could not be marked as moving')
     }
-    for (const { address } of this.#clients.values()) this.emit('moving', { address })
+    for (const { address } of this.clients()) this.emit('moving', { address })
     await this.#drainedOrLate(untilMs)
     await this.close()
   }
@@ -591,7 +589,7 @@ export class Peer extends EventEmitter<PeerEvents> implements AsyncDisposable {
     return new Promise(resolve => {
       let late = false
       this.#drained = () => {
-        if (this.#moved.size > 0 || (this.#clients.size > 0 && !late)) return
+        if (this.#moved.size > 0 || (this.clientCount > 0 && !late)) return
         this.#drained = undefined
         timer.cancel()
         resolve()
@@ -615,7 +613,7 @@ export class Peer extends EventEmitter<PeerEvents> implements AsyncDisposable {
   async #close(): Promise<void> {
     const held = [...this.#held(), ...[...this.#moved].map(([address, claim]) => ({ address, claim }))]
     this.#state = 'closing'
-    for (const client of [...this.#clients.values()]) this.#remove(client, 'closed')
+    for (const client of [...this.clients()]) this.#remove(client, 'closed')
     if (this.#membership && this.#router) {
       const { directory, mesh } = this.#membership
       const { clock } = this.#env
@@ -726,8 +724,15 @@ function closedError(): HomingError {
   return new HomingError('CLOSED', 'this peer has been closed')
 }
 
-function handlersFor(given: ClientHandlers | ((message: Message) => unknown)): ClientHandlers {
-  return typeof given === 'function' ? { message: given } : given
+/** By sorting: a set of 100,000 would leave more garbage than all that is kept of them. */
+function hasTwins(addresses: readonly string[]): boolean {
+  const sorted = addresses.toSorted()
+  return sorted.some((address, at) => at > 0 && address === sorted[at - 1])
+}
+
+/** All inboxes of this peer are of its clients. */
+function clientOf(inbox: Inbox | undefined): Client | undefined {
+  return inbox?.consumer instanceof Client ? inbox.consumer : undefined
 }
 
 function checkSend(address: string, options: SendOptions, router: Router): void {

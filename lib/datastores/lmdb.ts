@@ -41,7 +41,11 @@ export async function lmdbDatastore(options: LmdbOptions): Promise<Datastore> {
       eventTurnBatching: false, // with it, lmdb keeps a promise to itself: a full disk is an unhandled rejection
       batchStartThreshold: Infinity, // the write lock is taken when a batch is complete, not while our loop is making it
     }
-    const openFile = () => (options.wrap ?? (file => file))(open<Uint8Array, Uint8Array>(settings))
+    const openFile = () => {
+      const file = open<Uint8Array, Uint8Array>(settings)
+      forgetWrites(file)
+      return (options.wrap ?? (file => file))(file)
+    }
     const nowMs = options.nowMs ?? (thisBootOnly ? machineMs : Date.now)
     return new LmdbDatastore({ openFile, getLastVersion, nowMs, timeoutMs: options.operationTimeoutMs, durable: !thisBootOnly })
   } catch (error) {
@@ -56,6 +60,37 @@ export async function lmdbDatastore(options: LmdbOptions): Promise<Datastore> {
 function machineMs(): number {
   const [seconds, nanoseconds] = process.hrtime()
   return seconds * 1_000 + nanoseconds / 1e6
+}
+
+/** What lmdb keeps of a write that was issued, in a list in their order. */
+interface Resolution {
+  /** Its status; `written` in it means that lmdb is done with it. */
+  flag: number
+  next: Resolution | null
+  /** The promise of the write. */
+  meta: object | null
+}
+
+const written = 0x1000000
+
+/**
+ * Takes the writes of a transaction that ended out of lmdb's list. Nobody looks at them again, but as soon as one of them is old, all
+ * after it stay with it until the next full collection of garbage: half a kilobyte a write.
+ */
+function forgetWrites(file: File): void {
+  const forget = ({ next, last }: { next: Resolution | null; last: Resolution | null }): void => {
+    // Not at once: lmdb settles the promises right after this.
+    queueMicrotask(() => {
+      for (let done = next; done && done !== last && done.flag & written;) {
+        const after: Resolution | null = done.next
+        done.next = null
+        done.meta = null
+        done = after
+      }
+    })
+  }
+  // The declarations do not know what comes with this event.
+  file.on('aftercommit', forget as () => void)
 }
 
 interface Engine {

@@ -16,6 +16,7 @@ export type RoomWaiter = (address: string) => void
 
 /** The client behind an inbox. */
 export interface Consumer {
+  readonly address: string
   /** It reads by itself, with `next`; `wake` tells it that there is something. */
   readonly hasReader: boolean
   wake(): void
@@ -29,46 +30,56 @@ export interface Consumer {
  */
 export type InboxState = 'claiming' | 'held' | 'open' | 'closed'
 
-export interface InboxOptions {
-  /** Bytes that may wait, overhead counted. Empty, it takes any one message. */
-  inboxBytesMax: number
+/** What all inboxes of a peer share. */
+export interface InboxHost {
+  /** Bytes that may wait in one, overhead counted. Empty, it takes any one message. */
+  readonly inboxBytesMax: number
   /** Requests that may be served at once for one client; more wait in the inbox. */
-  requestsMax: number
+  readonly requestsMax: number
+  readonly budget: Budget
+  readonly timers: Timers
 }
 
 /** How long an empty inbox that could not take a message waits before it says that there is room, ms. */
 const roomAgainMs = 100
 
+/** What an inbox has once something had to wait in it. */
+class Waiting {
+  queue = new Queue<Incoming>()
+  bytes = 0
+  /** Requests to a client with a reader: they do not wait for what it reads. */
+  requests: Queue<Incoming> | undefined
+  pumpDue = false
+  roomDue = false
+  roomWaiters: Set<RoomWaiter> | undefined
+  /** What a reader may still read after the end, last first. */
+  kept: BytesMessage[] | undefined
+
+  get size(): number {
+    return this.queue.length + (this.requests?.length ?? 0)
+  }
+}
+
+/** Small: a peer may hold 100,000 in which hardly ever anything waits. */
 export class Inbox {
-  readonly address: string
   /** Counter of the claim that this inbox serves. */
   readonly claim: number
+  readonly consumer: Consumer
+  readonly #host: InboxHost
   #state: InboxState = 'claiming'
-  readonly #options: InboxOptions
-  readonly #budget: Budget
-  /** Made when first needed: a peer may hold 100,000 inboxes that are nearly always empty. */
-  #queue: Queue<Incoming> | undefined
-  /** Requests to a client with a reader: they do not wait for what it reads. */
-  #requests: Queue<Incoming> | undefined
-  #bytes = 0
+  #waiting: Waiting | undefined
   /** A message is with the handler. */
   #busy = false
   #serving = 0
-  #pumpDue = false
-  #roomDue = false
-  #roomWaiters: Set<RoomWaiter> | undefined
-  /** What a reader may still read after the end, last first. */
-  #kept: BytesMessage[] | undefined
-  readonly #consumer: Consumer
-  readonly #timers: Timers
 
-  constructor(address: string, claim: number, options: InboxOptions, budget: Budget, consumer: Consumer, timers: Timers) {
-    this.address = address
+  constructor(claim: number, host: InboxHost, consumer: Consumer) {
     this.claim = claim
-    this.#options = options
-    this.#budget = budget
-    this.#consumer = consumer
-    this.#timers = timers
+    this.#host = host
+    this.consumer = consumer
+  }
+
+  get address(): string {
+    return this.consumer.address
   }
 
   get state(): InboxState {
@@ -76,67 +87,70 @@ export class Inbox {
   }
 
   get waitingBytes(): number {
-    return this.#bytes
+    return this.#waiting?.bytes ?? 0
   }
 
   get waiting(): number {
-    return (this.#queue?.length ?? 0) + (this.#requests?.length ?? 0)
+    return this.#waiting?.size ?? 0
   }
 
   /** Takes a message in, or says that it is full; then `whenRoom` tells when to try again. */
   offer(incoming: Incoming): boolean {
     const { message } = incoming
     if (this.#state === 'claiming' || this.#state === 'closed') return false
-    if (this.#bytes > 0 && this.#bytes + message.size > this.#options.inboxBytesMax) return false
+    const { waitingBytes } = this
+    if (waitingBytes > 0 && waitingBytes + message.size > this.#host.inboxBytesMax) return false
     // What comes off the wire goes straight to an idle handler. What is sent within this process waits for its turn of the loop: two
     // clients that answer each other at once would else never let it go on.
     const local = message.via === 'local'
-    const direct = this.#consumer.hasReader ? incoming.serve !== undefined : this.waiting === 0
+    const direct = this.consumer.hasReader ? incoming.serve !== undefined : this.waiting === 0
     if (direct && !local && this.#state === 'open' && this.#free(incoming)) {
       this.#start(incoming)
       return true
     }
-    if (!this.#budget.take(message.size)) return false
+    if (!this.#host.budget.take(message.size)) return false
     if (!local) message.settleIn()
-    this.#bytes += message.size
     this.#push(incoming)
-    if (local && (incoming.serve || !this.#consumer.hasReader)) this.#pumpSoon()
+    if (local && (incoming.serve || !this.consumer.hasReader)) this.#pumpSoon()
     return true
   }
 
   #push(incoming: Incoming): void {
-    if (incoming.serve && this.#consumer.hasReader) {
-      this.#requests ??= new Queue()
-      this.#requests.push(incoming)
+    const waiting = (this.#waiting ??= new Waiting())
+    waiting.bytes += incoming.message.size
+    if (incoming.serve && this.consumer.hasReader) {
+      waiting.requests ??= new Queue()
+      waiting.requests.push(incoming)
       return
     }
-    this.#queue ??= new Queue()
-    this.#queue.push(incoming)
-    this.#consumer.wake()
+    waiting.queue.push(incoming)
+    this.consumer.wake()
   }
 
   #free({ serve }: Incoming): boolean {
-    return !this.#busy && (serve === undefined || this.#serving < this.#options.requestsMax)
+    return !this.#busy && (serve === undefined || this.#serving < this.#host.requestsMax)
   }
 
   #pumpSoon(): void {
-    if (this.#pumpDue) return
-    this.#pumpDue = true
-    this.#timers.soon(() => {
-      this.#pumpDue = false
+    const waiting = this.#waiting
+    if (!waiting || waiting.pumpDue) return
+    waiting.pumpDue = true
+    this.#host.timers.soon(() => {
+      waiting.pumpDue = false
       this.#pump()
     })
   }
 
   /** Calls `waiter` once when there is room, or when the inbox closes. */
   whenRoom(waiter: RoomWaiter): void {
-    this.#roomWaiters ??= new Set()
-    this.#roomWaiters.add(waiter)
+    const waiting = (this.#waiting ??= new Waiting())
+    waiting.roomWaiters ??= new Set()
+    waiting.roomWaiters.add(waiter)
     // Nothing leaves an empty inbox and so tells of room: it was another queue that took the last of the memory, or there is room by now.
-    if (this.#bytes > 0 || this.#state === 'claiming' || this.#roomDue) return
-    this.#roomDue = true
-    this.#timers.after(roomAgainMs, () => {
-      this.#roomDue = false
+    if (waiting.bytes > 0 || this.#state === 'claiming' || waiting.roomDue) return
+    waiting.roomDue = true
+    this.#host.timers.after(roomAgainMs, () => {
+      waiting.roomDue = false
       this.#tellRoom()
     })
   }
@@ -152,25 +166,25 @@ export class Inbox {
   /** Puts what the former owner had not given out ahead of what came here, and opens. */
   open(handedOver: readonly Incoming[]): void {
     if (this.#state !== 'held') return
+    const waiting = (this.#waiting ??= new Waiting())
     for (const { message } of handedOver) {
-      this.#bytes += message.size
-      this.#budget.force(message.size) // it was accepted already, and may not be lost
+      waiting.bytes += message.size
+      this.#host.budget.force(message.size) // it was accepted already, and may not be lost
     }
-    const apart = this.#consumer.hasReader
+    const apart = this.consumer.hasReader
     const requests = handedOver.filter(({ serve }) => apart && serve)
-    if (requests.length > 0) (this.#requests ??= new Queue()).unshift(requests)
-    if (requests.length < handedOver.length)
-      (this.#queue ??= new Queue()).unshift(handedOver.filter(({ serve }) => !(apart && serve)))
+    if (requests.length > 0) (waiting.requests ??= new Queue()).unshift(requests)
+    waiting.queue.unshift(handedOver.filter(({ serve }) => !(apart && serve)))
     this.#state = 'open'
-    this.#consumer.wake()
+    this.consumer.wake()
     this.#pump()
   }
 
   /** The next message for a reader; only for inboxes with a reader. */
   next(): BytesMessage | undefined {
-    if (this.#state === 'closed') return this.#kept?.pop()
+    if (this.#state === 'closed') return this.#waiting?.kept?.pop()
     if (this.#state !== 'open') return undefined
-    return this.#remove(this.#queue)?.message
+    return this.#remove(this.#waiting?.queue)?.message
   }
 
   /**
@@ -181,35 +195,37 @@ export class Inbox {
     if (this.#state === 'closed') return []
     this.#state = 'closed'
     const left: Incoming[] = []
-    for (const queue of [this.#queue, this.#requests]) {
+    for (const queue of [this.#waiting?.queue, this.#waiting?.requests]) {
       for (let item = this.#remove(queue); item; item = this.#remove(queue)) left.push(item)
     }
-    if (keep && this.#consumer.hasReader) {
-      this.#kept = left.filter(({ serve }) => serve === undefined).map(({ message }) => message)
-      this.#kept.reverse()
+    if (keep && this.consumer.hasReader && this.#waiting) {
+      this.#waiting.kept = left.filter(({ serve }) => serve === undefined).map(({ message }) => message)
+      this.#waiting.kept.reverse()
     }
     this.#tellRoom()
-    this.#consumer.wake()
+    this.consumer.wake()
     return left
   }
 
   #remove(queue: Queue<Incoming> | undefined): Incoming | undefined {
+    const waiting = this.#waiting
     const incoming = queue?.shift()
-    if (!incoming) return undefined
-    this.#bytes -= incoming.message.size
-    this.#budget.give(incoming.message.size)
-    if (this.#roomWaiters && this.#bytes <= this.#options.inboxBytesMax / 2) this.#tellRoom()
+    if (!incoming || !waiting) return undefined
+    waiting.bytes -= incoming.message.size
+    this.#host.budget.give(incoming.message.size)
+    if (waiting.roomWaiters && waiting.bytes <= this.#host.inboxBytesMax / 2) this.#tellRoom()
     return incoming
   }
 
   #tellRoom(): void {
-    const waiters = this.#roomWaiters
-    this.#roomWaiters = undefined
-    for (const waiter of waiters ?? []) waiter(this.address)
+    const waiters = this.#waiting?.roomWaiters
+    if (!this.#waiting || !waiters) return
+    this.#waiting.roomWaiters = undefined
+    for (const waiter of waiters) waiter(this.address)
   }
 
   #pump(): void {
-    const queue = this.#consumer.hasReader ? this.#requests : this.#queue
+    const queue = this.consumer.hasReader ? this.#waiting?.requests : this.#waiting?.queue
     for (let next = queue?.peek(); next; next = queue?.peek()) {
       if (this.#state !== 'open' || !this.#free(next)) return
       this.#start(this.#remove(queue)!)
@@ -220,7 +236,7 @@ export class Inbox {
   #start(incoming: Incoming): void {
     if (incoming.serve) return this.#serve(incoming.serve, incoming.message)
     this.#busy = true // also while the handler runs: a message that it causes waits
-    const taken = this.#consumer.take(incoming.message)
+    const taken = this.consumer.take(incoming.message)
     if (!taken) {
       this.#busy = false
       return

@@ -31,7 +31,7 @@ export class Reception {
   readonly #env: Env
   readonly #inboxes = new Map<string, Inbox>()
   /** Claims in progress, by address; ahead of an inbox of the same address that still serves. */
-  readonly #claiming = new Map<string, Inbox>()
+  #claiming = new Map<string, Inbox>()
   /** Addresses that left here and are expected elsewhere, until when. */
   readonly #moved = new Map<string, number>()
   /**
@@ -73,7 +73,9 @@ export class Reception {
 
   /** The claim failed: nothing changes for the address. */
   claimFailed(inbox: Inbox): void {
-    if (this.#claiming.get(inbox.address) === inbox) this.#claiming.delete(inbox.address)
+    if (this.#claiming.get(inbox.address) !== inbox) return
+    this.#claiming.delete(inbox.address)
+    if (this.#claiming.size === 0) this.#claiming = new Map() // a Map that is filled and emptied keeps its garbage: see SessionStore
   }
 
   /** The claim is written: this inbox serves the address from now on. Returns the one that served it here before. */

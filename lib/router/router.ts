@@ -15,7 +15,7 @@ import { scanBody } from '../wire/scan.ts'
 import { Budget } from './budget.ts'
 import { Calls, failureBody, libraryFailureBody, type RequestContext } from './calls.ts'
 import { Flow, ownerKey, type FlowHost } from './flow.ts'
-import type { Inbox } from './inbox.ts'
+import type { Inbox, InboxHost } from './inbox.ts'
 import { BytesMessage, messageId, originOf, type Message } from './message.ts'
 import type { RouterOptions } from './options.ts'
 import { failure, type Failure, type Receipt } from './receipt.ts'
@@ -75,6 +75,8 @@ export class Router implements FlowHost {
   readonly #env: Env
   readonly #options: RouterOptions
   readonly budget: Budget
+  /** For the inboxes of this peer. */
+  readonly inboxHost: InboxHost
   readonly reception: Reception
   readonly #calls = new Calls()
   readonly #signals = new Signals()
@@ -107,6 +109,8 @@ export class Router implements FlowHost {
     this.#env = setup.env
     this.#options = setup.options
     this.budget = new Budget(setup.options.waitingBytesMax)
+    const { inboxBytesMax, requestsMax } = setup.options
+    this.inboxHost = { inboxBytesMax, requestsMax, budget: this.budget, timers: setup.env.timers }
     this.#origin = originOf(setup.self)
     this.reception = new Reception(setup.env, {
       serve: (channel, callId, deadlineMs, message) => this.#serve(channel, callId, deadlineMs, message),

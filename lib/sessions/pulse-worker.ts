@@ -1,15 +1,18 @@
 /** The thread of the pulse: renews the leases of this process's peers while their main loop moves. */
 
-// The entry point of a thread is where its environment begins: here, and only here in this folder, the real one is taken.
+// The entry point of a thread is where its environment begins: here, and only here in this folder, the real one is taken. What this
+// thread does not need of it (sockets, TLS) is not loaded: every server has this thread.
 import { parentPort } from 'node:worker_threads'
 import { openDatastore } from '../datastores/open.ts'
 import type { Datastore } from '../datastores/datastore.ts'
-import { realEnv } from '../env/real.ts'
+import { realClock } from '../env/clock.ts'
 import type { Env, Timer } from '../env/env.ts'
+import { realTimers } from '../env/timers.ts'
 import { homingError } from '../errors.ts'
 import { PeerRecords, type Renewal } from './peer-records.ts'
 import { doubtCell, movedCell, pulseCells, renewedCell, toMicros, type FromPulse, type ToPulse } from './pulse-messages.ts'
 
+type ThreadEnv = Pick<Env, 'clock' | 'timers'>
 type Added = Extract<ToPulse, { at: 'add' }>
 
 const pollMsMax = 250
@@ -40,7 +43,7 @@ class Connections {
 
 /** The beat of one peer. */
 class Heartbeat {
-  readonly #env: Env
+  readonly #env: ThreadEnv
   readonly #added: Added
   readonly #cells: BigInt64Array
   readonly #say: (message: FromPulse) => void
@@ -57,7 +60,7 @@ class Heartbeat {
   #begun = false
 
   constructor(
-    env: Env,
+    env: ThreadEnv,
     added: Added,
     say: (message: FromPulse) => void,
     use: <T>(work: (datastore: Datastore) => Promise<T>) => Promise<T>,
@@ -136,7 +139,7 @@ class Heartbeat {
 function run(): void {
   const port = parentPort
   if (!port) throw new Error('pulse-worker is the code of a worker thread')
-  const env = realEnv()
+  const env: ThreadEnv = { clock: realClock(), timers: realTimers() }
   const connections = new Connections()
   const beats = new Map<number, { beat: Heartbeat; key: string }>()
   const say = (message: FromPulse): void => port.postMessage(message)

@@ -7,7 +7,7 @@ import { BatchedReads } from './batched-reads.ts'
 import type { Claimed, Held, Owner, Released, Run } from './directory.ts'
 import { NoteBox, type StoredNotes } from './note-box.ts'
 import { decodeSession, encodeSession, isUnreadable, Keys, sameClaim, sameRun, type SessionRecord } from './records.ts'
-import { nextStep, type Moved, type MoveKind } from './session-moves.ts'
+import { nextStep, type Moved, type MoveKind, type Step } from './session-moves.ts'
 
 /** A session record as it was read. */
 export interface StoredSession extends SessionRecord {
@@ -58,6 +58,10 @@ interface Op extends Held {
   /** A release that goes on for its own sake, without a call. */
   orphan: boolean
   pause: Timer | undefined
+  /** It waits for a batch to take it along. */
+  ready: boolean
+  /** Next in line for the same address. */
+  behind: Op | undefined
 }
 
 interface Call {
@@ -83,9 +87,11 @@ export class SessionStore implements AsyncDisposable {
   readonly #notes: NoteBox
   readonly #trouble: (error: HomingError) => void
 
-  /** What is to be done with an address, in order; only the first of each is ready or flying. */
-  readonly #lines = new Map<string, Op[]>()
-  readonly #ready = new Set<Op>()
+  /** What is to be done with an address: the first of each line; only it is ready or flying. */
+  #lines = new Map<string, Op>()
+  /** In order; those that are not `ready` any more are passed over. */
+  #ready: Op[] = []
+  #readyCount = 0
   readonly #flights = new Set<Promise<void>>()
   #scheduled = false
   #orphans = 0
@@ -109,7 +115,8 @@ export class SessionStore implements AsyncDisposable {
     return moved.map((result, index) => {
       const previous = result.kind === 'claim' ? result.previous : undefined
       // An earlier claim of this run is known to its peer; an earlier run of this identity is gone.
-      return { ...claims[index]!, previous: previous?.identity === run.identity ? undefined : previous }
+      const { address, claim } = claims[index]!
+      return { address, claim, previous: previous?.identity === run.identity ? undefined : previous }
     })
   }
 
@@ -218,9 +225,10 @@ export class SessionStore implements AsyncDisposable {
     if (this.#ended) return
     this.#ended = error
     this.#pause?.cancel()
-    this.#ready.clear()
-    for (const line of this.#lines.values()) {
-      for (const op of line) {
+    this.#ready = []
+    this.#readyCount = 0
+    for (const address of this.#lines.keys()) {
+      for (const op of this.#line(address)) {
         op.pause?.cancel()
         op.call?.timer?.cancel()
         op.call?.reject(error)
@@ -245,8 +253,7 @@ export class SessionStore implements AsyncDisposable {
     if (claims.length === 0) return Promise.resolve([])
     return new Promise((resolve, reject) => {
       // Keys first, all of them: a malformed address throws before anything is queued.
-      const keys = claims.map(({ address }) => this.#keys.session(address))
-      const ops = claims.map(({ address, claim }, index) => newOp(kind, run, address, claim, keys[index]!))
+      const ops = claims.map(({ address, claim }) => newOp(kind, run, address, claim, this.#keys.session(address)))
       const call: Call = { what: `${kind} of ${naming(claims)}`, ops, left: ops.length, resolve, reject, timer: undefined }
       const leftMs = Math.max(0, untilMs - this.#env.clock.monotonicMs())
       call.timer = this.#env.timers.after(leftMs, () => this.#giveUp(call, this.#late(call)))
@@ -260,37 +267,60 @@ export class SessionStore implements AsyncDisposable {
 
   /** A release or a newer claim of the same run is on its way: the claim is not to be put back. */
   #overtaken(op: Op): boolean {
-    const line = this.#lines.get(op.address)
-    return (
-      line !== undefined && line.some(other => sameRun(other.run, op.run) && (other.kind === 'release' || other.claim > op.claim))
-    )
+    for (const other of this.#line(op.address))
+      if (sameRun(other.run, op.run) && (other.kind === 'release' || other.claim > op.claim)) return true
+    return false
+  }
+
+  *#line(address: string): Generator<Op> {
+    for (let op = this.#lines.get(address); op; op = op.behind) yield op
   }
 
   #enqueue(op: Op): void {
-    const line = this.#lines.get(op.address)
-    if (line) {
-      line.push(op)
-    } else {
-      this.#lines.set(op.address, [op])
+    let last = this.#lines.get(op.address)
+    if (!last) {
+      this.#lines.set(op.address, op)
       this.#makeReady(op)
+      return
     }
+    while (last.behind) last = last.behind
+    last.behind = op
   }
 
   #makeReady(op: Op): void {
-    this.#ready.add(op)
+    if (op.ready) return
+    op.ready = true
+    this.#readyCount++
+    this.#ready.push(op)
     this.#schedule()
   }
 
   /** Takes an operation out of its line; the next one there comes to its turn. */
   #leaveLine(op: Op): void {
     op.pause?.cancel()
-    this.#ready.delete(op)
-    const line = this.#lines.get(op.address)
-    const at = line ? line.indexOf(op) : -1
-    if (!line || at < 0) return
-    line.splice(at, 1)
-    if (line.length === 0) this.#lines.delete(op.address)
-    else if (at === 0) this.#makeReady(line[0]!)
+    if (op.ready) this.#unready(op)
+    const first = this.#lines.get(op.address)
+    if (first !== op) {
+      for (let before = first; before; before = before.behind) if (before.behind === op) before.behind = op.behind
+      return
+    }
+    if (op.behind) {
+      this.#lines.set(op.address, op.behind)
+      this.#makeReady(op.behind)
+      return
+    }
+    this.#lines.delete(op.address)
+    // A table that a Map has outgrown still points to the one after it: once one of them is old, all that ever went through the Map
+    // would stay until the next full collection. After 100,000 claims that is most of the memory that they took.
+    if (this.#lines.size === 0) this.#lines = new Map()
+  }
+
+  #unready(op: Op): void {
+    op.ready = false
+    this.#readyCount--
+    // During an outage nothing is taken out at the head.
+    if (this.#ready.length > batchMax && this.#ready.length > 2 * this.#readyCount)
+      this.#ready = this.#ready.filter(op => op.ready)
   }
 
   #settle(op: Op, result: Moved): void {
@@ -323,10 +353,9 @@ export class SessionStore implements AsyncDisposable {
   /** A claim that was written and that nobody wants: `result` says over whom. */
   #revoke({ run, address, claim, key, suspects, result }: Op): void {
     // A peer behind a broker asks again for the very same claim when an answer is late: what that one gets must not be undone.
-    const again = this.#lines
-      .get(address)
-      ?.some(other => other.call && other.claim === claim && sameRun(other.run, run) && other.kind !== 'release')
-    if (again || this.#ended || !this.#adoptOrphan(address)) return
+    for (const other of this.#line(address))
+      if (other.call && other.claim === claim && sameRun(other.run, run) && other.kind !== 'release') return
+    if (this.#ended || !this.#adoptOrphan(address)) return
     const revoke = { ...newOp('revoke', run, address, claim, key), orphan: true }
     revoke.suspects.push(...suspects)
     if (result?.kind === 'claim' && result.previous) suspect(revoke, result.previous)
@@ -374,7 +403,7 @@ export class SessionStore implements AsyncDisposable {
     if (op.kind === 'claim') op.kind = 'revoke'
     op.blind = false
     op.races = 0
-    if (this.#lines.get(op.address)?.[0] === op && !op.pause) this.#makeReady(op)
+    if (this.#lines.get(op.address) === op && !op.pause) this.#makeReady(op)
   }
 
   // Batches.
@@ -390,21 +419,30 @@ export class SessionStore implements AsyncDisposable {
 
   #launch(): void {
     const failing = this.#failures > 0
-    while (!this.#pause && !this.#ended && this.#ready.size > 0 && this.#flights.size < (failing ? 1 : batchesInFlightMax)) {
-      const batch: Op[] = []
-      for (const op of this.#ready) {
-        if (batch.push(op) === (failing ? batchWhileFailingMax : batchMax)) break
-      }
-      for (const op of batch) {
-        this.#ready.delete(op)
-        op.flying = true
-      }
+    while (!this.#pause && !this.#ended && this.#flights.size < (failing ? 1 : batchesInFlightMax)) {
+      const batch = this.#takeBatch(failing ? batchWhileFailingMax : batchMax)
+      if (batch.length === 0) return
       const flight = this.#fly(batch).finally(() => {
         this.#flights.delete(flight)
         this.#schedule()
       })
       this.#flights.add(flight)
     }
+  }
+
+  #takeBatch(max: number): Op[] {
+    const batch: Op[] = []
+    let taken = 0
+    while (taken < this.#ready.length && batch.length < max) {
+      const op = this.#ready[taken++]!
+      if (!op.ready) continue
+      op.ready = false
+      this.#readyCount--
+      op.flying = true
+      batch.push(op)
+    }
+    this.#ready = this.#ready.slice(taken)
+    return batch
   }
 
   async #fly(batch: readonly Op[]): Promise<void> {
@@ -427,46 +465,44 @@ export class SessionStore implements AsyncDisposable {
   /** One write an address where nobody holds it. */
   async #claimBlindly(ops: readonly Op[]): Promise<void> {
     for (const op of ops) op.blind = false
-    const steps = ops.map(op => nextStep(op, undefined))
-    await this.#write(ops.map((op, index) => ({ op, step: steps[index]!, ifVersion: null })))
+    const batch = new Batch()
+    for (const op of ops) this.#plan(batch, op, undefined, null)
+    await this.#write(batch)
   }
 
   async #readAndWrite(ops: readonly Op[]): Promise<void> {
     const entries = await this.#datastore.getMany(ops.map(op => op.key))
-    const writes: Planned[] = []
+    const batch = new Batch()
     for (const [index, entry] of entries.entries()) {
       const op = ops[index]!
-      const step = nextStep(op, entry && this.#decode(op.key, entry.bytes))
-      if ('done' in step) this.#settle(op, step.done)
-      else writes.push({ op, step, ifVersion: entry?.version ?? null })
+      this.#plan(batch, op, entry && this.#decode(op.key, entry.bytes), entry?.version ?? null)
     }
-    await this.#write(writes)
+    await this.#write(batch)
+  }
+
+  #plan(batch: Batch, op: Op, found: SessionRecord | 'unreadable' | undefined, version: string | null): void {
+    const step = nextStep(op, found)
+    if ('done' in step) this.#settle(op, step.done)
+    else batch.add(op, step, version)
   }
 
   /** Writes and removals side by side; each operation whose condition held is settled, the others stay open. */
-  async #write(planned: readonly Planned[]): Promise<void> {
-    const writes: (Planned & { write: Write })[] = []
-    const removals: (Planned & { removal: Removal })[] = []
-    for (const plan of planned) {
-      const { op, step, ifVersion } = plan
-      if ('write' in step) writes.push({ ...plan, write: { key: op.key, bytes: encodeSession(step.write), ifVersion } })
-      else if (ifVersion !== null) removals.push({ ...plan, removal: { key: op.key, ifVersion } })
-    }
-    const outcomes = await Promise.allSettled([
-      writes.length === 0 ? [] : this.#datastore.putMany(writes.map(({ write }) => write)),
-      removals.length === 0 ? [] : this.#datastore.deleteMany(removals.map(({ removal }) => removal)),
+  async #write({ writes, writers, removals, removers }: Batch): Promise<void> {
+    const [written, removed] = await Promise.allSettled([
+      writes.length === 0 ? [] : this.#datastore.putMany(writes),
+      removals.length === 0 ? [] : this.#datastore.deleteMany(removals),
     ])
-    for (const [which, outcome] of outcomes.entries()) {
-      const plans = which === 0 ? writes : removals
-      if (outcome.status === 'rejected') for (const { op, step } of plans) doubtful(op, step)
-      else for (const [index, { op, step }] of plans.entries()) this.#learn(op, step, outcome.value[index])
-    }
-    for (const outcome of outcomes) if (outcome.status === 'rejected') throw outcome.reason
+    this.#learn(writers, written)
+    this.#learn(removers, removed)
+    for (const outcome of [written, removed]) if (outcome.status === 'rejected') throw outcome.reason
   }
 
-  #learn(op: Op, step: Planned['step'], held: string | boolean | undefined): void {
-    if (held !== undefined && held !== false && 'then' in step) this.#settle(op, step.then)
-    else op.races++
+  #learn(planned: readonly Planned[], outcome: PromiseSettledResult<(string | boolean | undefined)[]>): void {
+    for (const [index, { op, step }] of planned.entries()) {
+      if (outcome.status === 'rejected') doubtful(op, step)
+      else if (outcome.value[index]) this.#settle(op, step.then)
+      else op.races++
+    }
   }
 
   #again(op: Op): void {
@@ -509,10 +545,30 @@ export class SessionStore implements AsyncDisposable {
   }
 }
 
+type Change = Exclude<Step, { done: Moved }>
+
 interface Planned {
   readonly op: Op
-  readonly step: ReturnType<typeof nextStep>
-  readonly ifVersion: string | null
+  readonly step: Change
+}
+
+/** What goes to the datastore together, and for whom. */
+class Batch {
+  readonly writes: Write[] = []
+  readonly writers: Planned[] = []
+  readonly removals: Removal[] = []
+  readonly removers: Planned[] = []
+
+  /** `ifVersion` is what was read; `null`: nothing was there, and a removal has nothing to do. */
+  add(op: Op, step: Change, ifVersion: string | null): void {
+    if ('write' in step) {
+      this.writes.push({ key: op.key, bytes: encodeSession(step.write), ifVersion })
+      this.writers.push({ op, step })
+    } else if (ifVersion !== null) {
+      this.removals.push({ key: op.key, ifVersion })
+      this.removers.push({ op, step })
+    }
+  }
 }
 
 function newOp(kind: MoveKind, run: Run, address: string, claim: number, key: string): Op {
@@ -531,6 +587,8 @@ function newOp(kind: MoveKind, run: Run, address: string, claim: number, key: st
     call: undefined,
     orphan: false,
     pause: undefined,
+    ready: false,
+    behind: undefined,
   }
 }
 
@@ -538,7 +596,7 @@ function newOp(kind: MoveKind, run: Run, address: string, claim: number, key: st
 const suspectsMax = 16
 
 /** A write was neither confirmed nor refused. */
-function doubtful(op: Op, step: Planned['step']): void {
+function doubtful(op: Op, step: Change): void {
   op.wrote = true
   if (op.kind === 'claim' && 'write' in step && step.write.previous) suspect(op, step.write.previous)
 }

@@ -11,7 +11,7 @@ export interface Turn {
 
 /** A caller that hears of an older claim after a newer one would take the older for the newer. */
 export class Turns {
-  readonly #last = new Map<string, Promise<void>>()
+  #last = new Map<string, Promise<void>>()
 
   enter(addresses: readonly string[]): Turn {
     const earlier = new Set<Promise<void>>()
@@ -28,6 +28,7 @@ export class Turns {
       },
       leave: () => {
         for (const address of addresses) if (this.#last.get(address) === mine) this.#last.delete(address)
+        if (this.#last.size === 0) this.#last = new Map() // see SessionStore: a Map that is filled and emptied keeps its garbage
         // What the caller does with this call's outcome comes before the next call's.
         queueMicrotask(() => queueMicrotask(leave))
       },

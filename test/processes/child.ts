@@ -13,7 +13,8 @@ export interface Orders {
   /** Sends numbers from `from` on, `count` of them, a few each millisecond; statuses in order. */
   pour(address: string, from: number, count: number): Promise<string[]>
   /** What is held, after a collection of garbage, and what is resident. */
-  memory(): Promise<{ heapBytes: number; residentBytes: number }>
+  /** `peakBytes`: the most that was ever resident. */
+  memory(): Promise<{ residentBytes: number; peakBytes: number }>
   /** Resolves when a link ended, with how long ago the wait began. */
   linkDown(): Promise<{ atMs: number }>
   block(ms: number): Promise<void>
@@ -67,9 +68,7 @@ const orders: Orders = {
     return (await Promise.all(receipts)).map(({ status }) => status)
   },
   async memory() {
-    globalThis.gc?.()
-    const { heapUsed, rss } = process.memoryUsage()
-    return { heapBytes: heapUsed, residentBytes: rss }
+    return { residentBytes: process.memoryUsage.rss(), peakBytes: process.resourceUsage().maxRSS * 1_024 }
   },
   linkDown: () => new Promise(resolve => the().once('linkDown', () => resolve({ atMs: Date.now() }))),
   async block(ms) {

@@ -6,7 +6,6 @@ import { virtualEnv } from '../../lib/env/virtual-env.ts'
 import { VirtualTime } from '../../lib/env/virtual-time.ts'
 import { Channel, channelDefaults, type ChannelHandler } from '../../lib/mesh/channel.ts'
 import type { Path } from '../../lib/mesh/path.ts'
-import { Budget } from '../../lib/router/budget.ts'
 import { Inbox } from '../../lib/router/inbox.ts'
 import type { BytesMessage } from '../../lib/router/message.ts'
 import { routerDefaults } from '../../lib/router/options.ts'
@@ -87,8 +86,8 @@ class Pair {
       acknowledged: (channel, sequence) => this.router.acknowledged(channel, sequence),
       room() {},
     }
-    const reader = { hasReader: true, wake() {}, take: (_message: BytesMessage) => undefined }
-    this.inbox = new Inbox('bob', 1, { ...routerDefaults, inboxBytesMax: 1 }, new Budget(1 << 20), reader, this.#env.timers)
+    const reader = { address: 'bob', hasReader: true, wake() {}, take: (_message: BytesMessage) => undefined }
+    this.inbox = new Inbox(1, { ...this.router.inboxHost, inboxBytesMax: 1 }, reader)
     this.inbox.claimed('open')
     this.router.reception.claimed(this.inbox)
     this.#a = new Channel(this.#env, b!, channelDefaults, asking)

@@ -13,7 +13,7 @@ export class Child {
 
   /** Killed at the end of the test, if it lives that long. */
   constructor(t: Test) {
-    this.process = fork(code, { execArgv: ['--unhandled-rejections=strict', '--expose-gc'] })
+    this.process = fork(code, { execArgv: ['--unhandled-rejections=strict'] })
     this.process.on('message', (message: { id: number; ok?: never; failed?: { message: string; code?: string } }) => {
       const waiting = this.#waiting.get(message.id)
       this.#waiting.delete(message.id)

@@ -11,7 +11,6 @@ import { Handshake, type Introduction } from '../../lib/link/handshake.ts'
 import { Channel, channelDefaults, type ChannelHandler } from '../../lib/mesh/channel.ts'
 import type { Mesh } from '../../lib/mesh/mesh.ts'
 import type { Path } from '../../lib/mesh/path.ts'
-import { Budget } from '../../lib/router/budget.ts'
 import { Flow } from '../../lib/router/flow.ts'
 import { Inbox } from '../../lib/router/inbox.ts'
 import type { Message } from '../../lib/router/message.ts'
@@ -332,8 +331,8 @@ function endOf(env: Env, self: typeof a, remote: typeof a): { router: Router; ch
       return never
     },
   })
-  const consumer = { hasReader: false, wake() {}, take: (message: Message) => void heard.messages.push(message) }
-  const inbox = new Inbox('bob', 1, routerDefaults, new Budget(1 << 20), consumer, env.timers)
+  const consumer = { address: 'bob', hasReader: false, wake() {}, take: (message: Message) => void heard.messages.push(message) }
+  const inbox = new Inbox(1, router.inboxHost, consumer)
   inbox.claimed('open')
   router.reception.claimed(inbox)
   const handler: ChannelHandler = {

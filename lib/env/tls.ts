@@ -1,19 +1,15 @@
 /** TLS as Homing uses it: 1.3 only, certificates always verified, and what a handshake proved. */
 
+import { createRequire } from 'node:module'
 import { isIP } from 'node:net'
-import {
-  checkServerIdentity,
-  connect,
-  createSecureContext,
-  createServer,
-  type SecureContext,
-  type SecureContextOptions,
-  type Server,
-  type TLSSocket,
-} from 'node:tls'
+import type * as Tls from 'node:tls'
+import type { SecureContext, SecureContextOptions, Server, TLSSocket } from 'node:tls'
 import { HomingError } from '../errors.ts'
 import type { Endpoint } from './endpoint.ts'
 import type { TlsFacts, TlsOptions } from './env.ts'
+
+/** Loaded when it is used: most clusters do without, and it takes more memory than all the rest of this folder. */
+const tls = (): typeof Tls => createRequire(import.meta.url)('node:tls') as typeof Tls
 
 /** How long a caller may take over its handshake, ms: until then nobody above knows of its socket. */
 const handshakeTimeoutMs = 5_000
@@ -28,7 +24,7 @@ export function tlsServer(options: TlsOptions): Server {
   // Without it every certificate of the web would be let in.
   if (requestCert && !options.ca) throw new HomingError('BAD_OPTION', 'requireClientCertificate needs ca')
   return readingPem(() =>
-    createServer({
+    tls().createServer({
       ...pemOptions(options),
       requestCert,
       rejectUnauthorized: requestCert,
@@ -42,10 +38,10 @@ export function tlsServer(options: TlsOptions): Server {
 export function tlsDial(where: Endpoint, options: TlsOptions): TLSSocket {
   const target = where.at === 'unix' ? { path: where.path } : { host: where.host, port: where.port }
   const expected = options.serverName ?? (where.at === 'unix' ? 'localhost' : where.host)
-  return connect({
+  return tls().connect({
     ...target,
     secureContext: contextOf(options),
-    checkServerIdentity: (_, certificate) => checkServerIdentity(expected, certificate),
+    checkServerIdentity: (_, certificate) => tls().checkServerIdentity(expected, certificate),
     // An address is no server name (RFC 6066, section 3).
     ...(isIP(expected) ? {} : { servername: expected }),
   })
@@ -62,7 +58,7 @@ export function tlsFacts(socket: TLSSocket): TlsFacts {
 function contextOf(options: TlsOptions): SecureContext {
   const known = contexts.get(options)
   if (known) return known
-  const context = readingPem(() => createSecureContext(pemOptions(options)))
+  const context = readingPem(() => tls().createSecureContext(pemOptions(options)))
   contexts.set(options, context)
   return context
 }

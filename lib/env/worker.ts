@@ -6,7 +6,10 @@ import type { BackgroundWorker } from './env.ts'
 /** Never keeps the process alive. It has failed when it threw or ended before `stop`. */
 export function startWorker(module: URL, data: unknown): BackgroundWorker {
   // Our threads hold little: they need no room for much garbage.
-  const worker = new Worker(module, { workerData: data, resourceLimits: { maxYoungGenerationSizeMb: 1 } })
+  const worker = new Worker(module, {
+    workerData: data,
+    resourceLimits: { maxYoungGenerationSizeMb: 1, maxOldGenerationSizeMb: 32 },
+  })
   worker.unref()
 
   const listeners: ((error: Error) => void)[] = []

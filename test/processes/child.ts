@@ -12,7 +12,6 @@ export interface Orders {
   send(address: string, body: unknown, options?: object): Promise<{ status: string; code: string | undefined; ms: number }>
   /** Sends numbers from `from` on, `count` of them, a few each millisecond; statuses in order. */
   pour(address: string, from: number, count: number): Promise<string[]>
-  /** What is held, after a collection of garbage, and what is resident. */
   /** `peakBytes`: the most that was ever resident. */
   memory(): Promise<{ residentBytes: number; peakBytes: number }>
   /** Resolves when a link ended, with how long ago the wait began. */

@@ -24,6 +24,8 @@ const systems: readonly System[] = [
     needs: ['@nats-io/transport-node', 'nats-server'],
     before: [{ name: 'broker', program: 'nats', plays: 'server' }],
   },
+  { name: 'ws', program: 'ws', needs: ['ws'] },
+  { name: 'zeromq', program: 'zeromq', needs: ['zeromq'] },
   { name: moleculer, program: 'moleculer', needs: ['moleculer'] },
 ]
 
@@ -51,6 +53,10 @@ export const request: Question = {
   title: 'a request of 140 bytes by address, a reply of three fields',
   unit: 'requests',
   contestants: folder => [1, 256].flatMap(outstanding => systems.map(system => contestant(system, outstanding, folder))),
+  charts: [
+    { title: 'request and reply, 256 outstanding', figure: 'rate', of: systems.map(({ name }) => withOutstanding(name, 256)) },
+    { title: 'one request alone', figure: 'p50Us', of: systems.map(({ name }) => withOutstanding(name, 1)), lessIsBetter: true },
+  ],
   comparisons: [
     { of: withOutstanding(homing, 1), to: withOutstanding(bare, 1), figure: 'p50Us', atMost: 1.15 },
     { of: withOutstanding(homing, 256), to: withOutstanding(bare, 256), figure: 'rate', atLeast: 0.8 },

@@ -1,5 +1,5 @@
 /** The answer to a question: what each contestant reached over all rounds, and how that compares. */
-import type { Comparison, Outcome, Question } from './contestant.ts'
+import type { Chart, Comparison, Outcome, Question } from './contestant.ts'
 import { spreadOf, type Spread } from './spread.ts'
 
 export interface ContestantAnswer {
@@ -19,6 +19,8 @@ export interface Answer {
   readonly name: string
   readonly title: string
   readonly unit: string
+  readonly mainFigure: string
+  readonly charts: readonly Chart[]
   readonly rounds: number
   readonly seconds: number
   readonly contestants: readonly ContestantAnswer[]
@@ -35,11 +37,13 @@ export function answerTo(
   leftOut: readonly string[],
 ): Answer {
   const contestants = [...outcomes].map(([name, rounds]) => contestantAnswer(name, rounds))
-  const { name, title, unit, comparisons } = question
+  const { name, title, unit, comparisons, mainFigure = 'rate' } = question
   return {
     name,
     title,
     unit,
+    mainFigure,
+    charts: question.charts ?? [{ title, figure: mainFigure, of: contestants.map(({ name }) => name) }],
     ...times,
     contestants,
     comparisons: comparisons.flatMap(comparison => compared(comparison, contestants, question.ratiosOnly === true)),

@@ -46,17 +46,16 @@ async function obey(role: Role, order: Order): Promise<void> {
 
 function mark(role: Role): Mark {
   const { user, system } = process.cpuUsage()
-  const latencies = role.latencies?.()
   const now: Mark = {
     atUs: Number(process.hrtime.bigint() / 1_000n),
     cpuUs: role.cpuUs?.() ?? user + system,
     count: role.count(),
     // The histogram holds the time between two looks.
     ...(!role.cpuUs && { loopP99Ms: Math.max(0, loop.percentile(99) / 1e6 - loopEveryMs) }),
-    ...(latencies && { latencies }),
+    figures: role.figures?.() ?? {},
   }
   loop.reset()
-  role.resetLatencies?.()
+  role.forget?.()
   return now
 }
 

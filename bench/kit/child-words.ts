@@ -1,5 +1,5 @@
 /** What the runner and the processes of a contestant say to each other. */
-import type { Faults, Latencies } from './role.ts'
+import type { Faults, Figures } from './role.ts'
 
 /** Which part a process plays: the one argument that it is started with. */
 export interface ChildRole {
@@ -19,7 +19,8 @@ export interface Mark {
   readonly count: number
   /** Since the mark before; absent where another program does the work. */
   readonly loopP99Ms?: number
-  readonly latencies?: Latencies
+  /** Of its own, since the mark before. */
+  readonly figures: Figures
 }
 
 export type Report =

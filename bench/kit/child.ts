@@ -9,6 +9,8 @@ type ReportOf<S extends Said> = Extract<Report, { said: S }>
 
 /** How long an answer may take, ms: a process under full load still looks at its messages. */
 const answerMs = 30_000
+/** How long a part may take to be ready, ms: some connect a hundred thousand clients, or write a million records, before. */
+const readyMs = 180_000
 /** How long a process may take to end when it was told to, ms; and when it was cut off. */
 const endMs = 8_000
 const cutOffMs = 1_000
@@ -33,12 +35,12 @@ export class Child {
 
   /** Resolves when the part can be reached. */
   ready(): Promise<ReportOf<'ready'>> {
-    return this.#said('ready')
+    return this.#said('ready', readyMs)
   }
 
   /** Resolves to the answer. Rejects with `ProgramError`: the process failed, ended, or says nothing. */
   ask<O extends Exclude<Order, 'end'>>(order: O): Promise<ReportOf<O>> {
-    const answer = this.#said(order)
+    const answer = this.#said(order, answerMs)
     if (!this.#error) this.#process.send(order)
     return answer
   }
@@ -61,10 +63,10 @@ export class Child {
     clearTimeout(killing)
   }
 
-  #said<S extends Said>(said: S): Promise<ReportOf<S>> {
+  #said<S extends Said>(said: S, withinMs: number): Promise<ReportOf<S>> {
     if (this.#error) return Promise.reject(this.#error)
     return new Promise((resolve, reject) => {
-      const late = setTimeout(() => this.#fail(`did not answer '${said}' within ${answerMs} ms`), answerMs)
+      const late = setTimeout(() => this.#fail(`did not answer '${said}' within ${withinMs} ms`), withinMs)
       const settled = () => {
         clearTimeout(late)
         this.#waiting = undefined

@@ -15,10 +15,12 @@ export interface Contestant {
   readonly name: string
   /** In the order in which they are started; each is told where to reach those before it. */
   readonly parts: readonly PartSetup[]
-  /** The name of the parts whose count is the rate. */
-  readonly counted: string
+  /** The name of the parts whose count is the rate; absent where no rate is asked for. */
+  readonly counted?: string
   /** What a part of this name sent, the counted parts must have handled: the difference is `lost`. */
   readonly sentBy?: string
+  /** What each of those counted carries, where bytes a second are asked for. */
+  readonly bytesEach?: number
   /** What must be installed for it besides Homing. */
   readonly needs?: readonly PeerName[]
 }
@@ -33,6 +35,15 @@ export interface Comparison {
   readonly atMost?: number
 }
 
+/** Bars of a picture: one figure of some contestants. */
+export interface Chart {
+  readonly title: string
+  readonly figure: string
+  readonly of: readonly string[]
+  /** The shorter bar is the better one. */
+  readonly lessIsBetter?: true
+}
+
 /** One question that is measured. */
 export interface Question {
   readonly name: string
@@ -41,8 +52,12 @@ export interface Question {
   /** `folder` is an empty place for files, of this run of this contestant alone. */
   readonly contestants: (folder: string) => readonly Contestant[]
   readonly comparisons: readonly Comparison[]
-  /** What the count counts. */
-  readonly unit: 'messages' | 'requests'
+  /** What the count counts: messages, requests, ... */
+  readonly unit: string
+  /** The figure whose least and greatest the table shows; default `rate`. */
+  readonly mainFigure?: string
+  /** What the picture shows; default: the main figure of all. */
+  readonly charts?: readonly Chart[]
   /** Rounds and seconds unless others are asked for. */
   readonly rounds?: number
   readonly seconds?: number
@@ -52,7 +67,7 @@ export interface Question {
 
 /** What one run of a contestant gave. */
 export interface Outcome {
-  /** `rate` a second; `cpuUs <part>` a message; `loopP99Ms <part>`; `p50Us`, `p99Us`. */
+  /** By the names of `figure.ts`. */
   readonly figures: Readonly<Record<string, number>>
   readonly faults: Readonly<Record<string, number>>
 }

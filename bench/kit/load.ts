@@ -1,7 +1,7 @@
 /** Two ways to make load. Both yield to the loop after each turn, so that every contestant reads while it writes. */
 import { createHistogram, performance } from 'node:perf_hooks'
 import { setImmediate as turn } from 'node:timers/promises'
-import type { Latencies } from './role.ts'
+import type { Figures } from './role.ts'
 
 /** Messages in one turn of the loop: about 36 KiB. */
 const perTurn = 256
@@ -72,13 +72,13 @@ export class Window<T> {
     return this.#outstanding === 0
   }
 
-  resetLatencies(): void {
+  forget(): void {
     this.#histogram.reset()
   }
 
-  /** Measured only with one outstanding: with more of them, latency is their number divided by the rate. */
-  latencies(): Latencies | undefined {
-    if (this.#outstandingMax > 1) return undefined
+  /** Latencies are measured only with one outstanding: with more of them, they are their number divided by the rate. */
+  figures(): Figures {
+    if (this.#outstandingMax > 1) return {}
     return { p50Us: this.#histogram.percentile(50) / 1e3, p99Us: this.#histogram.percentile(99) / 1e3 }
   }
 

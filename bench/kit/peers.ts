@@ -8,43 +8,45 @@ import { fileURLToPath } from 'node:url'
 const folder = new URL('../../../bench/', import.meta.url)
 const require = createRequire(new URL('package.json', folder))
 
-const packages = ['@nats-io/transport-node', 'moleculer'] as const
-const servers = ['nats-server'] as const
+const packages = ['@nats-io/transport-node', 'ioredis', 'moleculer', 'ws', 'zeromq'] as const
+/** Programs, and what makes them say their version. */
+const programs = { 'nats-server': '--version', 'redis-server': '--version', openssl: 'version' } as const
 
 export type PackageName = (typeof packages)[number]
-export type PeerName = PackageName | (typeof servers)[number]
+type ProgramName = keyof typeof programs
+export type PeerName = PackageName | ProgramName
 
 /** The package; its own declarations are not used, so that everything compiles without it. */
 export function loadPeer(name: PackageName): unknown {
   return require(name) as unknown
 }
 
-/** Found once: a server has to be started to say its version. */
+/** Found once: a program has to be started to say its version. */
 const versions = new Map<PeerName, string | undefined>()
 
 /** The version of a peer that is installed; undefined: it is not. */
 export function versionOf(name: PeerName): string | undefined {
-  if (!versions.has(name)) versions.set(name, isServer(name) ? serverVersion(name) : packageVersion(name))
+  if (!versions.has(name)) versions.set(name, isProgram(name) ? programVersion(name) : packageVersion(name))
   return versions.get(name)
 }
 
 /** What to run so that the peer takes part. */
 export function installText(name: PeerName): string {
-  return isServer(name) ? `apt-get install ${name}` : 'npm ci --prefix bench'
+  return isProgram(name) ? `apt-get install ${name}` : 'npm ci --prefix bench'
 }
 
 /** Versions of all peers that are installed. */
 export function installedPeers(): Record<string, string> {
   const found: Record<string, string> = {}
-  for (const name of [...packages, ...servers]) {
+  for (const name of [...packages, ...(Object.keys(programs) as ProgramName[])]) {
     const version = versionOf(name)
     if (version !== undefined) found[name] = version
   }
   return found
 }
 
-function isServer(name: PeerName): name is (typeof servers)[number] {
-  return (servers as readonly string[]).includes(name)
+function isProgram(name: PeerName): name is ProgramName {
+  return name in programs
 }
 
 function packageVersion(name: string): string | undefined {
@@ -52,7 +54,7 @@ function packageVersion(name: string): string | undefined {
   return existsSync(file) ? (JSON.parse(readFileSync(file, 'utf8')) as { version: string }).version : undefined
 }
 
-function serverVersion(name: string): string | undefined {
-  const { status, stdout } = spawnSync(name, ['--version'], { encoding: 'utf8' })
+function programVersion(name: ProgramName): string | undefined {
+  const { status, stdout } = spawnSync(name, [programs[name]], { encoding: 'utf8' })
   return status === 0 ? (/\d+(\.\d+)+/.exec(stdout)?.[0] ?? 'unknown') : undefined
 }

@@ -3,11 +3,8 @@
 /** What went wrong, in words, and how often. */
 export type Faults = Readonly<Record<string, number>>
 
-/** Percentiles of what one outstanding request took, microseconds. */
-export interface Latencies {
-  readonly p50Us: number
-  readonly p99Us: number
-}
+/** What a part measures by itself, by the names of `figure.ts`. */
+export type Figures = Readonly<Record<string, number>>
 
 /** One part in a contestant's play. Those with `start` make the load, the others answer it. */
 export interface Role {
@@ -21,9 +18,10 @@ export interface Role {
   start?(): void
   /** Makes no more load; resolves when all that was sent has its outcome. */
   stop?(): Promise<void>
-  /** From here on latencies are kept. */
-  resetLatencies?(): void
-  latencies?(): Latencies | undefined
+  /** Since the last call of `forget`. */
+  figures?(): Figures
+  /** From here on it is measured. */
+  forget?(): void
   /** CPU time that the part used, where it is not this process that does the work, microseconds. */
   cpuUs?(): number
   close(): Promise<void>

@@ -38,9 +38,10 @@ async function measure(contestant: Contestant, times: Times, running: Running[],
   await startAll(contestant, running, ending)
   const loaders = running.filter(({ loads }) => loads)
   await Promise.all(loaders.map(({ child }) => child.ask('begin')))
-  await ending.pause(times.warmUpMs)
+  // Where nobody makes load, what is asked was measured before the parts were ready.
+  if (loaders.length > 0) await ending.pause(times.warmUpMs)
   const before = await marks(running)
-  await ending.pause(times.measuredMs)
+  if (loaders.length > 0) await ending.pause(times.measuredMs)
   const after = await marks(running)
   if (ending.isRequested) return undefined
   const figures = figuresOf(contestant, running, before, after)
@@ -67,24 +68,30 @@ function marks(running: readonly Running[]): Promise<Mark[]> {
 
 /** Each process is measured by its own clocks, between its own marks: how long a mark takes to be heard does not matter. */
 function figuresOf(
-  { counted }: Contestant,
+  { counted, bytesEach }: Contestant,
   running: readonly Running[],
   before: readonly Mark[],
   after: readonly Mark[],
 ): Record<string, number> {
-  const figures: Record<string, number> = { rate: 0 }
+  const figures: Record<string, number> = {}
   const add = (key: string, value: number) => (figures[key] = (figures[key] ?? 0) + value)
-  running.forEach(({ name }, index) => {
+  const severalLoad = new Set(running.filter(({ loads }) => loads).map(({ name }) => name)).size > 1
+  running.forEach(({ name, loads }, index) => {
     const [from, to] = [before[index]!, after[index]!]
+    Object.assign(figures, to.figures)
+    if (counted === undefined) return
     const tookUs = to.atUs - from.atUs
-    if (name === counted) add('rate', ((to.count - from.count) / tookUs) * 1e6)
-    add(`cpuUs ${name}`, (to.cpuUs - from.cpuUs) / tookUs)
+    const countPerS = ((to.count - from.count) / tookUs) * 1e6
+    if (name === counted) add('rate', countPerS)
+    if (loads && severalLoad) add(`sentPerS ${name}`, countPerS)
+    add(`cpuUs ${name}`, ((to.cpuUs - from.cpuUs) / tookUs) * 1e6)
     if (to.loopP99Ms !== undefined) figures[`loopP99Ms ${name}`] = Math.max(figures[`loopP99Ms ${name}`] ?? 0, to.loopP99Ms)
-    if (to.latencies) Object.assign(figures, to.latencies)
   })
-  // Until here CPU microseconds in a microsecond.
+  if (counted === undefined) return figures
+  if (bytesEach !== undefined) figures['mbPerS'] = (figures['rate']! * bytesEach) / 1e6
+  // Until here CPU microseconds a second.
   for (const key of Object.keys(figures)) {
-    if (key.startsWith('cpuUs ')) figures[key] = (figures[key]! * 1e6) / figures['rate']!
+    if (key.startsWith('cpuUs ')) add('cpuSumUs', (figures[key]! /= figures['rate']!))
   }
   return figures
 }
@@ -95,7 +102,7 @@ async function faultsOf({ counted, sentBy }: Contestant, running: readonly Runni
     const parts = running.filter(one => one.name === name)
     return (await Promise.all(parts.map(({ child }) => child.ask('count')))).reduce((sum, { count }) => sum + count, 0)
   }
-  if (sentBy !== undefined) {
+  if (sentBy !== undefined && counted !== undefined) {
     const sent = await total(sentBy)
     let handled = await total(counted)
     for (let waitedMs = 0; handled < sent && waitedMs < arriveMs; waitedMs += lookEveryMs) {

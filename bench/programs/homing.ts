@@ -117,8 +117,8 @@ async function asker(part: Part): Promise<Role> {
     faults: () => ({ 'wrong replies': window.idle ? replies.wrong : 0 }),
     start: () => window.start(),
     stop: () => window.stop(),
-    resetLatencies: () => window.resetLatencies(),
-    latencies: () => window.latencies(),
+    figures: () => window.figures(),
+    forget: () => window.forget(),
     close: () => closeAll(peers),
   }
 }

@@ -64,8 +64,8 @@ async function asker({ setup, reach }: Part): Promise<Role> {
     faults: () => ({ 'wrong replies': window.idle ? replies.wrong : 0 }),
     start: () => window.start(),
     stop: () => window.stop(),
-    resetLatencies: () => window.resetLatencies(),
-    latencies: () => window.latencies(),
+    figures: () => window.figures(),
+    forget: () => window.forget(),
     close: () => broker.stop(),
   }
 }

@@ -1,12 +1,12 @@
 /** NATS core: a subject for each address, nothing acknowledged; requests as its client makes them. Payloads are packed as plain maps. */
 import { spawn } from 'node:child_process'
-import { readFileSync } from 'node:fs'
 import { createInterface } from 'node:readline'
 import { Packr } from 'msgpackr'
 import { Pour, Window } from '../kit/load.ts'
 import { loadPeer } from '../kit/peers.ts'
 import type { Part, Role } from '../kit/role.ts'
 import { addresses, Arrivals, bodyOf, Replies, replyTo, Routes, type Envelope, type Reply } from '../kit/traffic.ts'
+import { cpuUsOf } from './other-process.ts'
 
 /** As much of the client as is used here. */
 interface NatsMessage {
@@ -28,8 +28,6 @@ interface NatsClient {
 const flushEvery = 4_096
 /** As Homing's, ms. */
 const requestTimeoutMs = 10_000
-/** The kernel counts CPU time in these, microseconds. */
-const tickUs = 10_000
 
 const packr = new Packr({ useRecords: false })
 
@@ -46,13 +44,6 @@ async function server(): Promise<Role> {
     child.once('exit', code => reject(new Error(`nats-server ended with ${code}`)))
   })
   return { reach, count: () => 0, cpuUs: () => cpuUsOf(child.pid!), close: async () => void child.kill() }
-}
-
-/** User and system time of another process. @see proc_pid_stat(5) */
-function cpuUsOf(pid: number): number {
-  const stat = readFileSync(`/proc/${pid}/stat`, 'utf8')
-  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
-  return (Number(fields[11]) + Number(fields[12])) * tickUs
 }
 
 function connect(reach: Part['reach']): Promise<NatsConnection> {
@@ -152,8 +143,8 @@ async function asker({ setup, reach }: Part): Promise<Role> {
     faults: () => ({ 'wrong replies': window.idle ? replies.wrong : 0 }),
     start: () => window.start(),
     stop: () => window.stop(),
-    resetLatencies: () => window.resetLatencies(),
-    latencies: () => window.latencies(),
+    figures: () => window.figures(),
+    forget: () => window.forget(),
     close: () => connection.close(),
   }
 }

@@ -14,7 +14,7 @@ function bare(destinations: number): Contestant {
       { name: 'sender', program: 'bare-one-way', plays: 'sender', setup: { destinations } },
     ],
     counted: 'receiver',
-    sentBy: 'sender',
+    sentBy: ['sender'],
   }
 }
 
@@ -27,7 +27,7 @@ function homing(destinations: number, folder: string): Contestant {
       { name: 'sender', program: 'homing', plays: 'sender', setup: { level: 'delivered', outstanding: 4_096 } },
     ],
     counted: 'receiver',
-    sentBy: 'sender',
+    sentBy: ['sender'],
   }
 }
 
@@ -40,7 +40,7 @@ function nats(destinations: number): Contestant {
       { name: 'sender', program: 'nats', plays: 'sender' },
     ],
     counted: 'receiver',
-    sentBy: 'sender',
+    sentBy: ['sender'],
     needs: ['@nats-io/transport-node', 'nats-server'],
   }
 }

@@ -4,15 +4,24 @@ import { UsageError } from '../lib/cli/failure.ts'
 import { newCommand, runProgram } from '../lib/cli/program.ts'
 import { Progress } from '../lib/cli/progress.ts'
 import type { Ending } from '../lib/cli/ending.ts'
+import { broadcast } from './broadcast.ts'
 import { broker } from './broker.ts'
+import { datastore } from './datastore.ts'
+import { fair } from './fair.ts'
+import { growth } from './growth.ts'
 import { guard } from './guard.ts'
 import type { Answer } from './kit/answer.ts'
 import type { Question } from './kit/contestant.ts'
 import { machineText, thisMachine } from './kit/machine.ts'
 import { ask } from './kit/rounds.ts'
 import { answerText } from './kit/table.ts'
+import { large } from './large.ts'
+import { manyAddresses } from './many-addresses.ts'
+import { memory } from './memory.ts'
 import { oneWay } from './one-way.ts'
 import { request } from './request.ts'
+import { secured } from './secured.ts'
+import { start } from './start.ts'
 
 interface Flags {
   rounds?: number
@@ -22,7 +31,20 @@ interface Flags {
 
 const name = 'bench'
 const defaults = { rounds: 3, seconds: 2 }
-const questions: readonly Question[] = [oneWay, request, broker]
+const questions: readonly Question[] = [
+  oneWay,
+  request,
+  broker,
+  manyAddresses,
+  large,
+  broadcast,
+  datastore(undefined),
+  start,
+  memory,
+  growth,
+  secured,
+  fair,
+]
 const all: readonly Question[] = [...questions, guard]
 
 function positive(typed: string): number {

@@ -13,7 +13,7 @@ function homing(name: string, folder: string, level: 'sent' | 'delivered', outst
       { name: 'sender', program: 'homing', plays: 'sender', setup: { store: folder, level, outstanding } },
     ],
     counted: 'receiver',
-    sentBy: 'sender',
+    sentBy: ['sender'],
   }
 }
 
@@ -27,7 +27,7 @@ function unacknowledging(name: string, program: string, needs: readonly PeerName
       { name: 'sender', program, plays: 'sender' },
     ],
     counted: 'receiver',
-    sentBy: 'sender',
+    sentBy: ['sender'],
     needs,
   }
 }

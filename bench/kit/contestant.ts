@@ -17,8 +17,10 @@ export interface Contestant {
   readonly parts: readonly PartSetup[]
   /** The name of the parts whose count is the rate; absent where no rate is asked for. */
   readonly counted?: string
-  /** What a part of this name sent, the counted parts must have handled: the difference is `lost`. */
-  readonly sentBy?: string
+  /** What parts of these names sent, the counted parts must have handled: the difference is `lost`. */
+  readonly sentBy?: readonly string[]
+  /** Whose CPU time a message is added up; default: that of all parts. */
+  readonly costOf?: readonly string[]
   /** What each of those counted carries, where bytes a second are asked for. */
   readonly bytesEach?: number
   /** What must be installed for it besides Homing. */

@@ -1,22 +1,24 @@
-/** Two ways to make load. Both yield to the loop after each turn, so that every contestant reads while it writes. */
+/** Three ways to make load. All yield to the loop after each turn, so that every contestant reads while it writes. */
 import { createHistogram, performance } from 'node:perf_hooks'
 import { setImmediate as turn } from 'node:timers/promises'
 import type { Figures } from './role.ts'
 
-/** Messages in one turn of the loop: about 36 KiB. */
-const perTurn = 256
+/** Messages in one turn of the loop: about 36 KiB of small ones. */
+const perTurnMax = 256
 
 /** For those that give no promise a message: as fast as is taken. */
 export class Pour {
   readonly #send: () => void
-  readonly #room: () => Promise<void> | undefined
+  readonly #room: () => Promise<unknown> | undefined
+  readonly #perTurn: number
   #running: Promise<void> | undefined
   #stopped = false
 
   /** `room` is asked once a turn, and says what to wait for before the next one. */
-  constructor(send: () => void, room: () => Promise<void> | undefined) {
+  constructor(send: () => void, room: () => Promise<unknown> | undefined, perTurn = perTurnMax) {
     this.#send = send
     this.#room = room
+    this.#perTurn = perTurn
   }
 
   start(): void {
@@ -30,8 +32,38 @@ export class Pour {
 
   async #run(): Promise<void> {
     while (!this.#stopped) {
-      for (let sent = 0; sent < perTurn; sent++) this.#send()
+      for (let sent = 0; sent < this.#perTurn; sent++) this.#send()
       await this.#room()
+      await turn()
+    }
+  }
+}
+
+/** For what is done in batches, one after the other. */
+export class Series {
+  readonly #batch: () => Promise<number>
+  #running: Promise<void> | undefined
+  #stopped = false
+  count = 0
+
+  /** `batch` resolves to how much it has done. */
+  constructor(batch: () => Promise<number>) {
+    this.#batch = batch
+  }
+
+  start(): void {
+    this.#running = this.#run()
+    this.#running.catch(() => {}) // who stops it hears of it
+  }
+
+  async stop(): Promise<void> {
+    this.#stopped = true
+    await this.#running
+  }
+
+  async #run(): Promise<void> {
+    while (!this.#stopped) {
+      this.count += await this.#batch()
       await turn()
     }
   }
@@ -100,7 +132,7 @@ export class Window<T> {
 
   readonly #pump = (): void => {
     this.#pumpDue = false
-    for (let sent = 0; sent < perTurn && this.#outstanding < this.#outstandingMax && !this.#stopped; sent++) {
+    for (let sent = 0; sent < perTurnMax && this.#outstanding < this.#outstandingMax && !this.#stopped; sent++) {
       this.#outstanding++
       this.#send().then(this.#one, this.#failOne)
     }

@@ -68,7 +68,7 @@ function marks(running: readonly Running[]): Promise<Mark[]> {
 
 /** Each process is measured by its own clocks, between its own marks: how long a mark takes to be heard does not matter. */
 function figuresOf(
-  { counted, bytesEach }: Contestant,
+  { counted, bytesEach, costOf }: Contestant,
   running: readonly Running[],
   before: readonly Mark[],
   after: readonly Mark[],
@@ -90,24 +90,25 @@ function figuresOf(
   if (counted === undefined) return figures
   if (bytesEach !== undefined) figures['mbPerS'] = (figures['rate']! * bytesEach) / 1e6
   // Until here CPU microseconds a second.
-  for (const key of Object.keys(figures)) {
-    if (key.startsWith('cpuUs ')) add('cpuSumUs', (figures[key]! /= figures['rate']!))
+  for (const name of new Set(running.map(one => one.name))) {
+    const eachUs = (figures[`cpuUs ${name}`]! /= figures['rate']!)
+    if (!costOf || costOf.includes(name)) add('cpuSumUs', eachUs)
   }
   return figures
 }
 
 async function faultsOf({ counted, sentBy }: Contestant, running: readonly Running[]): Promise<Record<string, number>> {
   const faults: Record<string, number> = {}
-  const total = async (name: string): Promise<number> => {
-    const parts = running.filter(one => one.name === name)
+  const total = async (names: readonly string[]): Promise<number> => {
+    const parts = running.filter(one => names.includes(one.name))
     return (await Promise.all(parts.map(({ child }) => child.ask('count')))).reduce((sum, { count }) => sum + count, 0)
   }
   if (sentBy !== undefined && counted !== undefined) {
     const sent = await total(sentBy)
-    let handled = await total(counted)
+    let handled = await total([counted])
     for (let waitedMs = 0; handled < sent && waitedMs < arriveMs; waitedMs += lookEveryMs) {
       await new Promise(resolve => setTimeout(resolve, lookEveryMs))
-      handled = await total(counted)
+      handled = await total([counted])
     }
     if (handled !== sent) faults[handled < sent ? 'lost' : 'too many'] = Math.abs(sent - handled)
   }

@@ -33,25 +33,58 @@ export function replyTo({ n, kind }: Body): Reply {
   return { n, seen: kind, ok: true }
 }
 
-/** From one client to another, and how many messages went that way. */
-export interface Route {
+/** From one client to another. */
+export interface Way {
   readonly from: string
   readonly to: string
+}
+
+/** A way, and how many messages went along it. */
+export interface Route extends Way {
   next: number
 }
 
-export const addresses: readonly string[] = Array.from({ length: 16 }, (_, index) => `client-${1000 + index}`)
+const senders = 16
 
-/** The routes in turn, for ever. */
+/** So many ways, each to an address of its own, from one of sixteen clients. */
+export function waysTo(count: number): readonly Way[] {
+  return Array.from({ length: count }, (_, index) => ({
+    from: `sender-${100 + (index % senders)}`,
+    to: `client-${1000 + index}`,
+  }))
+}
+
+const ways = waysTo(16)
+
+export const addresses: readonly string[] = ways.map(({ to }) => to)
+
+/** Ways in turn or at random, for ever. */
 export class Routes {
-  readonly #routes: readonly Route[] = addresses.map((to, index) => ({ from: `sender-${100 + index}`, to, next: 0 }))
+  readonly all: readonly Route[]
   #at = 0
+  /** 0: in turn. Else the state of a xorshift generator: the same order each time, that no cache can guess. */
+  #random: number
+
+  constructor(given: readonly Way[] = ways, order: 'in turn' | 'at random' = 'in turn') {
+    this.all = given.map(way => ({ ...way, next: 0 }))
+    this.#random = order === 'in turn' ? 0 : 0x2545f491
+  }
 
   /** The route whose turn it is: whoever takes it sends its next message. */
   next(): Route {
-    const route = this.#routes[this.#at]!
-    this.#at = this.#at + 1 === this.#routes.length ? 0 : this.#at + 1
+    if (this.#random !== 0) return this.all[this.#any()]!
+    const route = this.all[this.#at]!
+    this.#at = this.#at + 1 === this.all.length ? 0 : this.#at + 1
     return route
+  }
+
+  #any(): number {
+    let x = this.#random
+    x ^= x << 13
+    x ^= x >>> 17
+    x ^= x << 5
+    this.#random = x
+    return (x >>> 0) % this.all.length
   }
 }
 
@@ -61,8 +94,8 @@ export class Arrivals {
   disordered = 0
   readonly #handlers = new Map<string, (n: number) => void>()
 
-  constructor() {
-    for (const address of addresses) this.#handlers.set(address, this.#handler())
+  constructor(names: readonly string[] = addresses) {
+    for (const name of names) this.#handlers.set(name, this.#handler())
   }
 
   /** The handler of an address; what has no addresses looks it up for each message. */

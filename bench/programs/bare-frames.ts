@@ -59,7 +59,10 @@ class Buffers {
   }
 }
 
-/** Packs frames for one socket. One in a process: where msgpackr writes belongs to the whole module. */
+/** Into which buffer msgpackr writes: that belongs to the whole module. */
+let aimedAt: Buffer | undefined
+
+/** Packs frames for one socket. */
 export class FrameWriter {
   readonly #buffers: Buffers
   #buffer: Buffer
@@ -72,13 +75,18 @@ export class FrameWriter {
 
   constructor(socket: Socket) {
     this.#buffers = new Buffers(socket)
-    this.#buffer = this.#next()
+    this.#buffer = this.#buffers.take()
   }
 
   /** It leaves with the others of this turn. */
   write(value: unknown, tag: number): void {
     if (this.#end + slackBytes > bufferBytes) this.flush()
     const at = this.#end
+    if (aimedAt !== this.#buffer) {
+      packr.useBuffer(this.#buffer)
+      packr.position = at
+      aimedAt = this.#buffer
+    }
     packr.pack(value, packMode)
     const length = packr.position - at - headerBytes
     this.#buffer.writeUInt32BE(length, at)
@@ -92,18 +100,14 @@ export class FrameWriter {
   flush(): void {
     if (this.#end === 0) return
     this.#buffers.write(this.#buffer, this.#end)
-    this.#buffer = this.#next()
+    this.#buffer = this.#buffers.take()
     this.#end = 0
+    // It may be one that was written before, and is taken again.
+    aimedAt = undefined
   }
 
   room(): Promise<void> | undefined {
     return this.#buffers.room()
-  }
-
-  #next(): Buffer {
-    const buffer = this.#buffers.take()
-    packr.useBuffer(buffer)
-    return buffer
   }
 }
 

@@ -2,16 +2,40 @@
 import type { Socket } from 'node:net'
 import { Pour } from '../kit/load.ts'
 import type { Part, Role } from '../kit/role.ts'
-import { Arrivals, bodyOf, Routes, type Envelope } from '../kit/traffic.ts'
+import { Arrivals, bodyOf, Routes, waysTo, type Envelope } from '../kit/traffic.ts'
 import { FrameReader, FrameWriter, unpack } from './bare-frames.ts'
-import { dial, listen, portOf } from './bare-sockets.ts'
+import { dial, listen, portOf, type BareTls } from './bare-sockets.ts'
+import { credentialsFor } from './credentials.ts'
+
+interface ReceiverSetup {
+  /** An empty folder: it is then TLS, with a certificate that is made there. */
+  readonly tlsIn?: string
+  /** To how many addresses is sent. */
+  readonly addresses?: number
+}
+
+interface SenderSetup {
+  /** Of a relay: the tag says for which of them a frame is. */
+  readonly destinations?: number
+  /** To how many addresses is sent, at random if there are more than sixteen. */
+  readonly addresses?: number
+  /** Over how many sockets straight to the receiver, which stand for so many servers. */
+  readonly sockets?: number
+}
+
+interface Reach {
+  readonly port: number
+  readonly tls?: BareTls
+}
 
 /** Listens for a sender. */
-async function receiver(): Promise<Role> {
-  const arrivals = new Arrivals()
-  const server = await listen(socket => serve(socket, arrivals))
+async function receiver({ setup }: Part): Promise<Role> {
+  const { tlsIn, addresses = 16 } = setup as ReceiverSetup
+  const tls = tlsIn === undefined ? undefined : (credentialsFor('tls', tlsIn, ['receiver'])[0]!.tls as BareTls)
+  const arrivals = new Arrivals(waysTo(addresses).map(({ to }) => to))
+  const server = await listen(socket => serve(socket, arrivals), tls)
   return {
-    reach: portOf(server),
+    reach: { port: portOf(server), ...(tls && { tls: { ca: tls.ca } }) },
     count: () => arrivals.count,
     faults: () => ({ 'out of order': arrivals.disordered }),
     close: async () => void server.close(),
@@ -44,22 +68,36 @@ function serve(socket: Socket, arrivals: Arrivals): void {
   socket.on('data', chunk => reader.read(chunk))
 }
 
-/** The tag says for which of `setup.destinations` a frame is; straight to a receiver it says nothing. */
 async function sender({ setup, reach }: Part): Promise<Role> {
-  const { destinations = 1 } = setup as { destinations?: number }
+  const { destinations = 1, addresses = 16, sockets = 1 } = setup as SenderSetup
   const relay = reach['broker'] as { sources: number } | undefined
-  const socket = await dial(relay?.sources ?? (reach['receiver'] as number))
-  const writer = new FrameWriter(socket)
-  const routes = new Routes()
+  const { port, tls } = relay ? { port: relay.sources } : (reach['receiver'] as Reach)
+  const open = await Promise.all(Array.from({ length: sockets }, () => dial(port, tls)))
+  const writers = open.map(socket => new FrameWriter(socket))
+  const straight = writers[0]!
+  const ways = new Map(waysTo(sockets > 1 ? addresses : 0).map(({ to }, index) => [to, writers[index % sockets]!]))
+  const writerTo = sockets > 1 ? (to: string) => ways.get(to)! : () => straight
+  const routes = new Routes(waysTo(addresses), addresses > 16 ? 'at random' : 'in turn')
   let sent = 0
   const pour = new Pour(
     () => {
       const route = routes.next()
-      writer.write({ from: route.from, to: route.to, body: bodyOf(route.next++) }, sent++ % destinations)
+      const { from, to } = route
+      writerTo(to).write({ from, to, body: bodyOf(route.next++) }, sent++ % destinations)
     },
-    () => writer.room(),
+    () => roomOf(writers),
   )
-  return { count: () => sent, start: () => pour.start(), stop: () => pour.stop(), close: async () => void socket.destroy() }
+  return {
+    count: () => sent,
+    start: () => pour.start(),
+    stop: () => pour.stop(),
+    close: async () => open.forEach(socket => socket.destroy()),
+  }
+}
+
+function roomOf(writers: readonly FrameWriter[]): Promise<unknown> | undefined {
+  const waits = writers.map(writer => writer.room()).filter(wait => wait !== undefined)
+  return waits.length > 0 ? Promise.all(waits) : undefined
 }
 
 export const roles = { receiver, destinations, sender }

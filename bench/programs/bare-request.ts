@@ -1,12 +1,13 @@
 /** Requests over bare sockets: numbered frames, a promise a request, nothing else. */
 import { Window } from '../kit/load.ts'
 import type { Part, Role } from '../kit/role.ts'
-import { Arrivals, bodyOf, Replies, replyTo, Routes, type Envelope, type Reply } from '../kit/traffic.ts'
+import { addresses, Arrivals, bodyOf, Replies, replyTo, Routes, type Envelope, type Reply, type Way } from '../kit/traffic.ts'
 import { FrameReader, FrameWriter, unpack } from './bare-frames.ts'
 import { dial, listen, portOf } from './bare-sockets.ts'
 
-async function answerer(): Promise<Role> {
-  const arrivals = new Arrivals()
+async function answerer({ setup }: Part): Promise<Role> {
+  const { ways } = setup as { ways?: readonly Way[] }
+  const arrivals = new Arrivals(ways?.map(({ to }) => to) ?? addresses)
   const server = await listen(socket => {
     const writer = new FrameWriter(socket)
     const reader = new FrameReader((tag, chunk, _start, payload, end) => {
@@ -25,13 +26,13 @@ async function answerer(): Promise<Role> {
 }
 
 async function asker({ setup, reach }: Part): Promise<Role> {
-  const { outstanding } = setup as { outstanding: number }
+  const { outstanding, only } = setup as { outstanding: number; only?: Way }
   const socket = await dial(reach['answerer'] as number)
   const writer = new FrameWriter(socket)
   const asked = new Asked(outstanding)
   const reader = new FrameReader((tag, chunk, _start, payload, end) => asked.answered(tag, unpack(chunk, payload, end) as Reply))
   socket.on('data', chunk => reader.read(chunk))
-  const routes = new Routes()
+  const routes = new Routes(only && [only])
   const replies = new Replies()
   const ask = (): Promise<Reply> => {
     const route = routes.next()

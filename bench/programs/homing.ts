@@ -1,100 +1,143 @@
 /** Homing as its users have it: default options, the public face, and nothing else. */
-import { createBroker, createPeer, type Message, type Peer, type Receipt } from '../../lib/index.ts'
+import { createBroker, type Message, type Peer, type Receipt } from '../../lib/index.ts'
 import { Window } from '../kit/load.ts'
 import type { Part, Role } from '../kit/role.ts'
-import { addresses, Arrivals, bodyOf, Replies, replyTo, Routes, type Body, type Reply } from '../kit/traffic.ts'
+import {
+  addresses,
+  Arrivals,
+  bodyOf,
+  Replies,
+  replyTo,
+  Routes,
+  waysTo,
+  type Body,
+  type Reply,
+  type Route,
+  type Way,
+} from '../kit/traffic.ts'
+import { closeAll, diallingPeer, listeningPeers } from './homing-peers.ts'
+import { fillStore } from './many-sessions.ts'
 
-interface BrokerSetup {
-  /** An LMDB folder. */
-  readonly store: string
-}
-
-interface PeersSetup {
-  /** An LMDB folder; absent: through the broker that was started before. */
+interface ReceiverSetup {
   readonly store?: string
-  /** How many peers the addresses are spread over, all in this process. */
-  readonly peers?: number
+  /** How many addresses are connected, spread over the peers. */
+  readonly addresses?: number
+  /** How many sessions are in the store besides. */
+  readonly otherSessions?: number
 }
 
 interface SenderSetup {
-  readonly store?: string
   readonly level: 'sent' | 'delivered'
   readonly outstanding: number
+  /** To how many addresses is sent, at random if there are more than sixteen. */
+  readonly addresses?: number
+  /** The only way that is sent along, and the name of the peer: one of several senders. */
+  readonly only?: Way
 }
 
 async function broker({ setup }: Part): Promise<Role> {
-  const { store } = setup as BrokerSetup
+  const { store } = setup as { store: string }
   const broker = await createBroker({ store: `lmdb:${store}`, listen: 'tcp://127.0.0.1:0' })
   return { reach: broker.endpoints[0], count: () => broker.forwardedFrames, close: () => broker.close() }
 }
 
-/** Where the peers of a part meet. */
-function placeOf({ setup, reach }: Part): { store: string } | { broker: string } {
-  const { store } = setup as { store?: string }
-  return store === undefined ? { broker: reach['broker'] as string } : { store: `lmdb:${store}` }
-}
-
-async function startPeers(part: Part, name: string): Promise<Peer[]> {
-  const { peers = 1 } = part.setup as PeersSetup
-  const started: Peer[] = []
-  for (let number = 0; number < peers; number++) {
-    started.push(await createPeer({ identity: `${name}-${number}`, ...placeOf(part) }))
-  }
-  return started
-}
-
 async function receiver(part: Part): Promise<Role> {
-  const peers = await startPeers(part, 'receiver')
-  const arrivals = new Arrivals()
-  const handle = (peer: Peer, address: string): Promise<unknown> => {
+  const { store, addresses = 16, otherSessions = 0 } = part.setup as ReceiverSetup
+  const { peers, reach } = await listeningPeers(part)
+  const names = waysTo(addresses).map(({ to }) => to)
+  const arrivals = new Arrivals(names)
+  await connectAll(peers, names, (peer, address) => {
     const arrived = arrivals.at(address)
     return peer.connectClient(address, (message: Message) => arrived((message.body as Body).n))
-  }
-  await Promise.all(addresses.map((address, index) => handle(peers[index % peers.length]!, address)))
+  })
+  if (store !== undefined && otherSessions > 0) await fillStore(store, peers[0]!, otherSessions)
   return {
+    reach,
     count: () => arrivals.count,
     faults: () => ({ 'out of order': arrivals.disordered }),
     close: () => closeAll(peers),
   }
 }
 
+/** Connects, or first messages, that are under way at a time. */
+const atOnce = 1_000
+
+function* batchesOf<T>(all: readonly T[]): Generator<readonly T[]> {
+  for (let from = 0; from < all.length; from += atOnce) yield all.slice(from, from + atOnce)
+}
+
+/** Addresses in turn over the peers. */
+async function connectAll(
+  peers: readonly Peer[],
+  names: readonly string[],
+  connect: (peer: Peer, address: string) => Promise<unknown>,
+): Promise<void> {
+  let at = 0
+  for (const some of batchesOf(names)) await Promise.all(some.map(address => connect(peers[at++ % peers.length]!, address)))
+}
+
+/** One address, and several who send to it or beside it: the order is kept for each of them. */
+async function crowdedReceiver(part: Part): Promise<Role> {
+  const { ways } = part.setup as { ways: readonly Way[] }
+  const { peers, reach } = await listeningPeers(part)
+  const arrivals = new Arrivals(ways.map(({ from }) => from))
+  const take = ({ from, body }: Message): void => arrivals.at(from!)((body as Body).n)
+  await peers[0]!.connectClients([...new Set(ways.map(({ to }) => to))], take)
+  return {
+    reach,
+    count: () => arrivals.count,
+    faults: () => ({ 'out of order': arrivals.disordered }),
+    close: () => closeAll(peers),
+  }
+}
+
+/** Peers without clients, which nobody sends to. */
+async function members(part: Part): Promise<Role> {
+  const { peers } = await listeningPeers(part, 'member')
+  return { count: () => 0, close: () => closeAll(peers) }
+}
+
 async function sender(part: Part): Promise<Role> {
-  const { level, outstanding } = part.setup as SenderSetup
-  const peers = await startPeers(part, 'sender')
-  const peer = peers[0]!
-  const routes = new Routes()
+  const { level, outstanding, addresses = 16, only } = part.setup as SenderSetup
+  const peer = await diallingPeer(part, 'receiver', only?.from)
+  const routes = new Routes(only ? [only] : waysTo(addresses), addresses > 16 ? 'at random' : 'in turn')
   const failures: Record<string, number> = {}
   let count = 0
-  const send = (): Promise<Receipt> => {
-    const route = routes.next()
-    return peer.sendMessage(route.to, bodyOf(route.next++), { from: route.from, level })
-  }
-  const window = new Window(outstanding, send, ({ status }) => {
-    if (status === level) count++
+  const sendTo = (route: Route, level: SenderSetup['level']): Promise<Receipt> =>
+    peer.sendMessage(route.to, bodyOf(route.next++), { from: route.from, level })
+  const done = ({ status }: Receipt): void => {
+    if (status === 'delivered' || status === level) count++
     else failures[status] = (failures[status] ?? 0) + 1
-  })
+  }
+  // All links are made, and as many locations known as are remembered.
+  for (const some of batchesOf(routes.all)) {
+    for (const receipt of await Promise.all(some.map(route => sendTo(route, 'delivered')))) done(receipt)
+  }
+  const window = new Window(outstanding, () => sendTo(routes.next(), level), done)
   return {
     count: () => count,
     faults: () => failures,
     start: () => window.start(),
     stop: () => window.stop(),
-    close: () => closeAll(peers),
+    figures: () => window.figures(),
+    forget: () => window.forget(),
+    close: () => peer.close(),
   }
 }
 
 async function answerer(part: Part): Promise<Role> {
-  const peers = await startPeers(part, 'answerer')
+  const { peers, reach } = await listeningPeers(part)
   const arrivals = new Arrivals()
-  const handle = (peer: Peer, address: string): Promise<unknown> => {
+  await connectAll(peers, addresses, (peer, address) => {
     const arrived = arrivals.at(address)
     const request = ({ body }: Message): Reply => {
       arrived((body as Body).n)
       return replyTo(body as Body)
     }
     return peer.connectClient(address, { request })
-  }
-  await Promise.all(addresses.map((address, index) => handle(peers[index % peers.length]!, address)))
+  })
   return {
+    reach,
     count: () => arrivals.count,
     faults: () => ({ 'out of order': arrivals.disordered }),
     close: () => closeAll(peers),
@@ -103,8 +146,7 @@ async function answerer(part: Part): Promise<Role> {
 
 async function asker(part: Part): Promise<Role> {
   const { outstanding } = part.setup as { outstanding: number }
-  const peers = await startPeers(part, 'asker')
-  const peer = peers[0]!
+  const peer = await diallingPeer(part, 'answerer')
   const routes = new Routes()
   const replies = new Replies()
   const ask = (): Promise<unknown> => {
@@ -119,12 +161,8 @@ async function asker(part: Part): Promise<Role> {
     stop: () => window.stop(),
     figures: () => window.figures(),
     forget: () => window.forget(),
-    close: () => closeAll(peers),
+    close: () => peer.close(),
   }
 }
 
-async function closeAll(peers: readonly Peer[]): Promise<void> {
-  await Promise.all(peers.map(peer => peer.close()))
-}
-
-export const roles = { broker, receiver, sender, answerer, asker }
+export const roles = { broker, receiver, crowdedReceiver, members, sender, answerer, asker }

@@ -2,10 +2,11 @@
 import { spawn } from 'node:child_process'
 import { createInterface } from 'node:readline'
 import { Packr } from 'msgpackr'
+import { LargeArrivals, LargeBodies } from '../kit/large-bodies.ts'
 import { Pour, Window } from '../kit/load.ts'
 import { loadPeer } from '../kit/peers.ts'
 import type { Part, Role } from '../kit/role.ts'
-import { addresses, Arrivals, bodyOf, Replies, replyTo, Routes, type Envelope, type Reply } from '../kit/traffic.ts'
+import { addresses, Arrivals, bodyOf, Replies, replyTo, Routes, waysTo, type Envelope, type Reply } from '../kit/traffic.ts'
 import { cpuUsOf } from './other-process.ts'
 
 /** As much of the client as is used here. */
@@ -26,6 +27,10 @@ interface NatsClient {
 
 /** Messages after which the sender asks whether the server has them: without that it would fill its own memory. */
 const flushEvery = 4_096
+/** The same where each is delivered a hundred times. */
+const broadcastFlushEvery = 64
+/** Messages in one turn of the loop at most. */
+const perTurn = 256
 /** As Homing's, ms. */
 const requestTimeoutMs = 10_000
 
@@ -93,34 +98,101 @@ async function listening(part: Part, arrivals: Arrivals, handle: (message: NatsM
   }
 }
 
-async function sender({ reach }: Part): Promise<Role> {
-  const connection = await connect(reach)
-  const subjects = new Map(addresses.map(address => [address, subjectOf(address)]))
-  const routes = new Routes()
+/** Publishes as fast as the server takes it; each is delivered so many times. */
+function publishing(connection: NatsConnection, publish: () => void, deliveriesEach: number, flushEach: number): Role {
   let sent = 0
   let flushed: Promise<void> | undefined
   const pour = new Pour(
     () => {
-      const route = routes.next()
-      const { from, to } = route
-      connection.publish(subjects.get(to)!, packr.pack({ from, to, body: bodyOf(route.next++) }))
+      publish()
       sent++
     },
     () => {
-      if (sent % flushEvery !== 0) return undefined
+      if (sent % flushEach !== 0) return undefined
       // The flush before: so that the server is never without work.
       const before = flushed
       flushed = connection.flush()
       return before
     },
+    Math.min(perTurn, flushEach),
   )
   return {
-    count: () => sent,
+    count: () => sent * deliveriesEach,
     start: () => pour.start(),
     stop: async () => {
       await pour.stop()
       await connection.flush()
     },
+    close: () => connection.close(),
+  }
+}
+
+async function sender({ reach }: Part): Promise<Role> {
+  const connection = await connect(reach)
+  const subjects = new Map(addresses.map(address => [address, subjectOf(address)]))
+  const routes = new Routes()
+  const publish = (): void => {
+    const route = routes.next()
+    const { from, to } = route
+    connection.publish(subjects.get(to)!, packr.pack({ from, to, body: bodyOf(route.next++) }))
+  }
+  return publishing(connection, publish, 1, flushEvery)
+}
+
+/** To all: one subject, to which each client subscribes. */
+const everyone = 'clients'
+const receivers = 2
+
+async function broadcaster({ setup, reach }: Part): Promise<Role> {
+  const { subscribers } = setup as { subscribers: number }
+  const connection = await connect(reach)
+  let next = 0
+  const publish = (): void => connection.publish(everyone, packr.pack({ from: 'sender-100', to: '', body: bodyOf(next++) }))
+  return publishing(connection, publish, subscribers * receivers, broadcastFlushEvery)
+}
+
+async function subscribers({ setup, reach }: Part): Promise<Role> {
+  const { subscribers } = setup as { subscribers: number }
+  const connection = await connect(reach)
+  const names = waysTo(subscribers).map(({ to }) => to)
+  const arrivals = new Arrivals(names)
+  let failed = 0
+  for (const name of names) {
+    const arrived = arrivals.at(name)
+    connection.subscribe(everyone, {
+      callback: (error, { data }) => (error ? failed++ : arrived((packr.unpack(data) as Envelope).body.n)),
+    })
+  }
+  await connection.flush()
+  return {
+    count: () => arrivals.count,
+    faults: () => ({ 'out of order': arrivals.disordered, errors: failed }),
+    close: () => connection.close(),
+  }
+}
+
+async function largeSender({ setup, reach }: Part): Promise<Role> {
+  const { bytes, outstanding } = setup as { bytes: number; outstanding: number }
+  const connection = await connect(reach)
+  const bodies = new LargeBodies(bytes)
+  return publishing(connection, () => connection.publish(everyone, bodies.next()), 1, outstanding)
+}
+
+async function largeReceiver({ setup, reach }: Part): Promise<Role> {
+  const { bytes } = setup as { bytes: number }
+  const connection = await connect(reach)
+  const arrivals = new LargeArrivals(bytes)
+  let failed = 0
+  connection.subscribe(everyone, {
+    callback: (error, { data }) => {
+      if (error) failed++
+      else arrivals.take(Buffer.from(data.buffer, data.byteOffset, data.byteLength))
+    },
+  })
+  await connection.flush()
+  return {
+    count: () => arrivals.count,
+    faults: () => ({ 'out of order': arrivals.disordered, errors: failed }),
     close: () => connection.close(),
   }
 }
@@ -149,4 +221,4 @@ async function asker({ setup, reach }: Part): Promise<Role> {
   }
 }
 
-export const roles = { server, receiver, answerer, sender, asker }
+export const roles = { server, receiver, answerer, sender, asker, broadcaster, subscribers, largeSender, largeReceiver }

@@ -1,0 +1,101 @@
+/** How many look-ups and connects a second a peer has from its datastore, and how many the datastore's own client has. */
+import { randomBytes } from 'node:crypto'
+import { UsageError } from '../lib/cli/failure.ts'
+import type { Contestant, Question } from './kit/contestant.ts'
+import type { PeerName } from './kit/peers.ts'
+
+/** An engine, and where it is. */
+interface Engine {
+  readonly name: string
+  /** Absent: the server that the bench starts. */
+  readonly url?: string
+  readonly needs?: readonly PeerName[]
+}
+
+const sessions = 100_000
+/** Look-ups asked for at a time, one promise each. */
+const outstanding = 256
+/** Addresses that are connected in one call, one call at a time. */
+const batch = 5_000
+
+const lookUps = 'look-ups'
+const connects = 'connects'
+
+/** `url` names one engine to ask; without it, those that need no address are asked. */
+function engines(url: string | undefined, folder: string): readonly Engine[] {
+  if (url === undefined) {
+    return [
+      { name: 'memory', url: 'memory:bench' },
+      { name: 'lmdb', url: `lmdb:${folder}` },
+      { name: 'redis', needs: ['ioredis', 'redis-server'] },
+    ]
+  }
+  const name = url.split(':', 1)[0]!
+  if (name === 'memory') return [{ name, url: 'memory:bench' }]
+  // A folder of its own in the one that was named: what is in that one is left alone.
+  if (name === 'lmdb') return [{ name, url: url === 'lmdb:' ? `lmdb:${folder}` : `${url}/homing-${newCluster()}` }]
+  if (name === 'redis' || name === 'rediss') return [{ name: 'redis', url, needs: ['ioredis'] }]
+  throw new UsageError(`--store: the bench knows memory:, lmdb:, lmdb:/folder, redis:// and rediss://`)
+}
+
+/** Keys of a run are told from all others by it. */
+function newCluster(): string {
+  return `bench-${randomBytes(4).toString('hex')}`
+}
+
+function bare(work: string, engine: string): string {
+  return `bare client, ${engine}, ${work}`
+}
+
+function homing(work: string, engine: string): string {
+  return `homing, ${engine}, ${work}`
+}
+
+function contestant(name: string, program: string, plays: string, { url, needs = [] }: Engine): Contestant {
+  const setup = { url, cluster: newCluster(), sessions, outstanding, batch }
+  return {
+    name,
+    parts: [
+      ...(url === undefined ? [{ name: 'server', program: 'redis', plays: 'server' }] : []),
+      { name: 'client', program, plays, setup },
+    ],
+    counted: 'client',
+    needs,
+  }
+}
+
+function contestants(engine: Engine): readonly Contestant[] {
+  return [
+    contestant(bare(lookUps, engine.name), 'bare-store', 'looker', engine),
+    contestant(homing(lookUps, engine.name), 'homing-store', 'looker', engine),
+    contestant(bare(connects, engine.name), 'bare-store', 'connector', engine),
+    contestant(homing(connects, engine.name), 'homing-store', 'connector', engine),
+  ]
+}
+
+/** @param url the one engine to ask */
+export function datastore(url: string | undefined): Question {
+  const asked = engines(url, '').map(({ name }) => name)
+  return {
+    name: 'datastore',
+    title: `look-ups in ${sessions.toLocaleString('en-US')} sessions, none of them cached, ${outstanding} at a time; connects, ${batch.toLocaleString('en-US')} a call`,
+    unit: 'operations',
+    contestants: folder => engines(url, folder).flatMap(contestants),
+    charts: asked.flatMap(engine =>
+      [lookUps, connects].map(work => ({
+        title: `${work}, ${engine}`,
+        figure: 'rate',
+        of: [bare(work, engine), homing(work, engine)],
+      })),
+    ),
+    comparisons: asked.flatMap(engine =>
+      [lookUps, connects].map(work => ({
+        of: homing(work, engine),
+        to: bare(work, engine),
+        figure: 'rate',
+        // Beside a Map in the same process every duty of a store is dear: no mark was set for that.
+        ...(engine !== 'memory' && { atLeast: 0.8 }),
+      })),
+    ),
+  }
+}

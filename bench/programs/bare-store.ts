@@ -1,0 +1,198 @@
+/**
+ * The client of a datastore as a program would use it that needs only this: records packed as plain maps, look-ups of one turn read as one
+ * batch with a promise each, connects written as one batch, each only where nothing is.
+ */
+import { mkdirSync } from 'node:fs'
+import { join } from 'node:path'
+import { open as openLmdb } from 'lmdb'
+import { Packr } from 'msgpackr'
+import { Series, Window } from '../kit/load.ts'
+import { loadPeer } from '../kit/peers.ts'
+import type { Part, Role } from '../kit/role.ts'
+import { Routes, waysTo } from '../kit/traffic.ts'
+import { removeFolder, urlOf, type StoreSetup } from './homing-store.ts'
+
+interface Store {
+  readMany(keys: readonly string[]): Promise<(Uint8Array | null | undefined)[]>
+  /** Resolves to how many were written, each only where nothing was. */
+  claimMany(keys: readonly string[], bytes: Uint8Array): Promise<number>
+  removeMany(keys: readonly string[]): Promise<void>
+  close(): Promise<void>
+}
+
+/** As much of ioredis as is used here. */
+interface Client {
+  mgetBuffer(keys: readonly string[]): Promise<(Buffer | null)[]>
+  pipeline(): Pipeline
+  unlink(keys: readonly string[]): Promise<number>
+  quit(): Promise<unknown>
+}
+interface Pipeline {
+  set(key: string, bytes: Uint8Array, condition: 'NX'): void
+  exec(): Promise<[Error | null, unknown][]>
+}
+interface IoRedis {
+  readonly Redis: new (url: string) => Client
+}
+
+interface Session {
+  readonly i: string
+  readonly n: string
+  readonly c: number
+}
+
+const packr = new Packr({ useRecords: false })
+
+/** What is read or removed in one command. */
+const keysAtOnce = 5_000
+
+function openStore(url: string): Store {
+  if (url.startsWith('memory:')) return memoryStore()
+  return url.startsWith('lmdb:') ? lmdbStore(url.slice('lmdb:'.length)) : redisStore(url)
+}
+
+function memoryStore(): Store {
+  const rows = new Map<string, Uint8Array>()
+  return {
+    readMany: async keys => keys.map(key => rows.get(key)),
+    async claimMany(keys, bytes) {
+      let written = 0
+      for (const key of keys) {
+        if (rows.has(key)) continue
+        rows.set(key, bytes)
+        written++
+      }
+      return written
+    },
+    removeMany: async () => rows.clear(),
+    close: async () => {},
+  }
+}
+
+/** Not synced, as Homing's: nothing in it outlives this start of the machine. */
+function lmdbStore(folder: string): Store {
+  mkdirSync(folder, { recursive: true })
+  const path = join(folder, 'bare.mdb')
+  const rows = openLmdb<Uint8Array, string>({ path, encoding: 'binary', noSync: true, useVersions: true })
+  // The declarations do not know null, which is lmdb's "only if absent".
+  const onlyIfAbsent = null as unknown as number
+  return {
+    async readMany(keys) {
+      rows.resetReadTxn() // what others wrote is seen, as by Homing
+      return keys.map(key => rows.getBinary(key))
+    },
+    async claimMany(keys, bytes) {
+      const written = await Promise.all(keys.map(key => rows.put(key, bytes as Buffer, 1, onlyIfAbsent)))
+      return written.filter(Boolean).length
+    },
+    removeMany: async () => {}, // the file is
+    close: () => rows.close(),
+  }
+}
+
+function redisStore(url: string): Store {
+  const { Redis } = loadPeer('ioredis') as IoRedis
+  const client = new Redis(url)
+  return {
+    readMany: keys => client.mgetBuffer(keys),
+    async claimMany(keys, bytes) {
+      const pipeline = client.pipeline()
+      for (const key of keys) pipeline.set(key, bytes, 'NX')
+      const done = await pipeline.exec()
+      return done.filter(([, answer]) => answer === 'OK').length
+    },
+    async removeMany(keys) {
+      for (let from = 0; from < keys.length; from += keysAtOnce) await client.unlink(keys.slice(from, from + keysAtOnce))
+    },
+    close: async () => void (await client.quit()),
+  }
+}
+
+/** Look-ups of one turn are read together. */
+class LookUps {
+  readonly #store: Store
+  #wanted: { key: string; resolve: (found: Session | undefined) => void }[] = []
+  readonly #read = async (): Promise<void> => {
+    const wanted = this.#wanted
+    this.#wanted = []
+    const found = await this.#store.readMany(wanted.map(({ key }) => key))
+    found.forEach((bytes, index) => wanted[index]!.resolve(bytes ? (packr.unpack(bytes) as Session) : undefined))
+  }
+
+  constructor(store: Store) {
+    this.#store = store
+  }
+
+  read(key: string): Promise<Session | undefined> {
+    if (this.#wanted.length === 0) queueMicrotask(() => void this.#read())
+    return new Promise(resolve => this.#wanted.push({ key, resolve }))
+  }
+}
+
+function keyIn(part: Part): (address: string) => string {
+  const { cluster } = part.setup as StoreSetup
+  return address => `homing:${cluster}:sessions:${address}`
+}
+
+function sessionOf(claim: number): Uint8Array {
+  return packr.pack({ i: 'holder', n: '0123456789abcdef', c: claim } satisfies Session)
+}
+
+async function looker(part: Part): Promise<Role> {
+  const { sessions, outstanding } = part.setup as StoreSetup
+  const store = openStore(urlOf(part))
+  const keyOf = keyIn(part)
+  const ways = waysTo(sessions)
+  const keys = ways.map(({ to }) => keyOf(to))
+  for (let from = 0; from < keys.length; from += keysAtOnce) {
+    await store.claimMany(keys.slice(from, from + keysAtOnce), sessionOf(from))
+  }
+  const routes = new Routes(ways, 'at random')
+  const lookUps = new LookUps(store)
+  let count = 0
+  let wrong = 0
+  const lookUp = (): Promise<Session | undefined> => lookUps.read(keyOf(routes.next().to))
+  const window = new Window(outstanding, lookUp, found => {
+    if (found?.i === 'holder') count++
+    else wrong++
+  })
+  return {
+    count: () => count,
+    faults: () => ({ 'not found': wrong }),
+    start: () => window.start(),
+    stop: async () => {
+      await window.stop()
+      await store.removeMany(keys)
+      await store.close()
+      removeFolder(part)
+    },
+    close: async () => {},
+  }
+}
+
+async function connector(part: Part): Promise<Role> {
+  const { batch } = part.setup as StoreSetup
+  const store = openStore(urlOf(part))
+  const keyOf = keyIn(part)
+  let next = 0
+  let refused = 0
+  const series = new Series(async () => {
+    const names = Array.from({ length: batch }, () => keyOf(`client-${next++}`))
+    refused += batch - (await store.claimMany(names, sessionOf(next)))
+    return batch
+  })
+  return {
+    count: () => series.count,
+    faults: () => ({ refused }),
+    start: () => series.start(),
+    stop: async () => {
+      await series.stop()
+      await store.removeMany(Array.from({ length: next }, (_, index) => keyOf(`client-${index}`)))
+      await store.close()
+      removeFolder(part)
+    },
+    close: async () => {},
+  }
+}
+
+export const roles = { looker, connector }

@@ -104,7 +104,9 @@ export class Broadcasts {
     let reached = 0
     let full = 0
     for (const inbox of [...this.#router.reception.inboxes()]) {
-      const taken = inbox.offer({ message: new BytesMessage(copy.from, inbox.address, bytes, origin, copy.number, via) })
+      const taken = inbox.offer(
+        new BytesMessage(copy.from, inbox.address, bytes, 0, bytes.length, origin, copy.number, via, undefined),
+      )
       if (taken) reached++
       else full++
     }

@@ -110,8 +110,8 @@ export class Client implements AsyncIterable<Message>, AsyncDisposable {
   }
 
   /** @internal */
-  async answer(message: Message, context: RequestContext): Promise<unknown> {
-    return await this.#host.handlers.request?.(message, context)
+  answer(message: Message, context: RequestContext): unknown {
+    return this.#host.handlers.request?.(message, context)
   }
 
   /** @internal Wakes the reader. */

@@ -1,7 +1,7 @@
 /** What a client had not taken goes with its address, from the former owner to the new one. */
 import type { Env } from './env/env.ts'
 import { HomingError } from './errors.ts'
-import type { Inbox, Incoming } from './router/inbox.ts'
+import type { Inbox } from './router/inbox.ts'
 import { BytesMessage } from './router/message.ts'
 import type { Router } from './router/router.ts'
 import type { Directory, Held, Owner, Run } from './sessions/directory.ts'
@@ -46,12 +46,12 @@ interface Kept {
 }
 
 /** Ends the client here under (address, claim), if it is one, and returns what it had not taken. */
-export type GiveUp = (address: string, claim: number, by: Owner) => Incoming[]
+export type GiveUp = (address: string, claim: number, by: Owner) => BytesMessage[]
 
 /** A client of the same address on this peer, displaced by a newer one, and what it had not taken. */
 export interface Former {
   readonly inbox: Inbox
-  readonly left: readonly Incoming[]
+  readonly left: readonly BytesMessage[]
 }
 
 export class HandOver {
@@ -111,10 +111,10 @@ export class HandOver {
   }
 
   /** Keeps what a displaced client left until its new owner asks for it. Requests among it are lost: their askers hear so. */
-  keep(address: string, claim: number, left: readonly Incoming[]): void {
+  keep(address: string, claim: number, left: readonly BytesMessage[]): void {
     const messages: Moved[] = []
-    for (const { message, serve } of left) {
-      if (serve) void serve(message)
+    for (const message of left) {
+      if (message.serve) void message.serve(message)
       else messages.push({ from: message.from ?? '', bytes: message.bytes, origin: message.origin, number: message.number })
     }
     if (messages.length === 0) return
@@ -155,7 +155,7 @@ export class HandOver {
   }
 
   async #fill(inbox: Inbox, by: Owner, former: Former | undefined, previous: Owner | undefined): Promise<number | undefined> {
-    const got: Incoming[] = []
+    const got: BytesMessage[] = []
     let missing: number | undefined = 0
     try {
       if (former) got.push(...(await this.#lateOf(former.inbox)), ...former.left)
@@ -168,7 +168,7 @@ export class HandOver {
   }
 
   /** What a former inbox of this peer was still to get when it was closed. */
-  async #lateOf(former: Inbox): Promise<Incoming[]> {
+  async #lateOf(former: Inbox): Promise<BytesMessage[]> {
     const key = keyOf(former)
     await this.#filling.get(key)
     const late = this.#kept.get(key)
@@ -178,13 +178,13 @@ export class HandOver {
   }
 
   /** It was displaced while it was filled: what it got goes to its new owner, ahead of what came to it by itself. */
-  #keepAhead({ address, claim }: Inbox, got: readonly Incoming[]): void {
+  #keepAhead({ address, claim }: Inbox, got: readonly BytesMessage[]): void {
     const kept = this.#kept.get(keyOf({ address, claim }))?.messages ?? []
     this.keep(address, claim, [...got, ...kept.map(moved => this.#incoming(address, moved))])
   }
 
   /** Adds to `got` what `previous` gives; resolves to what is missing. */
-  async #fetch(address: string, by: Owner, previous: Owner, got: Incoming[]): Promise<number | undefined> {
+  async #fetch(address: string, by: Owner, previous: Owner, got: BytesMessage[]): Promise<number | undefined> {
     const untilMs = this.#env.clock.monotonicMs() + this.#waitMs
     let left: number | undefined
     let part = 0
@@ -221,9 +221,9 @@ export class HandOver {
     return left
   }
 
-  #incoming(address: string, { from, bytes, origin, number }: Moved): Incoming {
+  #incoming(address: string, { from, bytes, origin, number }: Moved): BytesMessage {
     const owned = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length)
-    return { message: new BytesMessage(from, address, owned, origin, number, this.#router.via) }
+    return new BytesMessage(from, address, owned, 0, owned.length, origin, number, this.#router.via, undefined)
   }
 
   /** Tries until it is stored: the datastore may be down just now, and nothing else tells a former owner whose own lease is fine. */

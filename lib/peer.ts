@@ -361,7 +361,7 @@ export class Peer extends EventEmitter<PeerEvents> implements AsyncDisposable {
     if (inbox) {
       this.#router?.reception.remove(inbox)
       // Their askers are told at once; messages for a handler that had not begun with them end with the client.
-      for (const { message, serve } of inbox.close(true)) void serve?.(message)
+      for (const message of inbox.close(true)) void message.serve?.(message)
     }
     client.finish(end)
     this.#drained?.()

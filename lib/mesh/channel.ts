@@ -14,6 +14,7 @@ import {
   NumbersOut,
   PREFIX,
   Reader,
+  readUint32,
   writeChannelHeader,
   writeNumberedHeader,
 } from '../wire/frame.ts'
@@ -66,10 +67,17 @@ export const channelDefaults: Readonly<ChannelOptions> = { windowBytes: 4 << 20,
 /** Stands where a waiter was that waits no more. */
 const abandoned: Waiter = { accepted() {}, refused() {}, lost() {} }
 
-/** Accepted frames after which an acknowledgement leaves at once: with few outstanding, both ends would else take turns. */
-const ackEvery = 32
-/** Bytes after which what was gathered in a turn is written without waiting for its end. */
-const flushBytes = 16 * 1024
+/**
+ * Frames of one read after which an acknowledgement leaves at once: with few outstanding, both ends would else take turns. Each time
+ * twice as many, as whoever sends much at a time does not wait for the first of it.
+ */
+const ackEveryMin = 32
+/**
+ * What was gathered in a turn is written without waiting for its end when it is an eighth of what is under way: with few outstanding the
+ * other end shall not wait, with many a larger write costs less.
+ */
+const flushBytesMin = 4 * 1024
+const flushBytesMax = segmentBytes
 
 export class Channel {
   readonly remote: Run
@@ -111,6 +119,7 @@ export class Channel {
   // In.
   #expected = 0
   #unackedIn = 0
+  #ackEvery = ackEveryMin
 
   // Between begin and commit.
   #segment: Segment | undefined
@@ -168,10 +177,15 @@ export class Channel {
     return false
   }
 
-  // Writing: begin, fill `buffer` from the returned position, commit. Nothing may come between.
+  // Writing: begin, fill `buffer` from the returned position, commit. Nothing may come between. Where code of the application may run
+  // before the commit, `writes` tells whether something did: then the frame is lost, and has to be written anew.
+
+  /** Grows with all that is written, and when a path or the channel ends. */
+  writes = 0
 
   /** Starts a numbered frame with room for `payloadBytes`; returns where its payload goes in `buffer`. */
   begin(kind: number, payloadBytes: number): number {
+    this.writes++
     this.#kind = kind
     this.#segment = this.#buffer.reserve(NUMBERED_HEADER + payloadBytes)
     return this.#segment.end + NUMBERED_HEADER
@@ -242,6 +256,7 @@ export class Channel {
   /** Uses this path from now on; the other end must do the same and answer with its `RESUME`. */
   attach(path: Path): void {
     if (this.#ended) throw new Error('channel: attached after its end')
+    this.writes++
     this.#path = path
     this.#resumed = false
     this.#sayResume()
@@ -250,6 +265,7 @@ export class Channel {
   /** `path` is gone. */
   detach(path: Path): void {
     if (this.#path !== path) return
+    this.writes++
     this.#path = undefined
     this.#resumed = false
     if (!this.#up) return
@@ -291,6 +307,7 @@ export class Channel {
 
   /** After the frames of one read: acknowledges them. */
   afterBatch(): void {
+    this.#ackEvery = ackEveryMin
     if (this.#unackedIn > 0 && this.#resumed) this.#acknowledge()
     if (this.#flushDue) this.flush()
   }
@@ -310,6 +327,7 @@ export class Channel {
     const first = this.#remoteId === 0
     this.#remoteId = theirs
     this.#resumed = this.#up = true
+    this.writes++
     this.#arrived = expected - 1
     this.#buffer.rebuild(this.#acknowledged + 1, expected, this.#path!.label, (sequence, segment, at) => {
       const slot = sequence & this.#mask
@@ -328,7 +346,7 @@ export class Channel {
   #makeBlank(buffer: Buffer, at: number): void {
     const kind = buffer[at + PREFIX]!
     const payload = at + NUMBERED_HEADER
-    const before = PREFIX + buffer.readUInt32BE(at)
+    const before = PREFIX + readUint32(buffer, at)
     if (kind !== MESSAGE && kind !== REQUEST && kind !== VOID) buffer.writeUInt32BE(0, payload)
     const end = closeFrame(buffer, at, addressEnd(buffer, addressEnd(buffer, payload)))
     buffer[at + PREFIX] = VOID
@@ -351,7 +369,8 @@ export class Channel {
       const reason = this.#handler.accept(this, kind, reader)
       if (reason !== 0) this.#refuse(sequence, reason)
     }
-    if (this.#unackedIn >= ackEvery && this.#resumed) {
+    if (this.#unackedIn >= this.#ackEvery && this.#resumed) {
+      this.#ackEvery *= 2
       this.#acknowledge()
       this.flush()
     }
@@ -384,7 +403,7 @@ export class Channel {
     if (!waiter) return
     const { buffer } = this.#segments[slot]!
     const at = this.#offsets[slot]!
-    const end = at + PREFIX + buffer.readUInt32BE(at)
+    const end = at + PREFIX + readUint32(buffer, at)
     waiter.refused(reason, buffer[at + PREFIX]!, buffer.subarray(at + NUMBERED_HEADER, end))
   }
 
@@ -396,7 +415,7 @@ export class Channel {
       const slot = ++this.#acknowledged & this.#mask
       const waiter = this.#waiters[slot]
       const { buffer } = this.#segments[slot]!
-      this.#unackedBytes -= PREFIX + buffer.readUInt32BE(this.#offsets[slot]!)
+      this.#unackedBytes -= PREFIX + readUint32(buffer, this.#offsets[slot]!)
       this.#waiters[slot] = undefined
       this.#segments[slot] = undefined
       waiter?.accepted()
@@ -427,6 +446,7 @@ export class Channel {
 
   /** A frame without a number. Goes through the same buffer: its place among the numbered ones means something. */
   #control(kind: number, value?: number): void {
+    this.writes++
     const bytes = CHANNEL_HEADER + (value === undefined ? 0 : 4)
     const segment = this.#buffer.reserve(bytes)
     const start = segment.end
@@ -439,7 +459,8 @@ export class Channel {
 
   #gather(bytes: number): void {
     this.#gathered += bytes
-    if (this.#gathered >= flushBytes) this.flush()
+    if (this.#gathered >= flushBytesMin && (this.#gathered >= flushBytesMax || this.#gathered * 8 >= this.#unackedBytes))
+      this.flush()
     if (this.#flushDue || !this.#resumed) return
     this.#flushDue = true
     this.#env.timers.soon(() => this.#flushDue && this.flush())
@@ -455,7 +476,7 @@ export class Channel {
     // and refusals, each made by a frame of the other end, which therefore sends and does not acknowledge.
     if (this.unacknowledgedFrames === 0) return
     const oldest = (this.#acknowledged + 1) & this.#mask
-    const oldestBytes = PREFIX + this.#segments[oldest]!.buffer.readUInt32BE(this.#offsets[oldest]!)
+    const oldestBytes = PREFIX + readUint32(this.#segments[oldest]!.buffer, this.#offsets[oldest]!)
     const isOver = this.#unackedBytes - oldestBytes > this.#options.windowCapBytes
     if (isOver || this.#buffer.heldBytes - oldestBytes > this.#heldBytesMax) this.#path?.abandon('bad-frame')
   }
@@ -479,6 +500,7 @@ export class Channel {
   /** The end: every waiter without an answer is told. Idempotent. */
   end(why: ChannelEnd): void {
     if (this.#ended) return
+    this.writes++
     this.#ended = why
     const path = this.#path
     this.#path = undefined

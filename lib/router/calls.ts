@@ -5,7 +5,10 @@ import { decodeBody, encodeBody } from '../wire/body.ts'
 
 /** A request of this peer whose reply has not come. */
 interface Asked {
-  readonly what: string
+  /** An address, or the identity of a peer. */
+  readonly of: string
+  /** Of a call to a peer; else ''. */
+  readonly protocol: string
   readonly deadlineAtMs: number
   /** Where it was written last: a reply counts only from there. */
   written: Channel | 'here' | undefined
@@ -23,9 +26,44 @@ export interface RequestContext {
   readonly deadlineMs: number
 }
 
-interface Served {
-  readonly controller: AbortController
+/** A request that a handler here is busy with. */
+export class Serving implements RequestContext {
+  readonly deadlineMs: number
   readonly deadlineAtMs: number
+  /** Made when it is asked for: most handlers never look at it. */
+  #controller: AbortController | undefined
+  #reason: HomingError | undefined
+  #reject: ((error: HomingError) => void) | undefined
+
+  constructor(deadlineMs: number, deadlineAtMs: number) {
+    this.deadlineMs = deadlineMs
+    this.deadlineAtMs = deadlineAtMs
+  }
+
+  get signal(): AbortSignal {
+    const controller = (this.#controller ??= new AbortController())
+    if (this.#reason && !controller.signal.aborted) controller.abort(this.#reason)
+    return controller.signal
+  }
+
+  abort(reason: HomingError): void {
+    if (this.#reason) return
+    this.#reason = reason
+    this.#controller?.abort(reason)
+    this.#reject?.(reason)
+  }
+
+  /** What `work` comes to, or the reason of an abort before. */
+  unlessAborted<T>(work: PromiseLike<T>): Promise<T> {
+    return new Promise((resolve, reject) => {
+      this.#reject = reject
+      work.then(resolve, reject)
+    })
+  }
+}
+
+export function isThenable(value: unknown): value is PromiseLike<unknown> {
+  return typeof value === 'object' && value !== null && typeof (value as PromiseLike<unknown>).then === 'function'
 }
 
 /** The body of a reply that says why there is none. */
@@ -51,19 +89,19 @@ const ownCodes: ReadonlySet<string> = new Set<ErrorCode>([
 export class Calls {
   #lastId = 0
   readonly #asked = new Map<number, Asked>()
-  readonly #served = new Map<Channel | 'here', Map<number, Served>>()
+  readonly #served = new Map<Channel | 'here', Map<number, Serving>>()
 
   get waiting(): number {
     return this.#asked.size
   }
 
-  /** Opens a request; its id goes with it. */
-  open(what: string, deadlineAtMs: number): { id: number; reply: Promise<unknown> } {
+  /** Opens a request to an address, or a call of a protocol to a peer; its id goes with it. */
+  open(of: string, protocol: string, deadlineAtMs: number): { id: number; reply: Promise<unknown> } {
     do this.#lastId = (this.#lastId + 1) >>> 0
     while (this.#asked.has(this.#lastId))
     const id = this.#lastId
     const reply = new Promise<unknown>((resolve, reject) => {
-      this.#asked.set(id, { what, deadlineAtMs, written: undefined, channel: undefined, resolve, reject })
+      this.#asked.set(id, { of, protocol, deadlineAtMs, written: undefined, channel: undefined, resolve, reject })
     })
     return { id, reply }
   }
@@ -87,36 +125,34 @@ export class Calls {
   }
 
   /** A reply came; one to a request that nobody waits for any more, or from somebody else than was asked, is dropped. */
-  replied(id: number, ok: boolean, bytes: Buffer, from: Channel | 'here'): void {
+  replied(id: number, ok: boolean, buffer: Buffer, start: number, end: number, from: Channel | 'here'): void {
     const asked = this.#asked.get(id)
     if (!asked || asked.written !== from) return
     this.#asked.delete(id)
-    const body = decodeBody(bytes, 0, bytes.length)
+    const body = decodeBody(buffer, start, end)
     if (ok) asked.resolve(body)
-    else asked.reject(remoteError(asked.what, body))
+    else asked.reject(remoteError(nameOf(asked), body))
   }
 
   /** Requests that the ended channel had accepted. */
   lostOn(channel: Channel): void {
     for (const [id, asked] of this.#asked) {
       if (asked.channel === channel)
-        this.fail(id, new HomingError('LOST', `${asked.what}: its peer went away before it answered`))
+        this.fail(id, new HomingError('LOST', `${nameOf(asked)}: its peer went away before it answered`))
     }
     this.#abortAll(channel, `the asking peer ${channel.remote.identity} went away`)
   }
 
   /** Ends what is past its deadline; `cancel` tells the other end. */
   sweep(nowMs: number, cancel: (id: number, channel: Channel) => void): void {
-    for (const [id, { deadlineAtMs, channel, what }] of this.#asked) {
-      if (deadlineAtMs > nowMs) continue
-      if (channel) cancel(id, channel)
-      this.fail(id, new HomingError('TIMEOUT', `${what}: no answer by the deadline`))
+    for (const [id, asked] of this.#asked) {
+      if (asked.deadlineAtMs > nowMs) continue
+      if (asked.channel) cancel(id, asked.channel)
+      this.fail(id, new HomingError('TIMEOUT', `${nameOf(asked)}: no answer by the deadline`))
     }
     for (const served of this.#served.values()) {
-      for (const { controller, deadlineAtMs } of served.values()) {
-        if (deadlineAtMs <= nowMs && !controller.signal.aborted)
-          controller.abort(new HomingError('TIMEOUT', 'the deadline of the request passed'))
-      }
+      for (const serving of served.values())
+        if (serving.deadlineAtMs <= nowMs) serving.abort(new HomingError('TIMEOUT', 'the deadline of the request passed'))
     }
   }
 
@@ -124,19 +160,17 @@ export class Calls {
   giveUp(id: number, reason: unknown): Channel | undefined {
     const asked = this.#asked.get(id)
     if (!asked) return undefined
-    this.fail(id, new HomingError('TIMEOUT', `${asked.what}: aborted by the caller`, { cause: reason }))
+    this.fail(id, new HomingError('TIMEOUT', `${nameOf(asked)}: aborted by the caller`, { cause: reason }))
     return asked.channel
   }
 
   // Serving
 
-  /** A request begins here; `ended` must follow. */
-  serving(from: Channel | 'here', id: number, deadlineMs: number, nowMs: number): RequestContext {
-    const controller = new AbortController()
+  /** A handler is busy with a request; `ended` must follow. */
+  serving(from: Channel | 'here', id: number, serving: Serving): void {
     let served = this.#served.get(from)
     if (!served) this.#served.set(from, (served = new Map()))
-    served.set(id, { controller, deadlineAtMs: nowMs + deadlineMs })
-    return { signal: controller.signal, deadlineMs }
+    served.set(id, serving)
   }
 
   ended(from: Channel | 'here', id: number): void {
@@ -147,11 +181,11 @@ export class Calls {
 
   /** The asker cancelled. */
   cancelled(from: Channel | 'here', id: number): void {
-    this.#served.get(from)?.get(id)?.controller.abort(new HomingError('TIMEOUT', 'cancelled by the asker'))
+    this.#served.get(from)?.get(id)?.abort(new HomingError('TIMEOUT', 'cancelled by the asker'))
   }
 
   #abortAll(from: Channel | 'here', why: string): void {
-    for (const { controller } of this.#served.get(from)?.values() ?? []) controller.abort(new HomingError('LOST', why))
+    for (const serving of this.#served.get(from)?.values() ?? []) serving.abort(new HomingError('LOST', why))
     this.#served.delete(from)
   }
 
@@ -159,6 +193,10 @@ export class Calls {
     for (const id of [...this.#asked.keys()]) this.fail(id, error)
     for (const from of [...this.#served.keys()]) this.#abortAll(from, 'this peer is closing')
   }
+}
+
+function nameOf({ of, protocol }: Asked): string {
+  return protocol === '' ? `request to '${of}'` : `${protocol} of ${of}`
 }
 
 /** A failure of a handler as the body of a reply: its code and text, never its stack. */

@@ -117,6 +117,22 @@ export class Flow {
     )
   }
 
+  /** Where a send may be written at once, because nothing waits before it. */
+  get openChannel(): Channel | undefined {
+    const { route } = this
+    if (this.state !== 'open' || route.at !== 'channel' || this.queue.length > 0 || this.outstanding >= this.#allowed)
+      return undefined
+    const { channel } = route
+    return channel.hasEnded || channel.remoteIsLeaving ? undefined : channel
+  }
+
+  /** One was written to its open channel. */
+  wroteAtOnce(): void {
+    this.used = true
+    this.outstanding++
+    this.#downSinceMs = undefined
+  }
+
   /** Adds a send and moves on what can be moved. */
   add(send: Send): void {
     this.used = true

@@ -1,15 +1,8 @@
 /** The bounded place where the messages of one client wait for its handler or reader. */
 import type { Timers } from '../env/env.ts'
 import type { Budget } from './budget.ts'
-import type { BytesMessage } from './message.ts'
+import type { BytesMessage, Serve } from './message.ts'
 import { Queue } from './queue.ts'
-
-/** Something that waits in an inbox: a message, or a request with the way back to its asker. */
-export interface Incoming {
-  readonly message: BytesMessage
-  /** Present for a request: called when its turn comes. It settles when the handler has. */
-  readonly serve?: (message: BytesMessage) => Promise<void>
-}
 
 /** Somebody who was told *full* and waits for room. */
 export type RoomWaiter = (address: string) => void
@@ -45,10 +38,10 @@ const roomAgainMs = 100
 
 /** What an inbox has once something had to wait in it. */
 class Waiting {
-  queue = new Queue<Incoming>()
+  queue = new Queue<BytesMessage>()
   bytes = 0
   /** Requests to a client with a reader: they do not wait for what it reads. */
-  requests: Queue<Incoming> | undefined
+  requests: Queue<BytesMessage> | undefined
   pumpDue = false
   roomDue = false
   roomWaiters: Set<RoomWaiter> | undefined
@@ -95,39 +88,38 @@ export class Inbox {
   }
 
   /** Takes a message in, or says that it is full; then `whenRoom` tells when to try again. */
-  offer(incoming: Incoming): boolean {
-    const { message } = incoming
+  offer(message: BytesMessage): boolean {
     if (this.#state === 'claiming' || this.#state === 'closed') return false
     const { waitingBytes } = this
     if (waitingBytes > 0 && waitingBytes + message.size > this.#host.inboxBytesMax) return false
     // What comes off the wire goes straight to an idle handler. What is sent within this process waits for its turn of the loop: two
     // clients that answer each other at once would else never let it go on.
     const local = message.via === 'local'
-    const direct = this.consumer.hasReader ? incoming.serve !== undefined : this.waiting === 0
-    if (direct && !local && this.#state === 'open' && this.#free(incoming)) {
-      this.#start(incoming)
+    const direct = this.consumer.hasReader ? message.serve !== undefined : this.waiting === 0
+    if (direct && !local && this.#state === 'open' && this.#free(message)) {
+      this.#start(message)
       return true
     }
     if (!this.#host.budget.take(message.size)) return false
     if (!local) message.settleIn()
-    this.#push(incoming)
-    if (local && (incoming.serve || !this.consumer.hasReader)) this.#pumpSoon()
+    this.#push(message)
+    if (local && (message.serve || !this.consumer.hasReader)) this.#pumpSoon()
     return true
   }
 
-  #push(incoming: Incoming): void {
+  #push(message: BytesMessage): void {
     const waiting = (this.#waiting ??= new Waiting())
-    waiting.bytes += incoming.message.size
-    if (incoming.serve && this.consumer.hasReader) {
+    waiting.bytes += message.size
+    if (message.serve && this.consumer.hasReader) {
       waiting.requests ??= new Queue()
-      waiting.requests.push(incoming)
+      waiting.requests.push(message)
       return
     }
-    waiting.queue.push(incoming)
+    waiting.queue.push(message)
     this.consumer.wake()
   }
 
-  #free({ serve }: Incoming): boolean {
+  #free({ serve }: BytesMessage): boolean {
     return !this.#busy && (serve === undefined || this.#serving < this.#host.requestsMax)
   }
 
@@ -164,10 +156,10 @@ export class Inbox {
   }
 
   /** Puts what the former owner had not given out ahead of what came here, and opens. */
-  open(handedOver: readonly Incoming[]): void {
+  open(handedOver: readonly BytesMessage[]): void {
     if (this.#state !== 'held') return
     const waiting = (this.#waiting ??= new Waiting())
-    for (const { message } of handedOver) {
+    for (const message of handedOver) {
       waiting.bytes += message.size
       this.#host.budget.force(message.size) // it was accepted already, and may not be lost
     }
@@ -184,22 +176,22 @@ export class Inbox {
   next(): BytesMessage | undefined {
     if (this.#state === 'closed') return this.#waiting?.kept?.pop()
     if (this.#state !== 'open') return undefined
-    return this.#remove(this.#waiting?.queue)?.message
+    return this.#remove(this.#waiting?.queue)
   }
 
   /**
    * Ends it; returns what nobody has taken, for whoever takes the address over or must be told. Messages of a reader that `keep`s them
    * stay readable; they do not count any more.
    */
-  close(keep: boolean): Incoming[] {
+  close(keep: boolean): BytesMessage[] {
     if (this.#state === 'closed') return []
     this.#state = 'closed'
-    const left: Incoming[] = []
+    const left: BytesMessage[] = []
     for (const queue of [this.#waiting?.queue, this.#waiting?.requests]) {
       for (let item = this.#remove(queue); item; item = this.#remove(queue)) left.push(item)
     }
     if (keep && this.consumer.hasReader && this.#waiting) {
-      this.#waiting.kept = left.filter(({ serve }) => serve === undefined).map(({ message }) => message)
+      this.#waiting.kept = left.filter(({ serve }) => serve === undefined)
       this.#waiting.kept.reverse()
     }
     this.#tellRoom()
@@ -207,14 +199,14 @@ export class Inbox {
     return left
   }
 
-  #remove(queue: Queue<Incoming> | undefined): Incoming | undefined {
+  #remove(queue: Queue<BytesMessage> | undefined): BytesMessage | undefined {
     const waiting = this.#waiting
-    const incoming = queue?.shift()
-    if (!incoming || !waiting) return undefined
-    waiting.bytes -= incoming.message.size
-    this.#host.budget.give(incoming.message.size)
+    const message = queue?.shift()
+    if (!message || !waiting) return undefined
+    waiting.bytes -= message.size
+    this.#host.budget.give(message.size)
     if (waiting.roomWaiters && waiting.bytes <= this.#host.inboxBytesMax / 2) this.#tellRoom()
-    return incoming
+    return message
   }
 
   #tellRoom(): void {
@@ -233,10 +225,10 @@ export class Inbox {
   }
 
   /** Requests run beside each other, up to a number; messages one after the other. */
-  #start(incoming: Incoming): void {
-    if (incoming.serve) return this.#serve(incoming.serve, incoming.message)
+  #start(message: BytesMessage): void {
+    if (message.serve) return this.#serve(message.serve, message)
     this.#busy = true // also while the handler runs: a message that it causes waits
-    const taken = this.consumer.take(incoming.message)
+    const taken = this.consumer.take(message)
     if (!taken) {
       this.#busy = false
       return
@@ -247,9 +239,14 @@ export class Inbox {
     })
   }
 
-  #serve(serve: NonNullable<Incoming['serve']>, message: BytesMessage): void {
-    this.#serving++
-    void serve(message).then(() => {
+  #serve(serve: Serve, message: BytesMessage): void {
+    this.#serving++ // also while the handler runs: a request that it causes counts
+    const served = serve(message)
+    if (!served) {
+      this.#serving--
+      return
+    }
+    void served.then(() => {
       this.#serving--
       this.#pump()
     })

@@ -14,33 +14,57 @@ export interface Message<T = unknown> {
   readonly via: 'local' | 'direct' | 'broker'
 }
 
+/** Runs the handler of a request; a promise means that it is busy. Never throws or rejects. */
+export type Serve = (message: BytesMessage) => Promise<void> | undefined
+
 /** Counted for each waiting message besides its body, bytes: what its objects take. */
 export const messageOverheadBytes = 200
 
 const undecoded = Symbol('undecoded')
 
-/** A message with its body still in bytes. */
+/** A message with its body still in bytes: those from `start` to `end` of a buffer that others may have a part of, too. */
 export class BytesMessage implements Message {
-  readonly from: string | undefined
+  readonly #from: string
   readonly to: string
   readonly via: 'local' | 'direct' | 'broker'
   readonly #origin: string
   readonly #number: number
-  #bytes: Buffer
+  #buffer: Buffer
+  #start: number
+  #end: number
   #body: unknown = undecoded
+  /** @internal Present for a request: called when its turn comes. A promise settles when its handler has. */
+  readonly serve: Serve | undefined
 
   /** `origin` names the sending run; with `number` it makes the id. */
-  constructor(from: string, to: string, bytes: Buffer, origin: string, number: number, via: Message['via']) {
-    this.from = from === '' ? undefined : from
+  constructor(
+    from: string,
+    to: string,
+    buffer: Buffer,
+    start: number,
+    end: number,
+    origin: string,
+    number: number,
+    via: Message['via'],
+    serve: Serve | undefined,
+  ) {
+    this.#from = from
     this.to = to
-    this.#bytes = bytes
+    this.#buffer = buffer
+    this.#start = start
+    this.#end = end
     this.#origin = origin
     this.#number = number
     this.via = via
+    this.serve = serve
+  }
+
+  get from(): string | undefined {
+    return this.#from === '' ? undefined : this.#from
   }
 
   get body(): unknown {
-    if (this.#body === undecoded) this.#body = decodeBody(this.#bytes, 0, this.#bytes.length)
+    if (this.#body === undecoded) this.#body = decodeBody(this.#buffer, this.#start, this.#end)
     return this.#body
   }
 
@@ -49,7 +73,7 @@ export class BytesMessage implements Message {
   }
 
   get bytes(): Buffer {
-    return this.#bytes
+    return this.#buffer.subarray(this.#start, this.#end)
   }
 
   get origin(): string {
@@ -61,12 +85,14 @@ export class BytesMessage implements Message {
   }
 
   get size(): number {
-    return this.#bytes.length + messageOverheadBytes
+    return this.#end - this.#start + messageOverheadBytes
   }
 
   /** Gives up the chunk of the wire that the body is a part of: a waiting message must not hold more memory than is counted. */
   settleIn(): void {
-    this.#bytes = Buffer.from(this.#bytes)
+    this.#buffer = Buffer.from(this.bytes)
+    this.#end -= this.#start
+    this.#start = 0
   }
 
   toJSON(): Message {

@@ -1,5 +1,6 @@
 /** What a send resolves to. */
 import { HomingError, type ErrorCode } from '../errors.ts'
+import { messageId } from './message.ts'
 
 /**
  * `delivered`: the current owner accepted it into the client's inbox, once. `sent`: it is in the outbox (only for `level: 'sent'`).
@@ -17,6 +18,38 @@ export interface Receipt {
   readonly cause?: HomingError
   /** Names this message: the receiver sees the same text. */
   readonly id: string
+}
+
+/** Makes its id when it is asked for: most never are, and the text costs as much as the rest. */
+export class NumberedReceipt implements Receipt {
+  readonly status: Status
+  declare readonly code?: ErrorCode
+  declare readonly cause?: HomingError
+  readonly #origin: string
+  readonly #number: number
+
+  constructor(status: Status, cause: HomingError | undefined, origin: string, number: number) {
+    this.status = status
+    if (cause) {
+      this.code = cause.code
+      this.cause = cause
+    }
+    this.#origin = origin
+    this.#number = number
+  }
+
+  get id(): string {
+    return messageId(this.#origin, this.#number)
+  }
+
+  toJSON(): Receipt {
+    return { ...this, id: this.id }
+  }
+
+  /** So that `console.log(receipt)` shows a receipt. */
+  [Symbol.for('nodejs.util.inspect.custom')](): Receipt {
+    return this.toJSON()
+  }
 }
 
 /** A failed outcome that has no id yet. */

@@ -5,13 +5,13 @@ import type { Run } from '../sessions/directory.ts'
 import { BAD_BODY, FULL, MOVING, NO_HANDLER, NOT_HERE, NumbersOut, UNSURE, type Reader } from '../wire/frame.ts'
 import { REQUEST, ROOM } from '../wire/kinds.ts'
 import { scanBody } from '../wire/scan.ts'
-import type { Inbox, Incoming } from './inbox.ts'
-import { BytesMessage, originOf } from './message.ts'
+import type { Inbox } from './inbox.ts'
+import { BytesMessage, originOf, type Serve } from './message.ts'
 
 /** What the reception needs of its surroundings. */
 export interface ReceptionHost {
-  /** Runs a client's request handler and sends its answer. Never rejects. */
-  serve(channel: Channel, callId: number, deadlineMs: number, message: BytesMessage): Promise<void>
+  /** Runs a client's request handler and sends its answer. A promise means that it is busy. Never throws or rejects. */
+  serve(channel: Channel, callId: number, deadlineMs: number, message: BytesMessage): Promise<void> | undefined
   /** Whether the client at this address answers requests. */
   answers(address: string): boolean
   /** Somebody believes the address to be here, and it is not. */
@@ -42,6 +42,8 @@ export class Reception {
   /** Who was refused because this peer was not sure of its lease. */
   readonly #unsure = new Map<Channel, Set<string>>()
   readonly #origins = new WeakMap<Run, string>()
+  #lastRun: Run | undefined
+  #lastOrigin = ''
   readonly counts = { received: 0, refused: 0 }
 
   constructor(env: Env, host: ReceptionHost) {
@@ -59,7 +61,7 @@ export class Reception {
 
   /** The inbox that serves an address, or will as soon as its claim is written. */
   at(address: string): Inbox | undefined {
-    return this.#claiming.get(address) ?? this.#inboxes.get(address)
+    return (this.#claiming.size > 0 ? this.#claiming.get(address) : undefined) ?? this.#inboxes.get(address)
   }
 
   /** The inbox that serves an address. */
@@ -131,10 +133,11 @@ export class Reception {
   ): number {
     const { buffer, at, end } = reader
     if (scanBody(buffer, at, end) < 0) return BAD_BODY
-    const refusals = this.#refusals.get(channel)
-    const refused = refusals?.get(to)
     const inbox = this.at(to)
-    if (refused) return this.#again(refused, channel, to, inbox)
+    if (this.#refusals.size > 0) {
+      const refused = this.#refusals.get(channel)?.get(to)
+      if (refused) return this.#again(refused, channel, to, inbox)
+    }
     if (!inbox || inbox.state === 'closed') {
       if (this.hasMoved(to)) return MOVING
       this.#host.notHere(to)
@@ -145,18 +148,10 @@ export class Reception {
       return UNSURE
     }
     if (request && !this.#host.answers(to) && inbox.state !== 'claiming') return NO_HANDLER
-    const message = new BytesMessage(
-      from,
-      to,
-      buffer.subarray(at, end),
-      this.#origin(channel.remote),
-      number,
-      channel.path?.kind ?? 'direct',
-    )
-    const incoming: Incoming = request
-      ? { message, serve: taken => this.#host.serve(channel, callId, deadlineMs, taken) }
-      : { message }
-    if (inbox.offer(incoming)) return 0
+    const via = channel.path?.kind ?? 'direct'
+    const serve: Serve | undefined = request ? taken => this.#host.serve(channel, callId, deadlineMs, taken) : undefined
+    const message = new BytesMessage(from, to, buffer, at, end, this.#origin(channel.remote), number, via, serve)
+    if (inbox.offer(message)) return 0
     this.#tellRoom(channel, inbox)
     return FULL
   }
@@ -214,9 +209,11 @@ export class Reception {
   }
 
   #origin(run: Run): string {
+    if (run === this.#lastRun) return this.#lastOrigin // most frames come many in a row from one peer
     let origin = this.#origins.get(run)
     if (origin === undefined) this.#origins.set(run, (origin = originOf(run)))
-    return origin
+    this.#lastRun = run
+    return (this.#lastOrigin = origin)
   }
 }
 

@@ -3,24 +3,35 @@
  * protocols on which the layers stand.
  */
 import type { Env, Timer } from '../env/env.ts'
-import { HomingError } from '../errors.ts'
+import { HomingError, homingError } from '../errors.ts'
 import type { Channel } from '../mesh/channel.ts'
 import type { Mesh } from '../mesh/mesh.ts'
 import type { Directory, Located, Run } from '../sessions/directory.ts'
-import { encodeBody } from '../wire/body.ts'
-import { BAD_BODY, FULL, NO_HANDLER, NumbersOut, UNSURE, writeShortText, type Reader } from '../wire/frame.ts'
+import { decodeBody, encodeBody, encodeBodyInto } from '../wire/body.ts'
+import {
+  BAD_BODY,
+  FULL,
+  NO_HANDLER,
+  NumbersOut,
+  UNSURE,
+  writeShortText,
+  writeUint16,
+  writeUint32,
+  writeUint48,
+  type Reader,
+} from '../wire/frame.ts'
 import { CALL, CANCEL, MESSAGE, REPLY, REQUEST, TELL } from '../wire/kinds.ts'
 import type { BodyLimits } from '../wire/scan.ts'
 import { scanBody } from '../wire/scan.ts'
 import { Budget } from './budget.ts'
-import { Calls, failureBody, libraryFailureBody, type RequestContext } from './calls.ts'
+import { Calls, failureBody, isThenable, libraryFailureBody, Serving, type RequestContext } from './calls.ts'
 import { Flow, ownerKey, type FlowHost } from './flow.ts'
 import type { Inbox, InboxHost } from './inbox.ts'
-import { BytesMessage, messageId, originOf, type Message } from './message.ts'
+import { BytesMessage, originOf, type Message, type Serve } from './message.ts'
 import type { RouterOptions } from './options.ts'
-import { failure, type Failure, type Receipt } from './receipt.ts'
+import { failure, NumberedReceipt, type Failure, type Receipt } from './receipt.ts'
 import { Reception } from './reception.ts'
-import { Send } from './send.ts'
+import { Send, type Settle } from './send.ts'
 import { Signals } from './signals.ts'
 
 export interface SendOptions {
@@ -56,8 +67,8 @@ export interface RouterSetup {
   self: Run
   options: RouterOptions
   limits: Readonly<BodyLimits>
-  /** Runs the request handler of a client: its answer, or a rejection. Rejects with `REFUSED` where there is none. */
-  answer(message: Message, context: RequestContext): Promise<unknown>
+  /** Runs the request handler of a client: its answer, or a promise of it. Throws `REFUSED` where there is none. */
+  answer(message: Message, context: RequestContext): unknown
   answers(address: string): boolean
   /** Something failed that nobody waits for. */
   trouble(error: unknown): void
@@ -84,6 +95,8 @@ export class Router implements FlowHost {
   #directory: Directory | undefined
   #mesh: Mesh | undefined
   #sure = true
+  #turnBegan = false
+  #turnNowMs = -1
   #lookedThisTurn = false
   #closed: HomingError | undefined
 
@@ -163,10 +176,31 @@ export class Router implements FlowHost {
   #isSure(): boolean {
     if (!this.#lookedThisTurn) {
       this.#lookedThisTurn = true
-      this.#env.timers.soon(() => (this.#lookedThisTurn = false))
+      this.#beginTurn()
       void this.#directory?.lease
     }
     return this.#sure
+  }
+
+  /** The time at which this turn of the loop began to need it, ms: asking the clock for each message would cost a tenth of the message. */
+  #turnMs(): number {
+    if (this.#turnNowMs < 0) {
+      this.#turnNowMs = this.#env.clock.monotonicMs()
+      this.#beginTurn()
+    }
+    return this.#turnNowMs
+  }
+
+  #beginTurn(): void {
+    if (this.#turnBegan) return
+    this.#turnBegan = true
+    this.#env.timers.soon(this.#endTurn)
+  }
+
+  readonly #endTurn = (): void => {
+    this.#turnBegan = false
+    this.#lookedThisTurn = false
+    this.#turnNowMs = -1
   }
 
   /** A client of this peer has the address now: what is sent to it goes there, not to its former owner. */
@@ -177,36 +211,32 @@ export class Router implements FlowHost {
   // Sending to addresses
 
   /** Resolves to the receipt; never rejects. */
-  send(to: string, body: unknown, options: SendOptions = {}): Promise<Receipt> {
-    const number = ++this.#lastNumber
-    const id = messageId(this.#origin, number)
-    return new Promise(resolve => {
-      const settle = (failed: Failure | undefined): void => resolve(this.#receipt(id, options.level ?? 'delivered', failed))
-      this.#send(MESSAGE, to, body, options, number, 0, settle, options.level === 'sent')
-    })
+  send(to: string, body: unknown, options: SendOptions = none): Promise<Receipt> {
+    const receipt = new Promise<Receipt>(catchResolve)
+    this.#send(MESSAGE, to, body, options, 0, this.#receipted, caught)
+    return receipt
   }
 
-  #receipt(id: string, level: 'delivered' | 'sent', failed: Failure | undefined): Receipt {
-    const status = failed?.status ?? level
+  /** Of all messages: a function for each would cost as much as the rest of its receipt. */
+  readonly #receipted: Settle = (failed, { resolve, number, early }) => {
+    const status = failed?.status ?? (early ? 'sent' : 'delivered')
     this.counts.byStatus[status] = (this.counts.byStatus[status] ?? 0) + 1
-    return failed ? { status, code: failed.cause.code, cause: failed.cause, id } : { status, id }
+    resolve!(new NumberedReceipt(status, failed?.cause, this.#origin, number))
   }
 
   /** Resolves to the handler's reply; rejects with a `HomingError`. */
-  request(to: string, body: unknown, options: RequestOptions = {}): Promise<unknown> {
-    const number = ++this.#lastNumber
-    const deadlineAtMs = this.#deadline(options.deadlineMs)
-    const { id, reply } = this.#calls.open(`request to '${to}'`, deadlineAtMs)
-    let send: Send | undefined
+  request(to: string, body: unknown, options: RequestOptions = none): Promise<unknown> {
+    const { id, reply } = this.#calls.open(to, '', this.#turnMs() + (options.deadlineMs ?? this.#options.deadlineMs))
     const { signal } = options
+    let send: Send | undefined
     const unwatch = signal && this.#watch(signal, () => this.#giveUp(id, send, signal))
-    send = this.#send(REQUEST, to, body, options, number, id, failed => this.#requested(id, send, failed), false)
+    send = this.#send(REQUEST, to, body, options, id, this.#requested, undefined)
     return unwatch ? reply.finally(unwatch) : reply
   }
 
-  #requested(callId: number, send: Send | undefined, failed: Failure | undefined): void {
+  readonly #requested: Settle = (failed, { callId, channel }) => {
     if (failed) this.#calls.fail(callId, failed.cause)
-    else this.#calls.accepted(callId, send?.channel)
+    else this.#calls.accepted(callId, channel)
   }
 
   #send(
@@ -214,54 +244,88 @@ export class Router implements FlowHost {
     to: string,
     body: unknown,
     options: SendOptions,
-    number: number,
     callId: number,
-    settle: (failed: Failure | undefined) => void,
-    early: boolean,
-  ): Send | undefined {
+    settle: Settle,
+    resolve: ((receipt: Receipt) => void) | undefined,
+  ): Send {
     this.counts.sent++
     const { from = '', signal } = options
-    const bytes = this.#encode(body, settle)
-    if (!bytes) return undefined
-    const refused = this.#mayNotSend(from, signal)
-    if (refused) {
-      settle(refused)
-      return undefined
-    }
     const flow = this.#flowTo(to)
-    const nowMs = this.#env.clock.monotonicMs()
-    const deadlineAtMs = this.#deadline(options.deadlineMs)
-    const waitUntilMs = options.waitMs ? Math.min(deadlineAtMs, nowMs + options.waitMs) : 0
-    const unwatch = signal && kind === MESSAGE ? this.#watch(signal, () => this.#abort(send, signal)) : undefined
-    const settled = unwatch
-      ? (failed: Failure | undefined): void => {
-          unwatch()
-          settle(failed)
-        }
-      : settle
-    const send: Send = new Send(flow, {
+    const nowMs = this.#turnMs()
+    const deadlineAtMs = nowMs + (options.deadlineMs ?? this.#options.deadlineMs)
+    const send = new Send(flow, {
       kind,
       from,
-      body: bytes,
-      number,
+      number: ++this.#lastNumber,
       callId,
       deadlineAtMs,
-      waitUntilMs,
-      settle: settled,
-      early,
+      waitUntilMs: options.waitMs ? Math.min(deadlineAtMs, nowMs + options.waitMs) : 0,
+      settle,
+      early: options.level === 'sent',
+      resolve,
     })
-    this.#enter(flow, send)
+    const refused = this.#mayNotSend(from, signal)
+    if (signal && kind === MESSAGE && !refused) send.unwatch = this.#watch(signal, () => this.#abort(send, signal))
+    if (refused) send.settle(refused)
+    else if (!this.#writeAtOnce(flow, send, body)) this.#enter(flow, send, body)
     return send
   }
 
-  #encode(body: unknown, settle: (failed: Failure | undefined) => void): Buffer | undefined {
+  /**
+   * Nearly every send: nothing waits before it, its addresses have their numbers. It is encoded right into the buffer of its channel.
+   * False: it could not be; nothing has happened yet.
+   */
+  #writeAtOnce(flow: Flow, send: Send, body: unknown): boolean {
+    const channel = flow.openChannel
+    if (!channel) return false
+    const { numbersOut } = channel
+    const to = numbersOut.reference(flow.destination)
+    const from = numbersOut.reference(send.from)
+    if (to === undefined || from === undefined || !channel.admits(atOnceBytes)) return false
+    const bytes = body instanceof Uint8Array ? body.length : 0
+    if (bytes > this.#setup.limits.bodyBytesMax || (bytes > atOnceBytes && !channel.admits(bytes))) return false
+    let at = channel.begin(send.kind, bytes + atOnceBytes)
+    const { buffer, writes } = channel
+    at = writeUint16(buffer, at, to)
+    at = writeUint16(buffer, at, from)
+    at = writeUint48(buffer, at, send.number)
+    if (send.kind === REQUEST) at = this.#writeCall(buffer, at, send)
+    const end = this.#encodeInto(buffer, at, send, body)
+    // What the application's own code did meanwhile, it did before this.
+    if (end < 0 || channel.writes !== writes) return send.settled
+    send.bodyBytes = end - at
+    flow.wroteAtOnce()
+    send.channel = channel
+    send.sequence = channel.commit(end, send)
+    if (send.kind === REQUEST) this.#calls.written(send.callId, channel)
+    if (send.early) send.settle(undefined)
+    return true
+  }
+
+  /** Where the body ends, or -1 where it does not fit, or cannot be encoded, which its caller is told. */
+  #encodeInto(buffer: Buffer, at: number, send: Send, body: unknown): number {
     try {
-      return encodeBody(body, this.#setup.limits)
+      return encodeBodyInto(body, buffer, at, this.#setup.limits)
     } catch (error) {
-      if (!(error instanceof HomingError)) throw error
-      settle({ status: 'refused', cause: error })
-      return undefined
+      return this.#notEncoded(send, error)
     }
+  }
+
+  /** What a getter or a `toJSON` of the body throws is a reason like any other. */
+  #notEncoded(send: Send, error: unknown): -1 {
+    send.settle({ status: 'refused', cause: homingError(error, 'UNENCODABLE', 'the body could not be encoded') })
+    return -1
+  }
+
+  /** False: it cannot be encoded, and its caller was told so. */
+  #encode(send: Send, body: unknown): boolean {
+    try {
+      send.body = body instanceof Encoded ? body.bytes : encodeBody(body, this.#setup.limits)
+    } catch (error) {
+      return this.#notEncoded(send, error) >= 0
+    }
+    send.bodyBytes = send.body.length
+    return true
   }
 
   #mayNotSend(from: string, signal: AbortSignal | undefined): Failure | undefined {
@@ -274,7 +338,9 @@ export class Router implements FlowHost {
   }
 
   /** Into its flow, if what waits there and everywhere has room for it. */
-  #enter(flow: Flow, send: Send): void {
+  #enter(flow: Flow, send: Send, body: unknown): void {
+    if (!this.#encode(send, body)) return
+    if (this.#closed) return send.settle({ status: 'refused', cause: this.#closed }) // meanwhile, by code of the body
     const full = flow.queuedBytes > 0 && flow.queuedBytes + send.size > this.#options.waitingBytesPerAddressMax
     const room = !full && (flow.kind === 'peer' ? this.budget.takeForPeers(send.size) : this.budget.take(send.size))
     if (!room) {
@@ -464,13 +530,15 @@ export class Router implements FlowHost {
       this.#unsure.add(flow)
       return UNSURE
     }
-    const message = new BytesMessage(send.from, inbox.address, send.body, this.#origin, send.number, 'local')
-    if (send.kind === MESSAGE) {
-      if (!inbox.offer({ message })) return FULL
-    } else if (!this.#setup.answers(inbox.address) && inbox.state !== 'claiming') {
+    const request = send.kind === REQUEST
+    if (request && !this.#setup.answers(inbox.address) && inbox.state !== 'claiming') {
       send.settle(failure('refused', 'REFUSED', `'${inbox.address}' takes no requests`))
       return 0
-    } else if (!inbox.offer({ message, serve: taken => this.#serveHere(send, taken) })) return FULL
+    }
+    const serve: Serve | undefined = request ? taken => this.#serveHere(send, taken) : undefined
+    const { from, body, number } = send
+    const message = new BytesMessage(from, inbox.address, body, 0, body.length, this.#origin, number, 'local', serve)
+    if (!inbox.offer(message)) return FULL
     send.settle(undefined)
     return 0
   }
@@ -500,8 +568,8 @@ export class Router implements FlowHost {
   }
 
   #writeCall(buffer: Buffer, at: number, send: Send): number {
-    const leftMs = Math.max(1, Math.min(0xffff_ffff, Math.round(send.deadlineAtMs - this.nowMs())))
-    return buffer.writeUInt32BE(leftMs, buffer.writeUInt32BE(send.callId, at))
+    const leftMs = Math.max(1, Math.min(0xffff_ffff, Math.round(send.deadlineAtMs - this.#turnMs())))
+    return writeUint32(buffer, writeUint32(buffer, at, send.callId), leftMs)
   }
 
   // Channels: what the mesh tells
@@ -565,54 +633,44 @@ export class Router implements FlowHost {
   }
 
   /** Resolves when the run has accepted it; rejects with a `HomingError` otherwise. In order with other tells and calls to that run. */
-  tell(run: Run, protocol: string, body: unknown, options: CallOptions = {}): Promise<void> {
+  tell(run: Run, protocol: string, body: unknown, options: CallOptions = none): Promise<void> {
     return new Promise((resolve, reject) => {
-      const settle = (failed: Failure | undefined): void => (failed ? reject(failed.cause) : resolve())
-      const bytes = this.#encode(body, settle)
-      if (bytes) this.#toPeer(run, TELL, protocol, bytes, 0, this.#deadline(options.deadlineMs), settle)
+      const settle: Settle = failed => (failed ? reject(failed.cause) : resolve())
+      this.#toPeer(run, TELL, protocol, body, 0, this.#deadline(options.deadlineMs), settle)
     })
   }
 
   /** Resolves to what the run's protocol handler answers; rejects with a `HomingError`. */
-  call(run: Run, protocol: string, body: unknown, options: CallOptions = {}): Promise<unknown> {
+  call(run: Run, protocol: string, body: unknown, options: CallOptions = none): Promise<unknown> {
     const deadlineAtMs = this.#deadline(options.deadlineMs)
-    const { id, reply } = this.#calls.open(`${protocol} of ${run.identity}`, deadlineAtMs)
+    const { id, reply } = this.#calls.open(run.identity, protocol, deadlineAtMs)
     let send: Send | undefined
     const { signal } = options
     const unwatch = signal && this.#watch(signal, () => this.#giveUp(id, send, signal))
-    const settle = (failed: Failure | undefined): void => this.#requested(id, send, failed)
-    const bytes = this.#encode(body, settle)
-    if (bytes) send = this.#toPeer(run, CALL, protocol, bytes, id, deadlineAtMs, settle)
+    send = this.#toPeer(run, CALL, protocol, body, id, deadlineAtMs, this.#requested)
     return unwatch ? reply.finally(unwatch) : reply
   }
 
-  #toPeer(
-    run: Run,
-    kind: number,
-    from: string,
-    body: Buffer,
-    callId: number,
-    deadlineAtMs: number,
-    settle: Send['settle'],
-  ): Send {
+  #toPeer(run: Run, kind: number, from: string, body: unknown, callId: number, deadlineAtMs: number, settle: Settle): Send {
     const key = originOf(run)
     let known = this.#peerFlows.get(key)
     if (!known) this.#peerFlows.set(key, (known = { run, flow: new Flow('peer', key, this) }))
     const number = ++this.#lastNumber
-    const send = new Send(known.flow, { kind, from, body, number, callId, deadlineAtMs, waitUntilMs: 0, settle, early: false })
+    const setup = { kind, from, number, callId, deadlineAtMs, waitUntilMs: 0, settle, early: false, resolve: undefined }
+    const send = new Send(known.flow, setup)
     if (this.#closed) send.settle({ status: 'refused', cause: this.#closed })
-    else this.#enter(known.flow, send)
+    else this.#enter(known.flow, send, body)
     return send
   }
 
   #told(channel: Channel, reader: Reader): number {
     const name = reader.shortText()
-    const body = this.#body(reader)
-    if (!body) return BAD_BODY
+    const { buffer, at, end } = reader
+    if (scanBody(buffer, at, end) < 0) return BAD_BODY
     const handler = this.#protocols.get(name)?.tell
     if (!handler) return NO_HANDLER
     try {
-      handler(channel.remote, new BytesMessage('', '', body, '', 0, 'direct').body)
+      handler(channel.remote, decodeBody(buffer, at, end))
     } catch (error) {
       this.#setup.handlerFailed(`protocol ${name}`, error)
     }
@@ -623,69 +681,113 @@ export class Router implements FlowHost {
     const callId = reader.u32()
     const deadlineMs = reader.u32()
     const name = reader.shortText()
-    const body = this.#body(reader)
-    if (!body) return BAD_BODY
+    const { buffer, at, end } = reader
+    if (scanBody(buffer, at, end) < 0) return BAD_BODY
     const handler = this.#protocols.get(name)?.call
     if (!handler) return NO_HANDLER
-    const message = new BytesMessage('', '', body, '', 0, 'direct')
-    void this.#answer(channel, callId, deadlineMs, async context => handler(channel.remote, message.body, context))
+    void this.#answer(channel, callId, deadlineMs, context => handler(channel.remote, decodeBody(buffer, at, end), context))
     return 0
-  }
-
-  #body({ buffer, at, end }: Reader): Buffer | undefined {
-    return scanBody(buffer, at, end) < 0 ? undefined : buffer.subarray(at, end)
   }
 
   #replied(channel: Channel, reader: Reader): number {
     const callId = reader.u32()
     const ok = reader.u8() === 0
-    const body = this.#body(reader)
-    if (!body) return BAD_BODY
-    this.#calls.replied(callId, ok, body, channel)
+    const { buffer, at, end } = reader
+    if (scanBody(buffer, at, end) < 0) return BAD_BODY
+    this.#calls.replied(callId, ok, buffer, at, end, channel)
     return 0
   }
 
   // Serving requests
 
-  async #serve(channel: Channel, callId: number, deadlineMs: number, message: BytesMessage): Promise<void> {
-    await this.#answer(channel, callId, deadlineMs, context => this.#setup.answer(message, context))
+  /** Runs a client's handler; a promise means that it is busy. */
+  #serve(channel: Channel, callId: number, deadlineMs: number, message: BytesMessage): Promise<void> | undefined {
+    return this.#answer(channel, callId, deadlineMs, context => this.#setup.answer(message, context))
   }
 
-  async #answer(
-    channel: Channel,
-    callId: number,
-    deadlineMs: number,
-    work: (context: RequestContext) => Promise<unknown>,
-  ): Promise<void> {
-    const nowMs = this.nowMs()
-    const { failed, body } = await this.#run(channel, callId, deadlineMs, work)
-    if (channel.hasEnded || this.nowMs() >= nowMs + deadlineMs) return // nobody waits for it any more
-    // An answer that cannot be sent is the asker's timeout; there is nobody to tell it to.
-    this.#toPeer(channel.remote, REPLY, failed ? 'failed' : '', body, callId, nowMs + deadlineMs, () => {})
+  #answer(channel: Channel, callId: number, deadlineMs: number, work: Work): Promise<void> | undefined {
+    const untilMs = this.#turnMs() + deadlineMs
+    return this.#run(channel, callId, deadlineMs, work, (failed, value) => {
+      if (channel.hasEnded || this.nowMs() >= untilMs) return // nobody waits for it any more
+      this.#reply(channel, callId, untilMs, failed, value)
+    })
   }
 
-  async #run(
-    from: Channel | 'here',
-    callId: number,
-    deadlineMs: number,
-    work: (context: RequestContext) => Promise<unknown>,
-  ): Promise<{ failed: boolean; body: Buffer }> {
-    const context = this.#calls.serving(from, callId, deadlineMs, this.nowMs())
+  /** An answer that cannot be sent is the asker's timeout; there is nobody to tell it to. */
+  #reply(channel: Channel, callId: number, untilMs: number, failed: boolean, value: unknown): void {
     try {
-      return { failed: false, body: encodeBody(await unlessAborted(work(context), context.signal), this.#setup.limits) }
+      if (!failed && this.#replyAtOnce(channel, callId, value)) return
+      const body = failed ? failureOf(value) : encodeBody(value, this.#setup.limits)
+      this.#toPeer(channel.remote, REPLY, failed ? failedText : '', new Encoded(body), callId, untilMs, () => {})
     } catch (error) {
-      return { failed: true, body: error instanceof LibraryRefusal ? libraryFailureBody(error.error) : failureBody(error) }
-    } finally {
-      this.#calls.ended(from, callId)
+      this.#toPeer(channel.remote, REPLY, failedText, new Encoded(failureOf(error)), callId, untilMs, () => {})
     }
   }
 
+  /** Where nothing waits that would be overtaken. False: it could not be done, and nothing has happened. Throws as encoding does. */
+  #replyAtOnce(channel: Channel, callId: number, value: unknown): boolean {
+    if (this.#active.size > 0 || channel.hasEnded || !channel.admits(atOnceBytes)) return false
+    const start = channel.begin(REPLY, atOnceBytes)
+    const { buffer, writes } = channel
+    buffer[writeUint32(buffer, start, callId)] = 0
+    const end = encodeBodyInto(value, buffer, start + 5, this.#setup.limits)
+    if (end < 0 || channel.writes !== writes) return false
+    channel.commit(end)
+    return true
+  }
+
+  /** `done` hears of its result, at once where the handler is no promise; later it may have been given up. */
+  #run(
+    from: Channel | 'here',
+    callId: number,
+    deadlineMs: number,
+    work: Work,
+    done: (failed: boolean, value: unknown) => void,
+  ): Promise<void> | undefined {
+    const context = new Serving(deadlineMs, this.#turnMs() + deadlineMs)
+    let value: unknown
+    try {
+      value = work(context)
+    } catch (error) {
+      done(true, error)
+      return undefined
+    }
+    if (!isThenable(value)) {
+      done(false, value)
+      return undefined
+    }
+    this.#calls.serving(from, callId, context)
+    // A handler that never settles, or too late, gives its place to the next request when nobody waits for it any more.
+    return context.unlessAborted(value).then(
+      result => {
+        this.#calls.ended(from, callId)
+        done(false, result)
+      },
+      (error: unknown) => {
+        this.#calls.ended(from, callId)
+        done(true, error)
+      },
+    )
+  }
+
   /** A request between two clients of this peer. */
-  async #serveHere(send: Send, message: BytesMessage): Promise<void> {
-    const deadlineMs = Math.max(0, send.deadlineAtMs - this.nowMs())
+  #serveHere(send: Send, message: BytesMessage): Promise<void> | undefined {
+    const deadlineMs = Math.max(0, send.deadlineAtMs - this.#turnMs())
     this.#calls.written(send.callId, 'here')
-    const { failed, body } = await this.#run('here', send.callId, deadlineMs, context => this.#setup.answer(message, context))
-    this.#calls.replied(send.callId, !failed, body, 'here')
+    const work: Work = context => this.#setup.answer(message, context)
+    return this.#run('here', send.callId, deadlineMs, work, (failed, value) => {
+      const { ok, body } = this.#bodyOf(failed, value)
+      this.#calls.replied(send.callId, ok, body, 0, body.length, 'here')
+    })
+  }
+
+  #bodyOf(failed: boolean, value: unknown): { ok: boolean; body: Buffer } {
+    if (failed) return { ok: false, body: failureOf(value) }
+    try {
+      return { ok: true, body: encodeBody(value, this.#setup.limits) }
+    } catch (error) {
+      return { ok: false, body: failureOf(error) }
+    }
   }
 
   #cancel(callId: number, channel: Channel): void {
@@ -750,16 +852,34 @@ export class Router implements FlowHost {
 }
 
 const nothing = Buffer.alloc(0)
+const none = {}
+
+/** Room that a frame asks for before it is known how long it will be; what takes more is encoded apart first. */
+const atOnceBytes = 2_048
+
+// The function that resolves a promise, without a function of our own for each promise.
+let caught: (receipt: Receipt) => void
+const catchResolve = (resolve: (receipt: Receipt) => void): void => void (caught = resolve)
 
 /** Sends of one flow in its turn, when several wait for one channel. */
 const turn = 16
 
-/** A handler that never settles, or too late, gives its place to the next request when nobody waits for it any more. */
-function unlessAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
-  return new Promise((resolve, reject) => {
-    signal.addEventListener('abort', () => reject(signal.reason as Error), { once: true })
-    work.then(resolve, reject)
-  })
+/** Runs a handler. */
+type Work = (context: RequestContext) => unknown
+
+/** A body that is encoded already. */
+class Encoded {
+  readonly bytes: Buffer
+  constructor(bytes: Buffer) {
+    this.bytes = bytes
+  }
+}
+
+/** Says in the place of the sender that a reply is a failure. */
+const failedText = 'failed'
+
+function failureOf(error: unknown): Buffer {
+  return error instanceof LibraryRefusal ? libraryFailureBody(error.error) : failureBody(error)
 }
 
 /** A refusal that the library, not a handler, answers a request with. */

@@ -2,16 +2,15 @@
 import type { Channel, Waiter } from '../mesh/channel.ts'
 import type { Flow } from './flow.ts'
 import { messageOverheadBytes } from './message.ts'
-import type { Failure } from './receipt.ts'
+import type { Failure, Receipt } from './receipt.ts'
 
-/** What is told to the caller: nothing when it was accepted, else why not. Called once. */
-export type Settle = (failure: Failure | undefined) => void
+/** Tells the caller: nothing when it was accepted, else why not. Called once. */
+export type Settle = (failure: Failure | undefined, send: Send) => void
 
 export interface SendSetup {
   kind: number
   /** The sender's own address, '' for none. For protocols: the protocol's name. */
   from: string
-  body: Buffer
   /** Counts the sends of this peer: names the message, and tells which came first. */
   number: number
   /** Of requests, calls and replies; else 0. */
@@ -22,6 +21,8 @@ export interface SendSetup {
   settle: Settle
   /** The caller wants to know only that it was written. */
   early: boolean
+  /** For a message: ends the caller's promise. */
+  resolve: ((receipt: Receipt) => void) | undefined
 }
 
 export class Send implements Waiter {
@@ -33,27 +34,29 @@ export class Send implements Waiter {
   readonly deadlineAtMs: number
   waitUntilMs: number
   /** Empty while the channel keeps it: it comes back with a refusal. */
-  body: Buffer
-  readonly bodyBytes: number
+  body: Buffer = nothing
+  bodyBytes = 0
   readonly early: boolean
+  readonly resolve: ((receipt: Receipt) => void) | undefined
   /** How often an owner said that the address is not there. */
   redirects = 0
   /** Where it was written, last. */
-  channel: Channel | undefined
+  channel: Channel | undefined = undefined
   sequence = -1
+  /** Ends the watch of the caller's signal. */
+  unwatch: (() => void) | undefined = undefined
   #settle: Settle | undefined
 
   constructor(flow: Flow, setup: SendSetup) {
     this.flow = flow
     this.kind = setup.kind
     this.from = setup.from
-    this.body = setup.body
-    this.bodyBytes = setup.body.length
     this.number = setup.number
     this.callId = setup.callId
     this.deadlineAtMs = setup.deadlineAtMs
     this.waitUntilMs = setup.waitUntilMs
     this.early = setup.early
+    this.resolve = setup.resolve
     this.#settle = setup.settle
   }
 
@@ -69,8 +72,10 @@ export class Send implements Waiter {
 
   settle(failure: Failure | undefined): void {
     const settle = this.#settle
+    if (!settle) return
     this.#settle = undefined
-    settle?.(failure)
+    this.unwatch?.()
+    settle(failure, this)
   }
 
   accepted(): void {
@@ -85,3 +90,5 @@ export class Send implements Waiter {
     this.flow.lost(this)
   }
 }
+
+const nothing = Buffer.alloc(0)

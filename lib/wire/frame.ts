@@ -20,19 +20,41 @@ export function badFrame(what: string): HomingError {
 export const labelMax = 0xff_ffff
 
 export function writeChannelHeader(buffer: Buffer, at: number, kind: number, label: number): number {
-  buffer.writeUInt32BE(((kind << 24) | label) >>> 0, at + PREFIX)
+  writeUint32(buffer, at + PREFIX, (kind << 24) | label)
   return at + CHANNEL_HEADER
 }
 
 export function writeNumberedHeader(buffer: Buffer, at: number, kind: number, label: number, sequence: number): number {
-  buffer.writeUInt32BE(((kind << 24) | label) >>> 0, at + PREFIX)
-  buffer.writeUInt32BE(sequence >>> 0, at + CHANNEL_HEADER)
+  writeUint32(buffer, at + PREFIX, (kind << 24) | label)
+  writeUint32(buffer, at + CHANNEL_HEADER, sequence)
   return at + NUMBERED_HEADER
+}
+
+export function writeUint16(buffer: Uint8Array, at: number, value: number): number {
+  buffer[at] = value >>> 8
+  buffer[at + 1] = value
+  return at + 2
+}
+
+export function writeUint32(buffer: Uint8Array, at: number, value: number): number {
+  buffer[at] = value >>> 24
+  buffer[at + 1] = value >>> 16
+  buffer[at + 2] = value >>> 8
+  buffer[at + 3] = value
+  return at + 4
+}
+
+export function readUint32(buffer: Uint8Array, at: number): number {
+  return ((buffer[at]! << 24) | (buffer[at + 1]! << 16) | (buffer[at + 2]! << 8) | buffer[at + 3]!) >>> 0
+}
+
+export function writeUint48(buffer: Uint8Array, at: number, value: number): number {
+  return writeUint32(buffer, writeUint16(buffer, at, value / 0x1_0000_0000), value)
 }
 
 /** Fills in the length of the frame that begins at `start` and ends at `end`. */
 export function closeFrame(buffer: Buffer, start: number, end: number): number {
-  buffer.writeUInt32BE(end - start - PREFIX, start)
+  writeUint32(buffer, start, end - start - PREFIX)
   return end
 }
 
@@ -47,7 +69,7 @@ export function frameOf(kind: number, payload: Uint8Array): Buffer {
 
 /** The label of a frame of a channel whose kind byte is at `at`. */
 export function labelAt(buffer: Buffer, at: number): number {
-  return buffer.readUInt32BE(at) & labelMax
+  return (buffer[at + 1]! << 16) | (buffer[at + 2]! << 8) | buffer[at + 3]!
 }
 
 export function writeLabel(buffer: Buffer, frameStart: number, label: number): void {
@@ -71,6 +93,13 @@ export class NumbersOut {
   /** Bytes that `text` will take, at most. `bytes` is its UTF-8 length. */
   static size(bytes: number): number {
     return 4 + bytes
+  }
+
+  /** The two bytes that stand for `text` by now; `undefined`: it has no number yet. */
+  reference(text: string): number | undefined {
+    if (text === '') return 0
+    const number = this.#numbers.get(text)
+    return number === undefined ? undefined : REFERS | number
   }
 
   write(buffer: Buffer, at: number, text: string): number {
@@ -128,16 +157,18 @@ export class Reader {
     return this.buffer[this.#take(1)]!
   }
   u16(): number {
-    return this.buffer.readUInt16BE(this.#take(2))
+    const at = this.#take(2)
+    return (this.buffer[at]! << 8) | this.buffer[at + 1]!
   }
   u24(): number {
     return this.buffer.readUIntBE(this.#take(3), 3)
   }
   u32(): number {
-    return this.buffer.readUInt32BE(this.#take(4))
+    return readUint32(this.buffer, this.#take(4))
   }
   u48(): number {
-    return this.buffer.readUIntBE(this.#take(6), 6)
+    const at = this.#take(6)
+    return ((this.buffer[at]! << 8) | this.buffer[at + 1]!) * 0x1_0000_0000 + readUint32(this.buffer, at + 2)
   }
   text(bytes: number): string {
     const at = this.#take(bytes)

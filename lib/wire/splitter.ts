@@ -1,5 +1,5 @@
 /** Cuts a stream of bytes into frames, wherever the chunks end. */
-import { PREFIX, badFrame } from './frame.ts'
+import { PREFIX, badFrame, readUint32 } from './frame.ts'
 
 /** Called for each frame: `buffer[start]` is its kind byte, `end` is behind its last. It may keep the buffer. */
 export type FrameSink = (buffer: Buffer, start: number, end: number) => void
@@ -47,7 +47,7 @@ export class Splitter {
   }
 
   #length(buffer: Buffer, at: number): number {
-    const length = buffer.readUInt32BE(at)
+    const length = readUint32(buffer, at)
     if (length === 0 || length > this.bytesMax) throw badFrame(`a frame of ${length} bytes; allowed are 1 to ${this.bytesMax}`)
     return length
   }

@@ -372,9 +372,11 @@ t.test('a channel writes so', async t => {
     numbers: { number?: number; callId?: number; leftMs?: number } = {},
   ) => {
     const { number = 0, callId = 0, leftMs = 1_000 } = numbers
-    const setup = { kind, from, number, callId, body: encodeBody(body), waitUntilMs: 0, early: false }
+    const setup = { kind, from, number, callId, waitUntilMs: 0, early: false, resolve: undefined }
     const settle = (failure?: { status: string }) => void answers.push(failure?.status)
     const send = new Send(flow, { ...setup, deadlineAtMs: env.clock.monotonicMs() + leftMs, settle })
+    send.body = encodeBody(body)
+    send.bodyBytes = send.body.length
     flow.outstanding++
     router.write(send, channel)
     return send

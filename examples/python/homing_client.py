@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """A client of a Homing cluster that joins through a broker, written from docs/protocol.md. Needs Python 3.8 and msgpack.
 
-Frames are handled while a method waits: call one every second or so, for who is silent for 5 s is taken for dead. A method that
-gets no answer raises TimeoutError, a no of the broker RuntimeError, the end of the link EOFError or another OSError."""
+Frames are handled while a method waits: call one every second or so, for who is silent for 5 s is taken for dead.
+"""
 import hmac, os, socket, sys
 from hashlib import sha256
 from io import BytesIO
@@ -23,7 +23,7 @@ def text(value, size=1):
     return len(value.encode()).to_bytes(size, "big") + value.encode()
 
 
-class HomingClient:
+class HomingClient:  # raises TimeoutError, RuntimeError when the broker says no, EOFError or an OSError when the link is lost
     def __init__(self, url, identity, secret=b"", cluster="homing"):
         self._me = {"identity": identity, "incarnation": os.urandom(8).hex(), "role": "peer", "machine": socket.gethostname()}
         self._run, self._ids = text(identity) + text(self._me["incarnation"]), iter(range(1, 2**32))
@@ -52,8 +52,7 @@ class HomingClient:
 
     def send(self, to, body, sender="", timeout=10):
         """Sends to whoever holds the address. Returns a word of STATUS. After a TimeoutError it may have arrived."""
-        located = self._ask(op="find", addresses=[to])["located"][0]
-        if not located: return STATUS[NOT_HERE]
+        if not (located := self._ask(op="find", addresses=[to])["located"][0]): return STATUS[NOT_HERE]
         run = text(located["owner"]["identity"]) + text(located["owner"]["incarnation"])
         if run not in self._ways: self._open(run, os.urandom(4))
         self._wait(lambda: (way := self._ways.get(run)) and way.ready and way.acked == way.sent, timeout)
@@ -79,7 +78,7 @@ class HomingClient:
         if failed: raise RuntimeError(answer)
         return answer
 
-    def _open(self, run, pair, in_label=None):  # a way to a run, or our half of one that it opened, with a channel of its own
+    def _open(self, run, pair, in_label=None):  # a way to a run, or our half of its way, and a channel of its own
         channel = SimpleNamespace(label=pack(">I", next(self._labels))[1:], pair=pair, in_label=in_label, ready=False, sent=0)
         channel.taken, channel.acked, channel.refused, channel.closed, channel.known, self._ways[run] = 0, 0, {}, {}, {}, channel
         if run: self._link.send_bytes(ROUTE + channel.label + pair + self._run + run)
@@ -118,9 +117,9 @@ class HomingClient:
     def _take(self, channel, kind, data):  # a numbered frame
         frame, reason = BytesIO(data[4:]), NO_HANDLER if kind in (REQUEST, CALL) else ACCEPTED
         channel.taken += 1
-        if kind in (MESSAGE, REQUEST):
+        if kind in (MESSAGE, REQUEST, VOID):
             to, sender, _ = self._address(channel, frame), self._address(channel, frame), frame.read(6)
-            if to in channel.closed or to not in self._claims:
+            if kind != VOID and (to in channel.closed or to not in self._claims):
                 reason, channel.closed[to] = NOT_HERE, channel.sent  # until its sender knows: nothing overtakes what was refused
             elif kind == MESSAGE:
                 try: self._inbox.append((sender, to, unpackb(frame.read(), timestamp=3, unicode_errors="replace")))
@@ -129,6 +128,7 @@ class HomingClient:
         elif kind == REPLY and channel is self._broker: self._replies[unpack(">I", data[4:8])[0]] = data[8], unpackb(data[9:])
         elif kind == TELL and channel is self._broker:
             news = unpackb(data[16:])
+            if news["op"] == "fenced": raise RuntimeError(news)
             if self._claims.get(news.get("address"), 0) == news.get("claim"): del self._claims[news["address"]]
         if reason: self._send(channel, REFUSE, data[:4] + bytes([reason]))
         self._link.send_bytes(ACK + channel.label + data[:4])

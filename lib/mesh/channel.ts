@@ -246,6 +246,10 @@ export class Channel {
   }
 
   flush(): void {
+    if (this.#path && this.#resumed && this.#unackedIn > 0) {
+      this.#flushDue = true // what the acknowledgement would ask for is here
+      this.#acknowledge()
+    }
     this.#flushDue = false
     this.#gathered = 0
     if (this.#path && this.#resumed) this.#buffer.writeTo(this.#path)
@@ -305,11 +309,11 @@ export class Channel {
     return 'taken'
   }
 
-  /** After the frames of one read: acknowledges them. */
+  /** After the frames of one read: answers go at once, and acknowledgements with them; alone these wait for more to come in this turn. */
   afterBatch(): void {
     this.#ackEvery = ackEveryMin
-    if (this.#unackedIn > 0 && this.#resumed) this.#acknowledge()
-    if (this.#flushDue) this.flush()
+    if (this.#gathered > 0) this.flush()
+    else if (this.#unackedIn > 0) this.#flushSoon()
   }
 
   #resume(theirs: number, ours: number, expected32: number): 'taken' | 'forgotten' {
@@ -461,6 +465,10 @@ export class Channel {
     this.#gathered += bytes
     if (this.#gathered >= flushBytesMin && (this.#gathered >= flushBytesMax || this.#gathered * 8 >= this.#unackedBytes))
       this.flush()
+    this.#flushSoon()
+  }
+
+  #flushSoon(): void {
     if (this.#flushDue || !this.#resumed) return
     this.#flushDue = true
     this.#env.timers.soon(() => this.#flushDue && this.flush())

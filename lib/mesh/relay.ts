@@ -15,6 +15,7 @@ import {
   routeFrame,
   unrouteFrame,
   writeLabel,
+  writeUint32,
   type Route,
 } from '../wire/frame.ts'
 import { FIRST_OF_CHANNEL, ROUTE, UNROUTE } from '../wire/kinds.ts'
@@ -37,10 +38,15 @@ interface Port {
   lastLabel: number
   /** What is gathered for this link in the present read, copied: slices would cost ten times as much once destinations interleave. */
   buffer: Buffer
+  view: DataView
   filled: number
+  /** What waited for this link when it was looked at last, bytes: since then it can only have become less, but for what is gathered. */
+  pendingBytes: number
 }
 
 const gatherBytes = 64 * 1024
+/** Up to this many bytes a loop over words is faster than a call of `Buffer.copy`. */
+const shortBytes = 256
 /** Ways that one link may open: more than a peer has others to talk to, few enough that nobody fills our memory with them. */
 const waysMax = 65_536
 
@@ -67,6 +73,10 @@ export class FrameRelay {
   /** Ports with something gathered. */
   readonly #gathered = new Set<Port>()
   readonly #reader = new Reader()
+  #last: Port | undefined
+  /** The chunk that is being read. */
+  #chunk: Buffer = nothing
+  #chunkView = viewOf(nothing)
   #flushDue = false
   forwarded = 0
 
@@ -77,8 +87,8 @@ export class FrameRelay {
   }
 
   add(link: Link): void {
-    const port = { link, incoming: new Map(), outgoing: new Map(), lastLabel: 0, buffer: Buffer.alloc(0), filled: 0 }
-    this.#ports.set(link, port)
+    const out = { buffer: nothing, view: viewOf(nothing), filled: 0, pendingBytes: 0 }
+    this.#ports.set(link, { link, incoming: new Map(), outgoing: new Map(), lastLabel: 0, ...out })
   }
 
   /** Ends all ways through a link that is gone. */
@@ -86,6 +96,7 @@ export class FrameRelay {
     const port = this.#ports.get(link)
     if (!port) return
     this.#ports.delete(link)
+    this.#last = undefined
     this.#gathered.delete(port)
     for (const way of [...port.incoming.values()]) this.#end(way, ROUTE_GONE)
     for (const way of [...port.outgoing.values()]) this.#end(way, ROUTE_GONE)
@@ -93,8 +104,10 @@ export class FrameRelay {
 
   /** A frame that is not for the broker itself. Throws `BAD_FRAME`. */
   frame(link: Link, buffer: Buffer, start: number, end: number): void {
-    const port = this.#ports.get(link)
+    // Frames come many in a row from one link.
+    const port = this.#last?.link === link ? this.#last : this.#ports.get(link)
     if (!port) throw badFrame('a frame to forward from a link that may not')
+    this.#last = port
     const kind = buffer[start]!
     if (kind === ROUTE) return this.#route(port, readRoute(this.#reader.set(buffer, start + 1, end)))
     if (kind === UNROUTE) return this.#unroute(port, this.#reader.set(buffer, start + 1, end))
@@ -147,17 +160,21 @@ export class FrameRelay {
   #forward(way: Way, buffer: Buffer, start: number, end: number): void {
     const { to } = way
     const bytes = end - start
-    // An empty outbox takes one frame of any size: refused for its size alone, it would come again for ever.
-    const ahead = waiting(to)
-    if (ahead > 0 && ahead + bytes > this.#options.outboxBytesMax) return this.#end(way, ROUTE_FULL)
+    if (to.pendingBytes + to.filled + bytes > this.#options.outboxBytesMax) {
+      to.pendingBytes = to.link.pendingBytes
+      const ahead = to.pendingBytes + to.filled
+      // An empty outbox takes one frame of any size: refused for its size alone, it would come again for ever.
+      if (ahead > 0 && ahead + bytes > this.#options.outboxBytesMax) return this.#end(way, ROUTE_FULL)
+    }
     if (to.filled + bytes > to.buffer.length) {
       this.#flush(to)
       to.buffer = Buffer.allocUnsafeSlow(Math.max(gatherBytes, bytes))
+      to.view = viewOf(to.buffer)
     }
     const at = to.filled
+    this.#copy(buffer, start + PREFIX, end, to, at + PREFIX)
     // The prefix is written anew: a frame that came in pieces is handed over without the bytes before its kind.
-    to.buffer.writeUInt32BE(bytes - PREFIX, at)
-    buffer.copy(to.buffer, at + PREFIX, start + PREFIX, end)
+    writeUint32(to.buffer, at, bytes - PREFIX)
     writeLabel(to.buffer, at, way.outLabel)
     to.filled = at + bytes
     this.forwarded++
@@ -168,19 +185,44 @@ export class FrameRelay {
     this.#env.timers.soon(() => this.flush())
   }
 
+  #copy(from: Buffer, start: number, end: number, { buffer, view }: Port, to: number): void {
+    if (end - start > shortBytes) {
+      from.copy(buffer, to, start, end)
+      return
+    }
+    if (from !== this.#chunk) {
+      this.#chunk = from
+      this.#chunkView = viewOf(from)
+    }
+    const chunk = this.#chunkView
+    let at = start
+    for (; at + 4 <= end; at += 4, to += 4) view.setUint32(to, chunk.getUint32(at))
+    for (; at < end; at++, to++) buffer[to] = from[at]!
+  }
+
   #flush(port: Port): void {
     this.#gathered.delete(port)
     if (port.filled === 0) return
     port.link.write(port.buffer.subarray(0, port.filled))
     // The rest of the buffer is filled on: what was written is not touched again.
     port.buffer = port.buffer.subarray(port.filled)
+    port.view = viewOf(port.buffer)
     port.filled = 0
+    port.pendingBytes = port.link.pendingBytes
   }
 
   flush(): void {
     this.#flushDue = false
     for (const port of this.#gathered) this.#flush(port)
+    this.#chunk = nothing // it is not held on to
+    this.#chunkView = viewOf(nothing)
   }
+}
+
+const nothing: Buffer = Buffer.alloc(0)
+
+function viewOf(buffer: Buffer): DataView {
+  return new DataView(buffer.buffer, buffer.byteOffset, buffer.length)
 }
 
 /** Bytes that wait for this link. */

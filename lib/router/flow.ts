@@ -138,7 +138,8 @@ export class Flow {
     this.used = true
     this.queue.push(send)
     this.queuedBytes += send.size
-    this.pump()
+    // While it is open and others wait before this one, something will pump already.
+    if (this.state !== 'open' || this.queue.length === 1) this.pump()
   }
 
   /** Moves sends along as far as the state allows. */

@@ -6,8 +6,10 @@ import type { Connection, ConnectionHandler, TlsFacts } from './env.ts'
 /** How long a connection that has sent all it had waits for the other end to close, ms. */
 const lingerMs = 2_000
 
+const writeAtOnceBytes = 16 * 1024
+
 /**
- * Writes of one tick leave in one system call. The socket is read always: a paused one does not notice that the other end died.
+ * Small writes of one tick leave in one system call. The socket is read always: a paused one does not notice that the other end died.
  * Of TLS 1.3 a dialler must know: a listener that does not like its certificate closes after `opened`, and says no more.
  */
 export class TcpConnection implements Connection {
@@ -36,7 +38,8 @@ export class TcpConnection implements Connection {
       if (flushed) process.nextTick(flushed)
       return
     }
-    if (!this.#corked) {
+    // Much goes at once: the other end can begin with it while more is made.
+    if (!this.#corked && bytes.length < writeAtOnceBytes) {
       this.#corked = true
       socket.cork()
       process.nextTick(TcpConnection.#uncork, this)

@@ -5,10 +5,10 @@ import type { BackgroundWorker } from './env.ts'
 
 /** Never keeps the process alive. It has failed when it threw or ended before `stop`. */
 export function startWorker(module: URL, data: unknown): BackgroundWorker {
-  // Our threads hold little: they need no room for much garbage.
+  // Our threads hold little, and need no room for much garbage. No bound for the rest: what NODE_OPTIONS loads is loaded there too.
   const worker = new Worker(module, {
     workerData: data,
-    resourceLimits: { maxYoungGenerationSizeMb: 1, maxOldGenerationSizeMb: 32 },
+    resourceLimits: { maxYoungGenerationSizeMb: 1 },
   })
   worker.unref()
 

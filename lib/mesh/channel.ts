@@ -76,7 +76,7 @@ const ackEveryMin = 32
  * What was gathered in a turn is written without waiting for its end when it is an eighth of what is under way: with few outstanding the
  * other end shall not wait, with many a larger write costs less.
  */
-const flushBytesMin = 4 * 1024
+const flushBytesMin = 8 * 1024
 const flushBytesMax = segmentBytes
 
 export class Channel {

@@ -2,20 +2,40 @@
 import { HomingError, type ErrorCode } from '../errors.ts'
 import type { Channel } from '../mesh/channel.ts'
 import { decodeBody, encodeBody } from '../wire/body.ts'
+import { Pending } from './pending.ts'
 
 /** A request of this peer whose reply has not come. */
-interface Asked {
+class Asked {
+  id = 0
   /** An address, or the identity of a peer. */
   readonly of: string
   /** Of a call to a peer; else ''. */
   readonly protocol: string
   readonly deadlineAtMs: number
   /** Where it was written last: a reply counts only from there. */
-  written: Channel | 'here' | undefined
+  written: Channel | 'here' | undefined = undefined
   /** Where it was accepted. */
-  channel: Channel | undefined
-  resolve(body: unknown): void
-  reject(error: HomingError): void
+  channel: Channel | undefined = undefined
+  readonly reply: Promise<unknown>
+  readonly resolve: (body: unknown) => void
+  readonly reject: (error: HomingError) => void
+
+  constructor(of: string, protocol: string, deadlineAtMs: number) {
+    this.of = of
+    this.protocol = protocol
+    this.deadlineAtMs = deadlineAtMs
+    this.reply = new Promise(catchBoth)
+    this.resolve = caughtResolve
+    this.reject = caughtReject
+  }
+}
+
+// What ends a promise, without a function of our own for each promise.
+let caughtResolve: (body: unknown) => void
+let caughtReject: (error: HomingError) => void
+function catchBoth(resolve: (body: unknown) => void, reject: (error: HomingError) => void): void {
+  caughtResolve = resolve
+  caughtReject = reject
 }
 
 /** What a handler is told besides the request. */
@@ -87,8 +107,7 @@ const ownCodes: ReadonlySet<string> = new Set<ErrorCode>([
 ])
 
 export class Calls {
-  #lastId = 0
-  readonly #asked = new Map<number, Asked>()
+  readonly #asked = new Pending<Asked>()
   readonly #served = new Map<Channel | 'here', Map<number, Serving>>()
 
   get waiting(): number {
@@ -97,13 +116,8 @@ export class Calls {
 
   /** Opens a request to an address, or a call of a protocol to a peer; its id goes with it. */
   open(of: string, protocol: string, deadlineAtMs: number): { id: number; reply: Promise<unknown> } {
-    do this.#lastId = (this.#lastId + 1) >>> 0
-    while (this.#asked.has(this.#lastId))
-    const id = this.#lastId
-    const reply = new Promise<unknown>((resolve, reject) => {
-      this.#asked.set(id, { of, protocol, deadlineAtMs, written: undefined, channel: undefined, resolve, reject })
-    })
-    return { id, reply }
+    const asked = new Asked(of, protocol, deadlineAtMs)
+    return { id: this.#asked.add(asked), reply: asked.reply }
   }
 
   /** It leaves for the run that is to answer it. */
@@ -120,15 +134,19 @@ export class Calls {
 
   fail(id: number, error: HomingError): void {
     const asked = this.#asked.get(id)
-    this.#asked.delete(id)
-    asked?.reject(error)
+    if (asked) this.#fail(asked, error)
+  }
+
+  #fail(asked: Asked, error: HomingError): void {
+    this.#asked.delete(asked)
+    asked.reject(error)
   }
 
   /** A reply came; one to a request that nobody waits for any more, or from somebody else than was asked, is dropped. */
   replied(id: number, ok: boolean, buffer: Buffer, start: number, end: number, from: Channel | 'here'): void {
     const asked = this.#asked.get(id)
     if (!asked || asked.written !== from) return
-    this.#asked.delete(id)
+    this.#asked.delete(asked)
     const body = decodeBody(buffer, start, end)
     if (ok) asked.resolve(body)
     else asked.reject(remoteError(nameOf(asked), body))
@@ -136,19 +154,19 @@ export class Calls {
 
   /** Requests that the ended channel had accepted. */
   lostOn(channel: Channel): void {
-    for (const [id, asked] of this.#asked) {
+    for (const asked of this.#asked.values()) {
       if (asked.channel === channel)
-        this.fail(id, new HomingError('LOST', `${nameOf(asked)}: its peer went away before it answered`))
+        this.#fail(asked, new HomingError('LOST', `${nameOf(asked)}: its peer went away before it answered`))
     }
     this.#abortAll(channel, `the asking peer ${channel.remote.identity} went away`)
   }
 
   /** Ends what is past its deadline; `cancel` tells the other end. */
   sweep(nowMs: number, cancel: (id: number, channel: Channel) => void): void {
-    for (const [id, asked] of this.#asked) {
+    for (const asked of this.#asked.values()) {
       if (asked.deadlineAtMs > nowMs) continue
-      if (asked.channel) cancel(id, asked.channel)
-      this.fail(id, new HomingError('TIMEOUT', `${nameOf(asked)}: no answer by the deadline`))
+      if (asked.channel) cancel(asked.id, asked.channel)
+      this.#fail(asked, new HomingError('TIMEOUT', `${nameOf(asked)}: no answer by the deadline`))
     }
     for (const served of this.#served.values()) {
       for (const serving of served.values())
@@ -160,7 +178,7 @@ export class Calls {
   giveUp(id: number, reason: unknown): Channel | undefined {
     const asked = this.#asked.get(id)
     if (!asked) return undefined
-    this.fail(id, new HomingError('TIMEOUT', `${nameOf(asked)}: aborted by the caller`, { cause: reason }))
+    this.#fail(asked, new HomingError('TIMEOUT', `${nameOf(asked)}: aborted by the caller`, { cause: reason }))
     return asked.channel
   }
 
@@ -190,7 +208,7 @@ export class Calls {
   }
 
   close(error: HomingError): void {
-    for (const id of [...this.#asked.keys()]) this.fail(id, error)
+    for (const asked of this.#asked.values()) this.#fail(asked, error)
     for (const from of [...this.#served.keys()]) this.#abortAll(from, 'this peer is closing')
   }
 }

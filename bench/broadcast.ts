@@ -30,6 +30,7 @@ export const broadcast: Question = {
     contestant(homing, 'homing-broadcast', { store: folder, outstanding: 64 }),
     contestant(nats, 'nats', {}, ['@nats-io/transport-node', 'nats-server']),
   ],
+  charts: [{ title: 'broadcast to 100 clients, 140 bytes', figure: 'rate', of: [bare, homing, nats] }],
   comparisons: [
     { of: homing, to: nats, figure: 'rate', atLeast: 5 },
     { of: homing, to: bare, figure: 'rate' },

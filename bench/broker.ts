@@ -50,6 +50,13 @@ export const broker: Question = {
   title: '140 bytes by address through a relay; receipts end to end, 4096 outstanding, where it has any',
   unit: 'messages',
   contestants: folder => [1, 4].flatMap(destinations => [bare(destinations), homing(destinations, folder), nats(destinations)]),
+  charts: [
+    {
+      title: 'through a relay, 140 bytes',
+      figure: 'rate',
+      of: [1, 4].flatMap(destinations => ['bare relay', 'homing, receipts', 'NATS core'].map(system => to(system, destinations))),
+    },
+  ],
   comparisons: [
     { of: to('homing, receipts', 1), to: to('bare relay', 1), figure: 'rate' },
     { of: to('homing, receipts', 4), to: to('bare relay', 4), figure: 'rate', atLeast: 0.45 },

@@ -84,7 +84,7 @@ export const growth: Question = {
   ],
   charts: [
     {
-      title: 'CPU time a message with more peers, or more sessions',
+      title: 'a message with more peers, or more sessions',
       figure: 'cpuSumUs',
       of: [...peerCounts.map(ofPeers), ...sessionCounts.map(withSessions)],
       lessIsBetter: true,

@@ -45,6 +45,7 @@ export const manyAddresses: Question = {
     homing(few, folder, {}),
     homing(many, folder, { addresses, peers, otherSessions: sessions - addresses }),
   ],
+  charts: [{ title: 'many addresses, 140 bytes', figure: 'rate', of: [bareFew, bareMany, few, many] }],
   comparisons: [
     { of: many, to: few, figure: 'rate', atLeast: 0.7 },
     { of: bareMany, to: bareFew, figure: 'rate' },

@@ -20,7 +20,7 @@ export const memory: Question = {
     contestant(idle, 'idle', folder),
     contestant(clients, 'clients', folder),
   ],
-  charts: [{ title: 'resident memory at rest', figure: 'restMiB', of: [bare, idle, clients], lessIsBetter: true }],
+  charts: [{ title: 'resident memory', figure: 'restMiB', of: [bare, idle, clients], lessIsBetter: true }],
   comparisons: [
     { of: idle, figure: 'restMiB', atMost: 80 },
     { of: clients, figure: 'restMiB', atMost: 150 },

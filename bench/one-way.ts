@@ -32,6 +32,12 @@ function unacknowledging(name: string, program: string, needs: readonly PeerName
   }
 }
 
+const others = [
+  unacknowledging('ws, corked', 'ws', ['ws']),
+  unacknowledging('Redis pub/sub, pipelined', 'redis', ['ioredis', 'redis-server'], true),
+  unacknowledging('zeromq', 'zeromq', ['zeromq']),
+]
+
 export const oneWay: Question = {
   name: 'one-way',
   title: '140 bytes by address, one sender, one receiver, 16 addresses',
@@ -42,9 +48,21 @@ export const oneWay: Question = {
     homing('homing, receipts, 4096 outstanding', folder, 'delivered', 4_096),
     homing('homing, receipts, 256 outstanding', folder, 'delivered', 256),
     unacknowledging(nats, 'nats', ['@nats-io/transport-node', 'nats-server'], true),
-    unacknowledging('ws, corked', 'ws', ['ws']),
-    unacknowledging('Redis pub/sub, pipelined', 'redis', ['ioredis', 'redis-server'], true),
-    unacknowledging('zeromq', 'zeromq', ['zeromq']),
+    ...others,
+  ],
+  charts: [
+    {
+      title: 'one way, 140 bytes',
+      figure: 'rate',
+      of: [
+        bare,
+        'homing, sent',
+        'homing, receipts, 4096 outstanding',
+        'homing, receipts, 256 outstanding',
+        nats,
+        ...others.map(({ name }) => name),
+      ],
+    },
   ],
   comparisons: [
     { of: 'homing, sent', to: bare, figure: 'rate', atLeast: 0.75 },

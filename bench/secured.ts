@@ -72,8 +72,12 @@ export const secured: Question = {
   name: 'secured',
   title:
     '140 bytes by address: receipts, 4096 outstanding, and requests, 256 outstanding; peers that know each other by a secret or by TLS',
-  unit: 'messages',
+  unit: 'messages or requests',
   contestants,
+  charts: [
+    { title: 'protected, one way, 140 bytes', figure: 'rate', of: [barePlain, bareTls, ...protections.map(oneWay)] },
+    { title: 'protected, request and reply', figure: 'rate', of: protections.map(request) },
+  ],
   comparisons: [
     { of: oneWay('secret'), to: oneWay('plain'), figure: 'rate' },
     { of: oneWay('tls'), to: oneWay('plain'), figure: 'rate' },

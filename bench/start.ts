@@ -15,9 +15,7 @@ export const start: Question = {
   unit: 'starts',
   mainFigure: 'wholeMs',
   contestants: folder => [contestant(bare, 'node', folder), contestant(peer, 'peer', folder), contestant(help, 'help', folder)],
-  charts: [
-    { title: 'a process from its start until it is ready', figure: 'wholeMs', of: [bare, peer, help], lessIsBetter: true },
-  ],
+  charts: [{ title: 'starting', figure: 'wholeMs', of: [bare, peer, help], lessIsBetter: true }],
   comparisons: [
     { of: peer, figure: 'callMs', atMost: 100 },
     { of: help, figure: 'wholeMs', atMost: 300 },

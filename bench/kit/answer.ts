@@ -27,6 +27,8 @@ export interface Answer {
   readonly comparisons: readonly ComparisonAnswer[]
   /** Who did not take part, and what to run so that they do. */
   readonly leftOut: readonly string[]
+  /** Of whom a process failed. */
+  readonly failed: readonly string[]
 }
 
 /** `outcomes` by contestant, round by round. */
@@ -34,7 +36,7 @@ export function answerTo(
   question: Question,
   times: { rounds: number; seconds: number },
   outcomes: ReadonlyMap<string, readonly Outcome[]>,
-  leftOut: readonly string[],
+  missing: Pick<Answer, 'leftOut' | 'failed'>,
 ): Answer {
   const contestants = [...outcomes].map(([name, rounds]) => contestantAnswer(name, rounds))
   const { name, title, unit, comparisons, mainFigure = 'rate' } = question
@@ -47,7 +49,7 @@ export function answerTo(
     ...times,
     contestants,
     comparisons: comparisons.flatMap(comparison => compared(comparison, contestants, question.ratiosOnly === true)),
-    leftOut,
+    ...missing,
   }
 }
 

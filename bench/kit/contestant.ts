@@ -58,7 +58,7 @@ export interface Question {
   readonly unit: string
   /** The figure whose least and greatest the table shows; default `rate`. */
   readonly mainFigure?: string
-  /** What the picture shows; default: the main figure of all. */
+  /** What the picture shows; default: the main figure of all, under the question's title. */
   readonly charts?: readonly Chart[]
   /** Rounds and seconds unless others are asked for. */
   readonly rounds?: number

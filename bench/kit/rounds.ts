@@ -2,6 +2,7 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { ProgramError } from '../../lib/cli/failure.ts'
 import type { Ending } from '../../lib/cli/ending.ts'
 import { answerTo, type Answer } from './answer.ts'
 import type { Outcome, Question } from './contestant.ts'
@@ -16,7 +17,7 @@ export interface Wanted {
   readonly seconds: number
 }
 
-/** Undefined when the end was asked for. Rejects with `ProgramError` when a process fails. */
+/** Undefined when the end was asked for. Who fails is out of it, and the answer says so: the others are measured none the less. */
 export async function ask(
   question: Question,
   wanted: Wanted,
@@ -26,18 +27,33 @@ export async function ask(
   const outcomes = new Map<string, Outcome[]>()
   const times = { warmUpMs, measuredMs: wanted.seconds * 1_000 }
   const { names, leftOut } = present(question)
+  const failed = new Set<string>()
   for (let round = 1; round <= wanted.rounds; round++) {
-    for (const name of names) {
+    for (const name of names.filter(name => !failed.has(name))) {
       progress(`${question.name}: round ${round} of ${wanted.rounds}, ${name}`)
       const outcome = await inFolder(folder => {
         const contestant = question.contestants(folder).find(one => one.name === name)!
-        return runOnce(contestant, times, ending)
+        return tried(runOnce(contestant, times, ending))
       })
       if (!outcome) return undefined
-      outcomes.set(name, [...(outcomes.get(name) ?? []), outcome])
+      if (outcome instanceof ProgramError) {
+        process.stderr.write(`${question.name}: ${outcome.message}\n`)
+        failed.add(name)
+        outcomes.delete(name)
+      } else outcomes.set(name, [...(outcomes.get(name) ?? []), outcome])
     }
   }
-  return answerTo(question, wanted, outcomes, leftOut)
+  return answerTo(question, wanted, outcomes, { leftOut, failed: [...failed] })
+}
+
+/** A process of a contestant failed: that is an outcome too. */
+async function tried<T>(run: Promise<T>): Promise<T | ProgramError> {
+  try {
+    return await run
+  } catch (error) {
+    if (error instanceof ProgramError) return error
+    throw error
+  }
 }
 
 /** Names of those that can take part; and who cannot, with what to run so that they do. */

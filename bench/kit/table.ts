@@ -15,6 +15,7 @@ export function answerText(answer: Answer, ratiosOnly: boolean): string {
   lines.push(...faultLines(answer).map(line => `  NOT VALID: ${line}`))
   if (answer.comparisons.length > 0) lines.push('', ...aligned(comparisonsTable(answer.comparisons)).slice(1))
   for (const text of answer.leftOut) lines.push(`  left out: ${text}`)
+  for (const name of answer.failed) lines.push(`  failed: ${name}`)
   return lines.join('\n')
 }
 

@@ -1,6 +1,6 @@
 /** Where it was measured: figures of another machine, or of another day, are not comparable. */
 import { readFileSync } from 'node:fs'
-import { cpus, release, totalmem, type } from 'node:os'
+import { cpus, loadavg, release, totalmem, type } from 'node:os'
 import { version } from '../../lib/version.ts'
 import { installedPeers } from './peers.ts'
 
@@ -12,6 +12,8 @@ export interface Machine {
   readonly node: string
   readonly homing: string
   readonly congestionControl: string
+  /** How many processes wanted a processor in the minute before: above a tenth or so, something else was measured too. */
+  readonly loadBefore: number
   readonly peers: Readonly<Record<string, string>>
 }
 
@@ -25,6 +27,7 @@ export function thisMachine(): Machine {
     node: process.version,
     homing: version,
     congestionControl: congestionControl(),
+    loadBefore: Math.round(loadavg()[0]! * 10) / 10,
     peers: installedPeers(),
   }
 }
@@ -43,6 +46,6 @@ export function machineText(machine: Machine): string {
   const peers = Object.entries(machine.peers).map(([name, version]) => `${name} ${version}`)
   return [
     `${machine.cpus} x ${machine.model}, ${machine.memoryGiB} GiB, ${machine.kernel}, Node ${machine.node}, TCP ${machine.congestionControl}`,
-    `homing ${machine.homing}; ${peers.length > 0 ? peers.join(', ') : 'no peers installed'}`,
+    `homing ${machine.homing}; load before ${machine.loadBefore}; ${peers.length > 0 ? peers.join(', ') : 'no peers installed'}`,
   ].join('\n')
 }

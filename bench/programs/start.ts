@@ -33,6 +33,9 @@ async function started(words: readonly string[]): Promise<Figures> {
   const fromMs = performance.now()
   const child = spawn(process.execPath, words, { stdio: ['ignore', 'pipe', 'inherit'] })
   const ended = once(child, 'close')
+  // When the bench is cut off, it would make its folder again that is being removed.
+  const kill = (): void => void child.kill('SIGKILL')
+  process.on('exit', kill)
   let own: Figures | undefined
   let readyMs: number | undefined
   createInterface({ input: child.stdout }).on('line', line => {
@@ -41,6 +44,7 @@ async function started(words: readonly string[]): Promise<Figures> {
     own = JSON.parse(line) as Figures
   })
   const [code] = (await ended) as [number | null]
+  process.off('exit', kill)
   if (code !== 0) throw new Error(`node ${words.join(' ')} ended with ${code}`)
   return { wholeMs: readyMs ?? performance.now() - fromMs, ...own }
 }

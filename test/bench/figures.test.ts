@@ -43,6 +43,7 @@ const machine: Machine = {
   node: 'v20',
   homing: '0',
   congestionControl: 'reno',
+  loadBefore: 0,
   peers: {},
 }
 const result = { command: 'npm run bench -- speed', day: '2026-01-31', machine, answers: [answer] }

@@ -435,7 +435,8 @@ export class Peer extends EventEmitter<PeerEvents> implements AsyncDisposable {
 
   /**
    * Sends to whichever client is connected under the address. Resolves to the receipt, by the deadline; never rejects. Messages of this
-   * peer to one address arrive in the order of the calls. Throws `BAD_OPTION` for malformed arguments and before `registerIdentity`.
+   * peer to one address arrive in the order of the calls. A body that is bytes, 16 KiB or more, is not copied: it must not change before the
+   * receipt. Throws `BAD_OPTION` for malformed arguments and before `registerIdentity`.
    */
   sendMessage(address: string, body: unknown, options: SendOptions = {}): Promise<Receipt> {
     if (!this.#router) return this.#sendTooEarly()

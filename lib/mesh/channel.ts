@@ -17,6 +17,7 @@ import {
   readUint32,
   writeChannelHeader,
   writeNumberedHeader,
+  writeUint32,
 } from '../wire/frame.ts'
 import { ACK, FIRST_NUMBERED, LEAVE, MESSAGE, REFUSE, REQUEST, RESUME, ROOM, VOID } from '../wire/kinds.ts'
 import type { Path } from './path.ts'
@@ -26,7 +27,7 @@ import { segmentBytes, SendBuffer, type Segment } from './send-buffer.ts'
 export interface Waiter {
   /** The other end accepted it. */
   accepted(): void
-  /** The other end did not accept it; `payload` is what followed the header. Valid during the call. */
+  /** The other end did not accept it; `payload` is what followed the header, without a tail. Valid during the call. */
   refused(reason: number, kind: number, payload: Buffer): void
   /** The channel ended before an answer came. */
   lost(): void
@@ -195,22 +196,27 @@ export class Channel {
     return this.#segment!.buffer
   }
 
-  /** Ends the frame that was begun; it will be written in this turn. Returns its sequence. */
-  commit(end: number, waiter?: Waiter): number {
+  /**
+   * Ends the frame that was begun; it will be written in this turn. Returns its sequence. `tail` follows what was filled in, and is not
+   * copied: it must not change until the frame is acknowledged.
+   */
+  commit(end: number, waiter?: Waiter, tail?: Uint8Array): number {
+    const bytes = end - this.#segment!.end + (tail?.length ?? 0)
     const segment = this.#segment!
     const start = segment.end
     const sequence = this.#next++
     if (sequence - this.#acknowledged > this.#mask) this.#growRings()
     writeNumberedHeader(segment.buffer, start, this.#kind, this.#path?.label ?? 0, sequence)
-    closeFrame(segment.buffer, start, end)
+    writeUint32(segment.buffer, start, bytes - PREFIX)
     segment.end = end
     segment.lastSequence = sequence
+    if (tail) this.#buffer.attach(tail)
     const slot = sequence & this.#mask
     this.#waiters[slot] = waiter
     this.#segments[slot] = segment
     this.#offsets[slot] = start
-    this.#unackedBytes += end - start
-    this.#gather(end - start)
+    this.#unackedBytes += bytes
+    this.#gather(bytes)
     if (this.#unackedBytes > this.#options.windowCapBytes) this.#checkCap()
     return sequence
   }
@@ -405,9 +411,9 @@ export class Channel {
     const waiter = this.#waiters[slot]
     this.#waiters[slot] = undefined
     if (!waiter) return
-    const { buffer } = this.#segments[slot]!
+    const { buffer, end: filled } = this.#segments[slot]!
     const at = this.#offsets[slot]!
-    const end = at + PREFIX + readUint32(buffer, at)
+    const end = Math.min(filled, at + PREFIX + readUint32(buffer, at))
     waiter.refused(reason, buffer[at + PREFIX]!, buffer.subarray(at + NUMBERED_HEADER, end))
   }
 

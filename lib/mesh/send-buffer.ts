@@ -9,11 +9,14 @@ import type { Path } from './path.ts'
 export const segmentBytes = 64 * 1024
 
 export interface Segment {
-  readonly buffer: Buffer
+  buffer: Buffer
   /** Behind the last whole frame. */
   end: number
   /** Behind the last byte that was given to the path. */
   written: number
+  /** The rest of its last frame: a large body, not copied. Nothing comes behind it in this segment. */
+  tail: Uint8Array | undefined
+  tailWritten: boolean
   /** Highest sequence in it, -1 if it holds no numbered frame. */
   lastSequence: number
 }
@@ -23,20 +26,34 @@ export class SendBuffer {
   #current: Segment | undefined
   #acknowledged = -1
   #heldBytes = 0
+  #rest = nothing
 
   /** A segment with room for `bytes` more. */
   reserve(bytes: number): Segment {
     const current = this.#current
-    if (current && current.end + bytes <= current.buffer.length) return current
+    if (current && !current.tail && current.end + bytes <= current.buffer.length) return current
     // Here too, not only on acknowledgements: a receiver that sends nothing gets none, and its own acknowledgements would pile up; those
     // behind a frame that is not acknowledged as well.
     this.#keep(this.#segments.filter(segment => !this.#isDone(segment)))
-    const buffer = Buffer.allocUnsafeSlow(Math.max(segmentBytes, bytes))
-    const segment: Segment = { buffer, end: 0, written: 0, lastSequence: -1 }
+    // What a large body cut off is filled on.
+    const buffer = this.#rest.length >= bytes ? this.#rest : Buffer.allocUnsafeSlow(Math.max(segmentBytes, bytes))
+    this.#rest = nothing
+    const segment: Segment = { buffer, end: 0, written: 0, tail: undefined, tailWritten: true, lastSequence: -1 }
     this.#segments.push(segment)
     this.#heldBytes += buffer.length
     this.#current = segment
     return segment
+  }
+
+  /** The last frame of the current segment goes on with these bytes. */
+  attach(tail: Uint8Array): void {
+    const segment = this.#current!
+    const { buffer, end } = segment
+    this.#rest = buffer.subarray(end)
+    segment.buffer = buffer.subarray(0, end)
+    segment.tail = tail
+    segment.tailWritten = false
+    this.#heldBytes += tail.length - this.#rest.length
   }
 
   /** Memory that is set aside, bytes. */
@@ -46,9 +63,11 @@ export class SendBuffer {
 
   writeTo(path: Path): void {
     for (const segment of this.#segments) {
-      if (segment.written === segment.end) continue
-      path.write(segment.buffer.subarray(segment.written, segment.end))
+      if (segment.written < segment.end) path.write(segment.buffer.subarray(segment.written, segment.end))
       segment.written = segment.end
+      if (segment.tailWritten) continue
+      segment.tailWritten = true
+      path.write(segment.tail!)
     }
   }
 
@@ -57,21 +76,21 @@ export class SendBuffer {
     this.#acknowledged = acknowledged
     // A segment of one large frame is not kept to be filled on: an idle channel holds one common segment at most.
     const [first] = this.#segments
-    if (!first || (first === this.#current && first.buffer.length <= segmentBytes)) return
+    if (!first || (first === this.#current && !first.tail && first.buffer.length <= segmentBytes)) return
     let done = 0
     while (done < this.#segments.length && this.#isDone(this.#segments[done]!)) done++
     if (done > 0) this.#keep(this.#segments.slice(done))
   }
 
   /** Written, and nothing in it may have to be sent again. */
-  #isDone({ lastSequence, written, end }: Segment): boolean {
-    return lastSequence <= this.#acknowledged && written === end
+  #isDone({ lastSequence, written, end, tailWritten }: Segment): boolean {
+    return lastSequence <= this.#acknowledged && written === end && tailWritten
   }
 
   #keep(segments: Segment[]): void {
     this.#segments = segments
     this.#heldBytes = 0
-    for (const { buffer } of segments) this.#heldBytes += buffer.length
+    for (const { buffer, tail } of segments) this.#heldBytes += buffer.length + (tail?.length ?? 0)
     if (this.#current && segments.at(-1) !== this.#current) this.#current = undefined
   }
 
@@ -92,7 +111,7 @@ export class SendBuffer {
     let sequence = firstSequence
     const arrived: Segment[] = []
     let resending = false
-    for (const { buffer, end } of old) {
+    for (const { buffer, end, tail } of old) {
       for (let at = 0, next = 0; at < end; at = next) {
         next = at + PREFIX + buffer.readUInt32BE(at)
         if (buffer[at + PREFIX]! < FIRST_NUMBERED) continue
@@ -101,24 +120,35 @@ export class SendBuffer {
         if (sequence >= resendFrom && !resending) {
           // What arrived and what is sent again never share a segment: `written` is one position a segment.
           resending = true
-          for (const segment of this.#segments) segment.written = segment.end
+          this.#segments.forEach(countAsWritten)
           arrived.push(...this.#segments)
           this.#segments = []
           this.#current = undefined
         }
-        const segment = this.reserve(Math.max(next - at, NUMBERED_HEADER + 4))
-        buffer.copy(segment.buffer, segment.end, at, next)
+        const here = Math.min(next, end) - at // the rest, if any, is the tail
+        const segment = this.reserve(Math.max(here, NUMBERED_HEADER + 4))
+        buffer.copy(segment.buffer, segment.end, at, at + here)
         writeLabel(segment.buffer, segment.end, label)
         moved(sequence, segment, segment.end)
-        segment.end += PREFIX + segment.buffer.readUInt32BE(segment.end)
+        const bytes = PREFIX + segment.buffer.readUInt32BE(segment.end)
+        const goesOn = here < next - at && bytes > here // it has not been made another one
+        segment.end += goesOn ? here : bytes
         segment.lastSequence = sequence++
+        if (goesOn) this.attach(tail!)
       }
     }
     if (!resending) {
-      for (const segment of this.#segments) segment.written = segment.end
+      this.#segments.forEach(countAsWritten)
     }
     this.#segments = [...arrived, ...this.#segments]
     if (!resending) this.#current = undefined
     this.#keep(this.#segments)
   }
+}
+
+const nothing: Buffer = Buffer.alloc(0)
+
+function countAsWritten(segment: Segment): void {
+  segment.written = segment.end
+  segment.tailWritten = true
 }

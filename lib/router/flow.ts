@@ -229,7 +229,7 @@ export class Flow {
       send.settle(final)
       return this.#settled()
     }
-    send.body = Buffer.from(payload.subarray(payload.length - send.bodyBytes))
+    send.body = Buffer.from(payload.subarray(payload.length - send.bodyBytes + (send.tail?.length ?? 0)))
     send.channel = undefined
     send.sequence = -1
     const gone = reason === NOT_HERE || reason === MOVING

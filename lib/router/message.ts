@@ -90,6 +90,8 @@ export class BytesMessage implements Message {
 
   /** Gives up the chunk of the wire that the body is a part of: a waiting message must not hold more memory than is counted. */
   settleIn(): void {
+    const bytes = this.#end - this.#start
+    if (bytes * 2 >= this.#buffer.buffer.byteLength) return // it is most of it
     this.#buffer = Buffer.from(this.bytes)
     this.#end -= this.#start
     this.#start = 0

@@ -7,7 +7,7 @@ import { HomingError, homingError } from '../errors.ts'
 import type { Channel } from '../mesh/channel.ts'
 import type { Mesh } from '../mesh/mesh.ts'
 import type { Directory, Located, Run } from '../sessions/directory.ts'
-import { decodeBody, encodeBody, encodeBodyInto } from '../wire/body.ts'
+import { bytesHead, decodeBody, encodeBody, encodeBodyInto } from '../wire/body.ts'
 import {
   BAD_BODY,
   FULL,
@@ -282,9 +282,8 @@ export class Router implements FlowHost {
     const to = numbersOut.reference(flow.destination)
     const from = numbersOut.reference(send.from)
     if (to === undefined || from === undefined || !channel.admits(atOnceBytes)) return false
-    const bytes = body instanceof Uint8Array ? body.length : 0
-    if (bytes > this.#setup.limits.bodyBytesMax || (bytes > atOnceBytes && !channel.admits(bytes))) return false
-    let at = channel.begin(send.kind, bytes + atOnceBytes)
+    if (isLarge(body)) return false
+    let at = channel.begin(send.kind, atOnceBytes)
     const { buffer, writes } = channel
     at = writeUint16(buffer, at, to)
     at = writeUint16(buffer, at, from)
@@ -320,11 +319,15 @@ export class Router implements FlowHost {
   /** False: it cannot be encoded, and its caller was told so. */
   #encode(send: Send, body: unknown): boolean {
     try {
-      send.body = body instanceof Encoded ? body.bytes : encodeBody(body, this.#setup.limits)
+      if (body instanceof Encoded) send.body = body.bytes
+      else if (isLarge(body)) {
+        send.body = bytesHead(body.length, this.#setup.limits)
+        send.tail = body
+      } else send.body = encodeBody(body, this.#setup.limits)
     } catch (error) {
       return this.#notEncoded(send, error) >= 0
     }
-    send.bodyBytes = send.body.length
+    send.bodyBytes = send.body.length + (send.tail?.length ?? 0)
     return true
   }
 
@@ -536,7 +539,8 @@ export class Router implements FlowHost {
       return 0
     }
     const serve: Serve | undefined = request ? taken => this.#serveHere(send, taken) : undefined
-    const { from, body, number } = send
+    const { from, number } = send
+    const body = send.tail ? Buffer.concat([send.body, send.tail]) : send.body
     const message = new BytesMessage(from, inbox.address, body, 0, body.length, this.#origin, number, 'local', serve)
     if (!inbox.offer(message)) return FULL
     send.settle(undefined)
@@ -544,7 +548,7 @@ export class Router implements FlowHost {
   }
 
   write(send: Send, channel: Channel): void {
-    const { kind, flow, from, body } = send
+    const { kind, flow, from, body, tail } = send
     const names = Buffer.byteLength(from) + (flow.kind === 'address' ? Buffer.byteLength(flow.destination) : 0)
     let at = channel.begin(kind, body.length + 2 * NumbersOut.size(0) + names + 14)
     const { buffer } = channel
@@ -562,7 +566,7 @@ export class Router implements FlowHost {
     buffer.set(body, at)
     send.body = nothing
     send.channel = channel
-    send.sequence = channel.commit(at + body.length, send)
+    send.sequence = channel.commit(at + body.length, send, tail)
     if (kind === REQUEST || kind === CALL) this.#calls.written(send.callId, channel)
     if (send.early) send.settle(undefined)
   }
@@ -863,6 +867,13 @@ const catchResolve = (resolve: (receipt: Receipt) => void): void => void (caught
 
 /** Sends of one flow in its turn, when several wait for one channel. */
 const turn = 16
+
+/** Bytes of a body from which on they are not copied, but left with the caller until they are acknowledged. */
+const largeBytes = 16 * 1024
+
+function isLarge(body: unknown): body is Uint8Array {
+  return body instanceof Uint8Array && body.length >= largeBytes
+}
 
 /** Runs a handler. */
 type Work = (context: RequestContext) => unknown

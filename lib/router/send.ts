@@ -35,6 +35,8 @@ export class Send implements Waiter {
   waitUntilMs: number
   /** Empty while the channel keeps it: it comes back with a refusal. */
   body: Buffer = nothing
+  /** What follows `body`: large bytes of the caller, not copied. */
+  tail: Uint8Array | undefined = undefined
   bodyBytes = 0
   readonly early: boolean
   readonly resolve: ((receipt: Receipt) => void) | undefined

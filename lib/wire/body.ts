@@ -14,7 +14,7 @@
  *
  * A value has one encoding, given the order of its keys. @see docs/protocol.md
  */
-import { pack, read, write } from './msgpack.ts'
+import { headOfBytes, pack, read, write } from './msgpack.ts'
 import { bodyDefaults, type BodyLimits } from './scan.ts'
 
 /** The value as bytes of its own. Throws `UNENCODABLE`, `TOO_LARGE`. */
@@ -38,7 +38,13 @@ export function encodeBodyInto(
   return write(value, target, position, limits)
 }
 
-/** The value from `start` to `end`, which `scanBody` has passed: little is checked again. It holds on to nothing of `buffer`. */
+/** What stands before bytes that are a body by themselves. Throws `TOO_LARGE`. */
+export function bytesHead(length: number, limits: Readonly<BodyLimits> = bodyDefaults): Buffer {
+  return headOfBytes(length, limits)
+}
+
+/** The value from `start` to `end`, which `scanBody` has passed: little is checked again. Large bytes
+ * that are most of the memory behind `buffer` stay in it; nothing else holds on to it. */
 export function decodeBody(buffer: Uint8Array, start: number, end: number): unknown {
   return read(Buffer.isBuffer(buffer) ? buffer : Buffer.from(buffer.buffer, buffer.byteOffset, buffer.byteLength), start, end)
 }

@@ -110,8 +110,8 @@ function makeRoom(at: number, bytes: number): void {
   room = larger.length
 }
 
-function tooLarge(): HomingError {
-  return new HomingError('TOO_LARGE', `the body is larger than ${bytesMax} bytes (bodyBytesMax)`)
+function tooLarge(max = bytesMax): HomingError {
+  return new HomingError('TOO_LARGE', `the body is larger than ${max} bytes (bodyBytesMax)`)
 }
 
 function unencodable(depth: number, why: string): HomingError {
@@ -411,6 +411,13 @@ function putBytes(bytes: Uint8Array, at: number): number {
   return at + length
 }
 
+/** What stands before so many bytes. Throws `TOO_LARGE`. */
+export function headOfBytes(length: number, limits: Readonly<BodyLimits>): Buffer {
+  const head = length < 0x100 ? [0xc4, length] : length < 0x10000 ? [0xc5, length >> 8, length] : [0xc6, length >> 24, length >> 16, length >> 8, length] // prettier-ignore
+  if (head.length + length > limits.bodyBytesMax) throw tooLarge(limits.bodyBytesMax)
+  return Buffer.from(head)
+}
+
 function putDate(date: Date, at: number, depth: number): number {
   const ms = date.getTime()
   if (Number.isNaN(ms)) throw unencodable(depth, 'an invalid Date')
@@ -639,8 +646,12 @@ function takeKey(): string {
   return key
 }
 
+/** Large bytes that fill most of the memory that they came in stay there: it is nobody else's. */
+const STAYING_BYTES = 4096
+
 function takeBytes(length: number): Buffer {
   next += length
+  if (length >= STAYING_BYTES && length * 2 >= source.buffer.byteLength) return source.subarray(next - length, next)
   const bytes = Buffer.allocUnsafe(length)
   source.copy(bytes, 0, next - length, next)
   return bytes

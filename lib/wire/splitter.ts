@@ -4,8 +4,12 @@ import { PREFIX, badFrame, readUint32 } from './frame.ts'
 /** Called for each frame: `buffer[start]` is its kind byte, `end` is behind its last. It may keep the buffer. */
 export type FrameSink = (buffer: Buffer, start: number, end: number) => void
 
-/** What is set aside for a frame at first, bytes; more only as its bytes really come. A length is a claim, not a fact. */
-const firstBytes = 64 * 1024
+/**
+ * What is set aside for a frame at first, bytes: room for a body of 64 KiB. More only as its bytes really come: a length is a claim, not
+ * a fact. Then four times as much, as moving what is there costs as much as receiving it.
+ */
+const firstBytes = 66 * 1024
+const growth = 4
 
 export class Splitter {
   /** Largest length accepted, bytes without the prefix. */
@@ -83,7 +87,7 @@ export class Splitter {
 
   #grow(bytes: number): void {
     if (bytes <= this.#part.length) return
-    const larger = Buffer.allocUnsafe(Math.min(this.#size, Math.max(bytes, this.#part.length * 2)))
+    const larger = Buffer.allocUnsafe(Math.min(this.#size, Math.max(bytes, this.#part.length * growth)))
     this.#part.copy(larger, 0, 0, this.#have)
     this.#part = larger
   }

@@ -178,15 +178,18 @@ export class Channel {
     return false
   }
 
-  // Writing: begin, fill `buffer` from the returned position, commit. Nothing may come between. Where code of the application may run
-  // before the commit, `writes` tells whether something did: then the frame is lost, and has to be written anew.
+  // Writing: begin, fill `buffer` from the returned position, commit. Nothing may come between, unless `filling` is set: where code of
+  // the application may run before the commit. Then `writes` tells whether something came: the frame is lost, and has to be written anew.
 
   /** Grows with all that is written, and when a path or the channel ends. */
   writes = 0
+  /** A frame is being filled by code that may write to this channel: what it writes goes elsewhere. */
+  filling = false
 
   /** Starts a numbered frame with room for `payloadBytes`; returns where its payload goes in `buffer`. */
   begin(kind: number, payloadBytes: number): number {
     this.writes++
+    if (this.filling) this.#buffer.turnPage()
     this.#kind = kind
     this.#segment = this.#buffer.reserve(NUMBERED_HEADER + payloadBytes)
     return this.#segment.end + NUMBERED_HEADER
@@ -457,6 +460,7 @@ export class Channel {
   /** A frame without a number. Goes through the same buffer: its place among the numbered ones means something. */
   #control(kind: number, value?: number): void {
     this.writes++
+    if (this.filling) this.#buffer.turnPage()
     const bytes = CHANNEL_HEADER + (value === undefined ? 0 : 4)
     const segment = this.#buffer.reserve(bytes)
     const start = segment.end

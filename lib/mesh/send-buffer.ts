@@ -45,6 +45,12 @@ export class SendBuffer {
     return segment
   }
 
+  /** What comes next goes into another segment: somebody is still filling this one. */
+  turnPage(): void {
+    this.#current = undefined
+    this.#rest = nothing
+  }
+
   /** The last frame of the current segment goes on with these bytes. */
   attach(tail: Uint8Array): void {
     const segment = this.#current!

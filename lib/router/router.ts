@@ -289,7 +289,7 @@ export class Router implements FlowHost {
     at = writeUint16(buffer, at, from)
     at = writeUint48(buffer, at, send.number)
     if (send.kind === REQUEST) at = this.#writeCall(buffer, at, send)
-    const end = this.#encodeInto(buffer, at, send, body)
+    const end = this.#encodeInto(channel, at, send, body)
     // What the application's own code did meanwhile, it did before this.
     if (end < 0 || channel.writes !== writes) return send.settled
     send.bodyBytes = end - at
@@ -302,9 +302,9 @@ export class Router implements FlowHost {
   }
 
   /** Where the body ends, or -1 where it does not fit, or cannot be encoded, which its caller is told. */
-  #encodeInto(buffer: Buffer, at: number, send: Send, body: unknown): number {
+  #encodeInto(channel: Channel, at: number, send: Send, body: unknown): number {
     try {
-      return encodeBodyInto(body, buffer, at, this.#setup.limits)
+      return fill(channel, at, body, this.#setup.limits)
     } catch (error) {
       return this.#notEncoded(send, error)
     }
@@ -734,7 +734,7 @@ export class Router implements FlowHost {
     const start = channel.begin(REPLY, atOnceBytes)
     const { buffer, writes } = channel
     buffer[writeUint32(buffer, start, callId)] = 0
-    const end = encodeBodyInto(value, buffer, start + 5, this.#setup.limits)
+    const end = fill(channel, start + 5, value, this.#setup.limits)
     if (end < 0 || channel.writes !== writes) return false
     channel.commit(end)
     return true
@@ -867,6 +867,17 @@ const catchResolve = (resolve: (receipt: Receipt) => void): void => void (caught
 
 /** Sends of one flow in its turn, when several wait for one channel. */
 const turn = 16
+
+/** Encodes a body into the frame that was begun. Where it ends, or -1 where it does not fit. Throws as encoding does. */
+function fill(channel: Channel, at: number, body: unknown, limits: Readonly<BodyLimits>): number {
+  const outer = channel.filling
+  channel.filling = true
+  try {
+    return encodeBodyInto(body, channel.buffer, at, limits)
+  } finally {
+    channel.filling = outer
+  }
+}
 
 /** Bytes of a body from which on they are not copied, but left with the caller until they are acknowledged. */
 const largeBytes = 16 * 1024

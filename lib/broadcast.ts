@@ -103,11 +103,9 @@ export class Broadcasts {
     const via = from.incarnation === this.#self.incarnation ? 'local' : this.#router.via
     let reached = 0
     let full = 0
+    const message = new BytesMessage(copy.from, '', bytes, 0, bytes.length, origin, copy.number, via, undefined)
     for (const inbox of [...this.#router.reception.inboxes()]) {
-      const taken = inbox.offer(
-        new BytesMessage(copy.from, inbox.address, bytes, 0, bytes.length, origin, copy.number, via, undefined),
-      )
-      if (taken) reached++
+      if (inbox.offer(message.copyTo(inbox.address))) reached++
       else full++
     }
     return { reached, full }

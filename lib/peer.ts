@@ -465,7 +465,8 @@ export class Peer extends EventEmitter<PeerEvents> implements AsyncDisposable {
 
   /**
    * Sends to every client of every peer, once each, one copy a peer. This peer's own clients get it only with `own`. Resolves to what
-   * happened at each peer; never rejects. Clients that move meanwhile may get it twice or not at all.
+   * happened at each peer; never rejects. Clients that move meanwhile may get it twice or not at all. The clients of one peer get one and
+   * the same body, decoded once: handlers must not change it.
    */
   broadcast(body: unknown, options: BroadcastOptions = {}): Promise<BroadcastResult> {
     this.#up()

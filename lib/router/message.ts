@@ -33,6 +33,8 @@ export class BytesMessage implements Message {
   #start: number
   #end: number
   #body: unknown = undecoded
+  /** Has the same body, decoded once for all that have it. */
+  #twin: BytesMessage | undefined = undefined
   /** @internal Present for a request: called when its turn comes. A promise settles when its handler has. */
   readonly serve: Serve | undefined
 
@@ -64,8 +66,17 @@ export class BytesMessage implements Message {
   }
 
   get body(): unknown {
-    if (this.#body === undecoded) this.#body = decodeBody(this.#buffer, this.#start, this.#end)
+    if (this.#body === undecoded) {
+      this.#body = this.#twin ? this.#twin.body : decodeBody(this.#buffer, this.#start, this.#end)
+    }
     return this.#body
+  }
+
+  /** @internal The same message to another address. They share their body, also as it is decoded. */
+  copyTo(address: string): BytesMessage {
+    const copy = new BytesMessage(this.#from, address, this.#buffer, this.#start, this.#end, this.#origin, this.#number, this.via, undefined) // prettier-ignore
+    copy.#twin = this
+    return copy
   }
 
   get id(): string {
@@ -90,6 +101,7 @@ export class BytesMessage implements Message {
 
   /** Gives up the chunk of the wire that the body is a part of: a waiting message must not hold more memory than is counted. */
   settleIn(): void {
+    if (this.#twin) return // its bytes are nobody else's
     const bytes = this.#end - this.#start
     if (bytes * 2 >= this.#buffer.buffer.byteLength) return // it is most of it
     this.#buffer = Buffer.from(this.bytes)

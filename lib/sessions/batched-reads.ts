@@ -10,18 +10,26 @@ const inFlightMax = 64
 /** Protects a round trip from becoming longer than an operation may take. */
 const batchMax = 1_000
 
-interface Wanted<V> {
+class Wanted<V> {
   readonly promise: Promise<V | undefined>
-  resolve(value: V | undefined): void
-  reject(error: unknown): void
+  resolve!: (value: V | undefined) => void
+  reject!: (error: unknown) => void
+
+  constructor() {
+    this.promise = new Promise((resolve, reject) => {
+      this.resolve = resolve
+      this.reject = reject
+    })
+  }
 }
+
+type Batch<V> = Map<string, Wanted<V>>
 
 /** A read that is asked for while one of the same name is under way waits for the next: what it gets was read after it asked. */
 export class BatchedReads<V> {
   readonly #readMany: ReadMany<V>
-  readonly #wanted = new Map<string, Wanted<V>>()
-  readonly #reading = new Set<string>()
-  #inFlight = 0
+  #wanted: Batch<V> = new Map()
+  readonly #reading = new Set<Batch<V>>()
   #scheduled = false
 
   constructor(readMany: ReadMany<V>) {
@@ -32,7 +40,7 @@ export class BatchedReads<V> {
   read(name: string): Promise<V | undefined> {
     const waiting = this.#wanted.get(name)
     if (waiting) return waiting.promise
-    const wanted = newWanted<V>()
+    const wanted = new Wanted<V>()
     this.#wanted.set(name, wanted)
     this.#schedule()
     return wanted.promise
@@ -44,7 +52,7 @@ export class BatchedReads<V> {
     this.#scheduled = true
     queueMicrotask(() => {
       this.#scheduled = false
-      while (this.#inFlight < inFlightMax) {
+      while (this.#reading.size < inFlightMax) {
         const batch = this.#nextBatch()
         if (batch.size === 0) return
         void this.#send(batch)
@@ -52,41 +60,42 @@ export class BatchedReads<V> {
     })
   }
 
-  #nextBatch(): Map<string, Wanted<V>> {
-    const batch = new Map<string, Wanted<V>>()
-    for (const [name, wanted] of this.#wanted) {
-      if (this.#reading.has(name)) continue
+  #nextBatch(): Batch<V> {
+    const all = this.#wanted
+    if (this.#reading.size === 0 && all.size <= batchMax) {
+      this.#wanted = new Map()
+      return all
+    }
+    const batch: Batch<V> = new Map()
+    for (const [name, wanted] of all) {
+      if (this.#isReading(name)) continue
       batch.set(name, wanted)
       if (batch.size === batchMax) break
     }
-    for (const name of batch.keys()) {
-      this.#wanted.delete(name)
-      this.#reading.add(name)
-    }
+    for (const name of batch.keys()) all.delete(name)
     return batch
   }
 
-  async #send(batch: Map<string, Wanted<V>>): Promise<void> {
-    this.#inFlight++
-    const wanted = [...batch.values()]
+  #isReading(name: string): boolean {
+    for (const batch of this.#reading) if (batch.has(name)) return true
+    return false
+  }
+
+  async #send(batch: Batch<V>): Promise<void> {
+    this.#reading.add(batch)
     try {
       const values = await this.#readMany([...batch.keys()])
-      for (const [index, value] of values.entries()) {
-        if (value instanceof HomingError) wanted[index]!.reject(value)
-        else wanted[index]!.resolve(value)
+      let index = 0
+      for (const wanted of batch.values()) {
+        const value = values[index++]
+        if (value instanceof HomingError) wanted.reject(value)
+        else wanted.resolve(value)
       }
     } catch (error) {
-      for (const { reject } of wanted) reject(error)
+      for (const { reject } of batch.values()) reject(error)
     } finally {
-      this.#inFlight--
-      for (const name of batch.keys()) this.#reading.delete(name)
+      this.#reading.delete(batch)
       if (this.#wanted.size > 0) this.#schedule()
     }
   }
-}
-
-function newWanted<V>(): Wanted<V> {
-  let settle: Pick<Wanted<V>, 'resolve' | 'reject'> | undefined
-  const promise = new Promise<V | undefined>((resolve, reject) => (settle = { resolve, reject }))
-  return { promise, ...settle! }
 }

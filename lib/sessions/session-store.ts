@@ -104,7 +104,7 @@ export class SessionStore implements AsyncDisposable {
     this.#env = env
     this.#datastore = datastore
     this.#keys = new Keys(cluster)
-    this.#reads = new BatchedReads(addresses => this.#readBatch(addresses))
+    this.#reads = new BatchedReads(addresses => this.readBatch(addresses))
     this.#notes = new NoteBox({ env, datastore, keys: this.#keys })
     this.#trouble = trouble
   }
@@ -139,22 +139,29 @@ export class SessionStore implements AsyncDisposable {
 
   /** Reads afresh: what is resolved was read after the call. Rejects with `DATASTORE`, also when the record cannot be read. */
   async read(address: string): Promise<StoredSession | undefined> {
-    this.#keys.session(address) // throws for an address that nobody can hold, before it is gathered with others
-    if (this.#ended) throw this.#ended
+    this.check(address)
     return this.#reads.read(address)
+  }
+
+  /** Throws for an address that nobody can hold, before it is gathered with others; and when this has ended. */
+  check(address: string): void {
+    this.#keys.session(address)
+    if (this.#ended) throw this.#ended
   }
 
   readMany(addresses: readonly string[]): Promise<(StoredSession | undefined)[]> {
     return Promise.all(addresses.map(address => this.read(address)))
   }
 
-  async #readBatch(addresses: readonly string[]): Promise<(StoredSession | HomingError | undefined)[]> {
-    const entries = await this.#datastore.getMany(addresses.map(address => this.#keys.session(address)))
+  /** Reads addresses that were checked; an error stands for what cannot be read. Rejects with `DATASTORE`. */
+  async readBatch(addresses: readonly string[]): Promise<(StoredSession | HomingError | undefined)[]> {
+    const keys = addresses.map(address => this.#keys.session(address))
+    const entries = await this.#datastore.getMany(keys)
     return entries.map((entry, index) => {
-      const address = addresses[index]!
       if (!entry) return undefined
       try {
-        return { ...decodeSession(this.#keys.session(address), entry.bytes), address, version: entry.version }
+        const { owner, previous, moving } = decodeSession(keys[index]!, entry.bytes)
+        return { owner, previous, moving, address: addresses[index]!, version: entry.version }
       } catch (error) {
         if (isUnreadable(error)) return error
         throw error

@@ -3,6 +3,7 @@
 import type { Datastore } from '../datastores/datastore.ts'
 import type { Env } from '../env/env.ts'
 import { HomingError } from '../errors.ts'
+import { BatchedReads } from './batched-reads.ts'
 import { settledBy } from './deadline.ts'
 import type {
   Claimed,
@@ -25,7 +26,7 @@ import type { SessionOptions } from './options.ts'
 import { PeerRecords } from './peer-records.ts'
 import { startPulse } from './pulse.ts'
 import { Keys } from './records.ts'
-import { SessionStore, type StoredSession } from './session-store.ts'
+import { SessionStore } from './session-store.ts'
 import { StaleSessions } from './stale-sessions.ts'
 import { Turns } from './turns.ts'
 import { Waiters } from './waiters.ts'
@@ -59,6 +60,10 @@ export class StoreDirectory implements Directory {
   readonly #membership: Membership
   readonly #waiters: Waiters
   readonly #stale: StaleSessions
+  readonly #finds: BatchedReads<Located>
+  /** Readings of all members: the one that runs, and the one that begins when it ends. */
+  #reading: Promise<void> | undefined
+  #readingNext: Promise<void> | undefined
   readonly #turns = new Turns()
   #ended: HomingError | undefined
   #disposed: Promise<void> | undefined
@@ -98,6 +103,7 @@ export class StoreDirectory implements Directory {
       find: address => this.#find(address),
       blind: () => this.#health.error !== undefined,
     })
+    this.#finds = new BatchedReads(addresses => this.#locateMany(addresses))
     this.#stale = new StaleSessions({ sessions: this.#sessions, membership: this.#membership, trouble })
   }
 
@@ -152,7 +158,7 @@ export class StoreDirectory implements Directory {
     const down = this.#health.error
     if (down && !this.#ended)
       throw new HomingError('DATASTORE', `'${address}' cannot be looked up: ${down.message}`, { cause: down })
-    return this.#find(address)
+    return await this.#find(address)
   }
 
   waitFor(address: string, untilMs: number, signal?: AbortSignal): Promise<Located | undefined> {
@@ -176,8 +182,22 @@ export class StoreDirectory implements Directory {
 
   async readMembers(): Promise<readonly Member[]> {
     if (this.#ended) throw this.#ended
-    await this.#membership.readAll()
+    await this.#readAll()
     return this.#membership.members()
+  }
+
+  /** Calls that come while one is read share the next reading: each gets what was read after it asked. */
+  #readAll(): Promise<void> {
+    const begin = (): Promise<void> => {
+      this.#reading = this.#membership.readAll().finally(() => (this.#reading = undefined))
+      return this.#reading
+    }
+    if (!this.#reading) return begin()
+    const after = (): Promise<void> => {
+      this.#readingNext = undefined
+      return begin()
+    }
+    return (this.#readingNext ??= this.#reading.then(after, after))
   }
 
   member(identity: string): Member | undefined {
@@ -279,17 +299,30 @@ export class StoreDirectory implements Directory {
     this.#waiters.lookNow()
   }
 
-  async #find(address: string): Promise<Located | undefined> {
-    const session = await this.#sessions.read(address)
-    return session && this.#locate(session)
+  #find(address: string): Promise<Located | undefined> {
+    this.#sessions.check(address)
+    return this.#finds.read(address)
   }
 
-  async #locate(session: StoredSession): Promise<Located | undefined> {
-    const { address, owner, moving } = session
-    const member = await this.#membership.living(owner)
-    if (member) return { address, owner, moving, member }
-    this.#stale.offer(session)
-    return undefined
+  /** The record of an owner is read once for all its sessions that are asked for together. */
+  async #locateMany(addresses: readonly string[]): Promise<(Located | HomingError | undefined)[]> {
+    const sessions = await this.#sessions.readBatch(addresses)
+    const living = new Map<string, Promise<Member | undefined>>()
+    for (const session of sessions) {
+      if (!session || session instanceof HomingError || living.has(session.owner.incarnation)) continue
+      living.set(session.owner.incarnation, this.#membership.living(session.owner))
+    }
+    const members = new Map<string, Member | undefined>()
+    const known = await Promise.all(living.values())
+    for (const [index, incarnation] of [...living.keys()].entries()) members.set(incarnation, known[index])
+    return sessions.map(session => {
+      if (!session || session instanceof HomingError) return session
+      const { address, owner, moving } = session
+      const member = members.get(owner.incarnation)
+      if (member) return { address, owner, moving, member }
+      this.#stale.offer(session)
+      return undefined
+    })
   }
 
   /** Whether the displaced owner is gone is worth one reading, not a failed claim: in doubt it is named. */

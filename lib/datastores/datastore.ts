@@ -37,8 +37,8 @@ export interface Promises {
 }
 
 /**
- * A map from key to bytes, shared by the peers of a cluster. Duties of a driver, each a statement of test/contract/datastore.ts:
- * keys are UTF-8 text of 1 to 240 bytes, values 0 to 1 MiB at least; an absent or forgotten key reads as `undefined`, never as an
+ * A map from key to bytes, shared by the peers of a cluster. Duties of a driver, each a statement of lib/testing/contract:
+ * keys are UTF-8 text of 1 to 250 bytes, values 0 bytes to 1 MiB (limits.ts); an absent or forgotten key reads as `undefined`, never as an
  * error; every call settles within `operationTimeoutMs`; a failing engine rejects with `HomingError` `DATASTORE`, its client's error
  * as `cause`; a driver retries nothing by itself that could be done twice, and recovers when the engine is back without being reopened;
  * after disposal every call rejects with `CLOSED` and nothing of the driver keeps the process alive.

@@ -19,6 +19,7 @@ export class FaultyDatastore implements Datastore {
 
   readonly #store: Datastore
   readonly #timers: Pick<Timers, 'after'>
+  #closed = false
 
   constructor(store: Datastore, timers: Pick<Timers, 'after'>) {
     this.#store = store
@@ -58,24 +59,30 @@ export class FaultyDatastore implements Datastore {
   async *keys(prefix: string): AsyncGenerator<string> {
     const keys = await this.#read(async () => this.#store.keys(prefix))
     for await (const key of keys) {
-      if (this.down) throw isDown()
+      this.#checkUp()
       yield key
     }
   }
 
   [Symbol.asyncDispose](): Promise<void> {
+    this.#closed = true
     return Promise.resolve(this.#store[Symbol.asyncDispose]())
   }
 
   async #read<T>(work: () => Promise<T>): Promise<T> {
     this.calls++
-    if (this.down) throw isDown()
+    this.#checkUp()
     const { slowMs, answerMs } = this
     if (slowMs > 0) await this.#after(slowMs)
     if (answerMs <= 0) return work()
     const answer = work()
     await Promise.allSettled([answer, this.#after(answerMs)])
     return answer
+  }
+
+  /** A closed one says so, whatever has become of the engine. */
+  #checkUp(): void {
+    if (this.down && !this.#closed) throw isDown()
   }
 
   #after(ms: number): Promise<void> {

@@ -7,7 +7,8 @@ import t, { type Test } from 'tap'
 import type { Datastore } from '../../lib/datastores/datastore.ts'
 import { openDatastore } from '../../lib/datastores/open.ts'
 import type { HomingError } from '../../lib/errors.ts'
-import { datastoreContract } from '../contract/datastore.ts'
+import { contractOf } from '../contract/datastore.ts'
+import { redisUnderTest } from '../contract/redis-drivers.ts'
 import { hasRedisServer, startRedisServer } from '../support/redis-server.ts'
 
 const bytes = (text: string) => new TextEncoder().encode(text)
@@ -41,20 +42,7 @@ async function untilAnswered<T>(t: Test, call: () => Promise<T>): Promise<T> {
   }
 }
 
-if (given !== undefined || installed) {
-  t.test('the contract', async t => {
-    await using server = given === undefined ? await startRedisServer() : undefined
-    const url = given ?? server!.url
-    await t.test('on the server', async t => {
-      // The lifetimes are the server's, so its time has to go by.
-      datastoreContract(t, {
-        open: () => openDatastore(url, options),
-        promises: { atomicPut: true, durable: false, shared: true },
-        pass,
-      })
-    })
-  })
-}
+contractOf(t, redisUnderTest)
 
 testOwn('a server that has not seen the scripts, or forgot them, is given them', async t => {
   await using server = await startRedisServer()

@@ -3,7 +3,7 @@
 import type { DriverUnderTest } from '../../lib/testing/index.ts'
 import { lmdbUnderTest } from './lmdb-driver.ts'
 import { faultyUnderTest, memoryUnderTest } from './memory-driver.ts'
-import { redisUnderTest } from './redis-drivers.ts'
+import { redisClusterUnderTest, redisSentinelUnderTest, redisTlsUnderTest, redisUnderTest } from './redis-drivers.ts'
 
 /** A driver with its engine running, until it is disposed of. */
 export interface StartedDriver extends DriverUnderTest, AsyncDisposable {}
@@ -17,4 +17,12 @@ export interface KnownDriver {
   start(): Promise<StartedDriver>
 }
 
-export const knownDrivers: readonly KnownDriver[] = [memoryUnderTest, faultyUnderTest, lmdbUnderTest, redisUnderTest]
+export const knownDrivers: readonly KnownDriver[] = [
+  memoryUnderTest,
+  faultyUnderTest,
+  lmdbUnderTest,
+  redisUnderTest,
+  redisTlsUnderTest,
+  redisSentinelUnderTest,
+  redisClusterUnderTest,
+]

@@ -19,6 +19,11 @@ async function columnOf(known: KnownDriver): Promise<Column> {
   const verdicts = []
   for (const statement of datastoreContract) verdicts.push(await judge(statement, driver))
   process.stderr.write(`${known.name}: ${((performance.now() - began) / 1_000).toFixed(1)} s\n`)
+  if (process.env['SLOW'])
+    verdicts.forEach(
+      (v, i) =>
+        v.at === 'kept' && v.tookMs > 150 && process.stderr.write(`   ${v.tookMs.toFixed()} ${datastoreContract[i]!.name}\n`),
+    )
   return { name: known.name, verdicts }
 }
 

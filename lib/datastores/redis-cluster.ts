@@ -10,6 +10,8 @@ import {
   type NewClient,
   type RedisServers,
   type Referral,
+  type ServerRuns,
+  usable,
 } from './redis-servers.ts'
 import type { RedisHost } from './redis-url.ts'
 import { within } from './settling.ts'
@@ -29,6 +31,8 @@ interface View {
 export interface ClusterOptions {
   readonly seeds: readonly RedisHost[]
   readonly newClient: NewClient
+  /** Watches the connections that `newClient` makes. */
+  readonly runs: ServerRuns
   readonly timeoutMs: number
   readonly warn: (text: string) => void
 }
@@ -62,7 +66,7 @@ export class RedisCluster implements RedisServers {
     const view = this.#apply(views)
     if (!view) throw firstFailure(views)
     if (!view.ok) throw new Error('the cluster is down: it says so itself (cluster_state)')
-    await Promise.all(this.clients().map(client => connected(client, timeoutMs)))
+    await Promise.all([...this.#nodes.values()].map(client => connected(client, timeoutMs)))
     const told = new Set<string>()
     const warnOnce = (text: string): void => {
       if (!told.has(text)) warn(text)
@@ -73,17 +77,17 @@ export class RedisCluster implements RedisServers {
 
   nameOf(key: string): string {
     const [, cluster, rest] = together.exec(key) ?? []
-    return cluster === undefined ? `{${key}}` : `homing:{${cluster}}${rest}`
+    return cluster === undefined ? `{${closed(key)}}` : `homing:{${cluster}}${rest}`
   }
 
   keyOf(name: string): string {
     const [, cluster, rest] = togetherNamed.exec(name) ?? []
-    return cluster === undefined ? name.slice(1, -1) : `homing:${cluster}${rest}`
+    return cluster === undefined ? opened(name.slice(1, -1)) : `homing:${cluster}${rest}`
   }
 
   patternsOf(prefix: string): readonly string[] {
     if (together.test(prefix)) return [`${escaped(this.nameOf(prefix))}*`]
-    const whole = `${escaped(`{${prefix}`)}*}`
+    const whole = `${escaped(`{${closed(prefix)}`)}*}`
     // A prefix that ends before the kind of the record is clear may have names of both forms.
     return mayBecomeTogether(prefix) ? [whole, 'homing:{*}:*'] : [whole]
   }
@@ -92,7 +96,7 @@ export class RedisCluster implements RedisServers {
     const address = this.#slots[slotOf(name)]
     const client = address === undefined ? undefined : this.#nodes.get(address)
     if (!client) throw new Error('no node of the cluster holds this key at present')
-    return client
+    return usable(client)
   }
 
   clients(): readonly Redis[] {
@@ -102,7 +106,7 @@ export class RedisCluster implements RedisServers {
       if (!client) throw new Error('some keys are held by no node of the cluster at present')
       clients.add(client)
     }
-    return [...clients]
+    return [...clients].map(usable)
   }
 
   referral(answer: unknown, timeoutMs: number): Promise<Referral> | undefined {
@@ -124,6 +128,10 @@ export class RedisCluster implements RedisServers {
     this.#looking = this.#lookUntilWhole().finally(() => {
       this.#looking = undefined
     })
+  }
+
+  onLoss(lost: () => void): void {
+    this.#options.runs.onChange(lost)
   }
 
   async close(timeoutMs: number): Promise<void> {
@@ -168,9 +176,12 @@ export class RedisCluster implements RedisServers {
     const answers = views.flatMap(view => (view.status === 'fulfilled' ? [view.value] : []))
     const [view] = answers.sort((a, b) => Number(b.ok) - Number(a.ok) || b.epoch - a.epoch)
     if (!view || view.masters.length === 0) return undefined
+    const before = new Set(this.#slots)
     this.#slots.fill(undefined)
     for (const { host, port, from, to } of view.masters) this.#slots.fill(addressOf({ host, port }), from, to + 1)
     const needed = new Set(view.masters.map(addressOf))
+    // A master that is none any more was taken over from, and what it had not told its replica is gone.
+    if ([...before].some(address => address !== undefined && !needed.has(address))) this.#options.runs.change()
     for (const master of view.masters) this.#node(master)
     for (const [address, client] of this.#nodes) {
       if (needed.has(address)) continue
@@ -210,6 +221,15 @@ export class RedisCluster implements RedisServers {
 /** Keys that are kept together: all records of a cluster that are not sessions. Names of clusters with braces are left out. */
 const together = /^homing:([^:{}]+)(:(?:peers|notes):.*)$/s
 const togetherNamed = /^homing:\{([^:{}]+)\}(:(?:peers|notes):.*)$/s
+
+/** A tag ends at the first closing brace, so within one there is none. */
+function closed(key: string): string {
+  return key.replace(/[%}]/g, character => (character === '%' ? '%25' : '%7D'))
+}
+
+function opened(tag: string): string {
+  return tag.replace(/%(25|7D)/g, (_, code) => (code === '25' ? '%' : '}'))
+}
 
 /** Whether some key with that prefix is one of those. */
 function mayBecomeTogether(prefix: string): boolean {

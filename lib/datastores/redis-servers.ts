@@ -23,6 +23,8 @@ export interface RedisServers {
   referral(answer: unknown, timeoutMs: number): Promise<Referral> | undefined
   /** A call failed: perhaps others have taken over. */
   suspect(): void
+  /** See `Datastore.onLoss`. */
+  onLoss(lost: () => void): void
   /** Behind all that was sent, so that calls under way get their answers. Never rejects. */
   close(timeoutMs: number): Promise<void>
 }
@@ -107,6 +109,22 @@ async function tlsFiles(): Promise<{ ca?: string; cert?: string; key?: string }>
 /** Makes a client that stands for one server, or for whoever is the master. */
 export type NewClient = (host?: RedisHost) => Redis
 
+/** Why a connection does not stand: what went wrong with it last. */
+const failures = new WeakMap<Redis, Error>()
+
+/** What goes wrong with a connection reaches callers as the failure of their calls. Unheard, ioredis would print it. */
+export function watchFailures(client: Redis): void {
+  client.on('error', error => void failures.set(client, error))
+  client.on('ready', () => void failures.delete(client))
+}
+
+/** The client if something can be sent on it now; throws otherwise: then nothing was sent. */
+export function usable(client: Redis): Redis {
+  if (client.status === 'ready') return client
+  const failure = failures.get(client)
+  throw new Error(`not connected${failure ? ` (${failure.message})` : ''}`, { cause: failure })
+}
+
 /** Waits for the present attempt to connect; rejects with why it failed. Later ones are made by ioredis itself. */
 export async function connected(client: Redis, timeoutMs: number): Promise<void> {
   if (client.status === 'ready') return
@@ -139,9 +157,12 @@ export async function disconnected(client: Redis, timeoutMs: number): Promise<vo
 export class OneServer implements RedisServers {
   readonly takesMany = true
   readonly #client: Redis
+  readonly #runs: ServerRuns
 
-  constructor(client: Redis) {
+  /** `client` is connected. */
+  constructor(client: Redis, runs: ServerRuns) {
     this.#client = client
+    this.#runs = runs
   }
 
   nameOf(key: string): string {
@@ -157,11 +178,11 @@ export class OneServer implements RedisServers {
   }
 
   clientOf(): Redis {
-    return this.#client
+    return usable(this.#client)
   }
 
   clients(): readonly Redis[] {
-    return [this.#client]
+    return [usable(this.#client)]
   }
 
   referral(): undefined {
@@ -170,8 +191,44 @@ export class OneServer implements RedisServers {
 
   suspect(): void {}
 
+  onLoss(lost: () => void): void {
+    this.#runs.onChange(lost)
+  }
+
   close(timeoutMs: number): Promise<void> {
     return disconnected(this.#client, timeoutMs)
+  }
+}
+
+/** Which run of a server each connection led to: another one than before may know less. */
+export class ServerRuns {
+  readonly #runs = new Map<Redis, string>()
+  #changed: (() => void)[] = []
+
+  /** To be called before the client is used: its first question on each connection is who answers. */
+  watch(client: Redis): void {
+    client.on('ready', () => {
+      client.info('server').then(
+        info => this.#sees(client, fieldsOf(info).get('run_id') ?? ''),
+        // The connection broke again, and the next one will be asked.
+        () => {},
+      )
+    })
+    client.on('end', () => this.#runs.delete(client))
+  }
+
+  onChange(changed: () => void): void {
+    this.#changed.push(changed)
+  }
+
+  change(): void {
+    for (const changed of this.#changed) changed()
+  }
+
+  #sees(client: Redis, run: string): void {
+    const before = this.#runs.get(client)
+    this.#runs.set(client, run)
+    if (before !== undefined && before !== run) this.change()
   }
 }
 

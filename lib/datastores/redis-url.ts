@@ -65,7 +65,7 @@ type Bad = (why: string) => HomingError
 function hostOf(text: string, defaultPort: number, bad: Bad): RedisHost {
   // The parser's own error keeps the URL, and there may be a password in it.
   if (text === '') throw bad('a host is missing')
-  if (/[@\s]/.test(text) || !URL.canParse(`redis://${text}`)) throw bad('a host cannot be read')
+  if (/[@\s;]/.test(text) || !URL.canParse(`redis://${text}`)) throw bad('a host cannot be read')
   const { hostname, port } = new URL(`redis://${text}`)
   if (hostname === '') throw bad('a host is missing')
   return { host: hostname.replace(/^\[|\]$/g, ''), port: port === '' ? defaultPort : Number(port) }

@@ -24,6 +24,8 @@ import {
   type NewClient,
   OneServer,
   type RedisServers,
+  ServerRuns,
+  watchFailures,
   type ServerOptions,
 } from './redis-servers.ts'
 import type { RedisHost } from './redis-url.ts'
@@ -37,17 +39,20 @@ export async function redisDatastore(options: ServerOptions): Promise<Datastore>
   const { operationTimeoutMs } = options
   const { Redis } = await import('ioredis')
   const common = await clientOptions(options)
+  const runs = new ServerRuns()
   const newClient = (host?: RedisHost): Redis => {
     const client = new Redis({ ...common, ...(host && { host: host.host, port: host.port }) })
-    // What goes wrong with a connection reaches callers as the failure of their calls. Unheard, ioredis would print it.
-    client.on('error', () => {})
+    watchFailures(client)
+    runs.watch(client)
     return client
   }
   const opening = new AbortController()
   try {
     const servers = await within(
       operationTimeoutMs,
-      options.by === 'cluster' ? openCluster(options, newClient, opening.signal) : openServer(options, newClient, opening.signal),
+      options.by === 'cluster'
+        ? openCluster(options, newClient, runs, opening.signal)
+        : openServer(options, newClient, runs, opening.signal),
       () => tooLong(operationTimeoutMs),
     )
     return new RedisDatastore(servers, operationTimeoutMs)
@@ -57,22 +62,32 @@ export async function redisDatastore(options: ServerOptions): Promise<Datastore>
   }
 }
 
-async function openServer(options: ServerOptions, newClient: NewClient, given: AbortSignal): Promise<RedisServers> {
+async function openServer(
+  options: ServerOptions,
+  newClient: NewClient,
+  runs: ServerRuns,
+  given: AbortSignal,
+): Promise<RedisServers> {
   const client = options.by === 'server' ? newClient(options.hosts[0]) : newClient()
   given.addEventListener('abort', () => client.disconnect())
   try {
     await connected(client, options.operationTimeoutMs)
     await checkMaster(client, options.by, options.warn)
-    return new OneServer(client)
+    return new OneServer(client, runs)
   } catch (error) {
     await disconnected(client, 0)
     throw error
   }
 }
 
-async function openCluster(options: ServerOptions, newClient: NewClient, given: AbortSignal): Promise<RedisServers> {
+async function openCluster(
+  options: ServerOptions,
+  newClient: NewClient,
+  runs: ServerRuns,
+  given: AbortSignal,
+): Promise<RedisServers> {
   const { hosts: seeds, operationTimeoutMs: timeoutMs, warn } = options
-  const cluster = new RedisCluster({ seeds, newClient, timeoutMs, warn })
+  const cluster = new RedisCluster({ seeds, newClient, runs, timeoutMs, warn })
   given.addEventListener('abort', () => void cluster.close(0))
   await cluster.begin()
   return cluster
@@ -167,6 +182,12 @@ class RedisDatastore implements Datastore {
         } while (cursor !== '0')
       }
     }
+  }
+
+  onLoss(lost: () => void): void {
+    this.#servers.onLoss(() => {
+      if (!this.#closing) lost()
+    })
   }
 
   [Symbol.asyncDispose](): Promise<void> {

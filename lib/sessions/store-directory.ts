@@ -99,6 +99,9 @@ export class StoreDirectory implements Directory {
       blind: () => this.#health.error !== undefined,
     })
     this.#stale = new StaleSessions({ sessions: this.#sessions, membership: this.#membership, trouble })
+    given.datastore.onLoss?.(() => {
+      if (!this.#ended) this.#keeper.recheck()
+    })
   }
 
   /**
@@ -152,7 +155,11 @@ export class StoreDirectory implements Directory {
     const down = this.#health.error
     if (down && !this.#ended)
       throw new HomingError('DATASTORE', `'${address}' cannot be looked up: ${down.message}`, { cause: down })
-    return this.#find(address)
+    const found = await this.#find(address)
+    const { completeFromMs } = this.#membership
+    if (found || completeFromMs <= this.#env.clock.monotonicMs()) return found
+    // What the datastore has just lost is about to be put back by whoever holds it.
+    return this.#waiters.wait(address, completeFromMs)
   }
 
   waitFor(address: string, untilMs: number, signal?: AbortSignal): Promise<Located | undefined> {
@@ -255,7 +262,7 @@ export class StoreDirectory implements Directory {
         renewed: () => this.#membership.ownRenewed(),
         renewalFailed: () => this.#membership.ownFailed(),
         late: () => this.#membership.late(),
-        restored: () => this.#membership.forgetful(),
+        forgot: () => this.#membership.forgetful(),
         waiting: (incumbent, forMs) => given.waiting?.(incumbent, forMs),
         trouble,
       },

@@ -20,6 +20,7 @@ export class FaultyDatastore implements Datastore {
   readonly #store: Datastore
   readonly #timers: Pick<Timers, 'after'>
   #closed = false
+  readonly #lost: (() => void)[] = []
 
   constructor(store: Datastore, timers: Pick<Timers, 'after'>) {
     this.#store = store
@@ -62,6 +63,16 @@ export class FaultyDatastore implements Datastore {
       this.#checkUp()
       yield key
     }
+  }
+
+  onLoss(lost: () => void): void {
+    this.#lost.push(lost)
+    this.#store.onLoss?.(lost)
+  }
+
+  /** Says that entries may be gone, as a driver does when another server has taken over. Taking them away is the test's business. */
+  lose(): void {
+    for (const lost of this.#lost) lost()
   }
 
   [Symbol.asyncDispose](): Promise<void> {

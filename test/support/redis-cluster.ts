@@ -94,8 +94,8 @@ async function untilWhole(nodes: readonly RedisServer[]): Promise<void> {
 }
 
 /** One connection for one purpose. */
-export async function asking<T>(server: RedisServer, work: (admin: Redis) => Promise<T>): Promise<T> {
-  const admin = new Redis(server.port, '127.0.0.1')
+export async function asking<T>(server: RedisServer, work: (admin: Redis) => Promise<T>, password?: string): Promise<T> {
+  const admin = new Redis(server.port, '127.0.0.1', password === undefined ? {} : { password })
   try {
     return await work(admin)
   } finally {

@@ -34,7 +34,7 @@ export function startRedisServer(...args: string[]): Promise<RedisServer> {
 }
 
 /** One that speaks TLS only, with a certificate of that authority. */
-export async function startTlsRedisServer(ca: CertificateAuthority, folder: string): Promise<RedisServer> {
+export async function startTlsRedisServer(ca: CertificateAuthority, folder: string, ...more: string[]): Promise<RedisServer> {
   const { cert, key } = ca.certify('redis')
   const files = { 'ca-cert': ca.cert, cert, key }
   const args = ['--tls-auth-clients', 'no']
@@ -42,7 +42,7 @@ export async function startTlsRedisServer(ca: CertificateAuthority, folder: stri
     await writeFile(join(folder, `${name}.pem`), text)
     args.push(`--tls-${name}-file`, join(folder, `${name}.pem`))
   }
-  return startRedis(port => ['--port', '0', '--tls-port', `${port}`, ...unsaved, ...args], 'rediss')
+  return startRedis(port => ['--port', '0', '--tls-port', `${port}`, ...unsaved, ...args, ...more], 'rediss')
 }
 
 const unsaved = ['--save', '', '--appendonly', 'no']

@@ -32,7 +32,7 @@ export function datastoreContract(t: Test, driver: DriverUnderTest): void {
 /** The contract for a driver of the list, on an engine that is started for it. */
 export function contractOf(t: Test, known: KnownDriver): void {
   const missing = known.missing()
-  t.test(`the contract: ${known.name}`, { skip: missing ?? false }, async t => {
+  t.test(`the contract: ${known.name}`, { skip: missing ?? false, timeout: 170_000 }, async t => {
     const driver = await known.start()
     t.teardown(() => driver[Symbol.asyncDispose]())
     datastoreContract(t, driver)

@@ -8,7 +8,7 @@ import type { Datastore } from '../../lib/datastores/datastore.ts'
 import { openDatastore } from '../../lib/datastores/open.ts'
 import type { HomingError } from '../../lib/errors.ts'
 import { contractOf } from '../contract/datastore.ts'
-import { redisUnderTest } from '../contract/redis-drivers.ts'
+import { redisGiven, redisUnderTest } from '../contract/redis-drivers.ts'
 import { hasRedisServer, startRedisServer } from '../support/redis-server.ts'
 
 const bytes = (text: string) => new TextEncoder().encode(text)
@@ -16,14 +16,6 @@ const text = (entry: { bytes: Uint8Array } | undefined) => entry && new TextDeco
 const options = { operationTimeoutMs: 2_000, cluster: 'test' }
 const given = process.env['HOMING_TEST_REDIS']
 const installed = hasRedisServer()
-
-if (!installed) {
-  const reason =
-    given === undefined
-      ? 'neither redis-server nor HOMING_TEST_REDIS'
-      : 'no redis-server: on HOMING_TEST_REDIS only the contract runs'
-  t.test('Redis', { skip: reason }, async () => {})
-}
 
 /** A test that needs servers of its own; without the program there is none. */
 const testOwn = (name: string, fn: (t: Test) => Promise<void>) => installed && t.test(name, fn)
@@ -43,6 +35,7 @@ async function untilAnswered<T>(t: Test, call: () => Promise<T>): Promise<T> {
 }
 
 contractOf(t, redisUnderTest)
+if (given !== undefined) contractOf(t, redisGiven(given))
 
 testOwn('a server that has not seen the scripts, or forgot them, is given them', async t => {
   await using server = await startRedisServer()

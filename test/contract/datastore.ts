@@ -2,7 +2,7 @@
 
 import type { Test } from 'tap'
 import { datastoreContract as statements, exemption, type DriverUnderTest } from '../../lib/testing/index.ts'
-import type { KnownDriver } from './drivers.ts'
+import { started, type KnownDriver } from './known-driver.ts'
 
 /** Statements of the seed, and what of the contract holds a driver to each. P50: one contract for all engines. */
 export const ofSeed: Readonly<Record<string, readonly string[]>> = {
@@ -33,8 +33,13 @@ export function datastoreContract(t: Test, driver: DriverUnderTest): void {
 export function contractOf(t: Test, known: KnownDriver): void {
   const missing = known.missing()
   t.test(`the contract: ${known.name}`, { skip: missing ?? false, timeout: 170_000 }, async t => {
-    const driver = await known.start()
+    const driver = await started(known)
     t.teardown(() => driver[Symbol.asyncDispose]())
+    for (const statement of statements) {
+      const exempt = exemption(statement, driver)
+      if (exempt && 'missing' in exempt)
+        t.fail(`'${statement.name}' needs ${exempt.missing}, and no sentence says why it is not here`)
+    }
     datastoreContract(t, driver)
   })
 }

@@ -6,12 +6,13 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { lmdbDatastore } from '../../lib/datastores/lmdb.ts'
-import type { KnownDriver } from './drivers.ts'
+import type { KnownDriver } from './known-driver.ts'
 
 const noServer = 'LMDB has no server that could go away: it is a file and a library in each process.'
 
 export const lmdbUnderTest: KnownDriver = {
   name: 'lmdb',
+  lacks: { crash: noServer },
   missing: () => undefined,
   async start() {
     const folder = await mkdtemp(join(tmpdir(), 'homing-lmdb-'))
@@ -24,7 +25,6 @@ export const lmdbUnderTest: KnownDriver = {
       pass: async ms => void (turnedMs += ms),
       elsewhere: { url: `lmdb:${folder}` },
       stall: () => holdLock(folder),
-      lacks: { crash: noServer },
       [Symbol.asyncDispose]: () => rm(folder, { recursive: true, force: true }),
     }
   },

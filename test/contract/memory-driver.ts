@@ -4,7 +4,7 @@ import { MemoryEngine } from '../../lib/datastores/memory.ts'
 import { realTimers } from '../../lib/env/timers.ts'
 import { HomingError } from '../../lib/errors.ts'
 import { FaultyDatastore } from '../../lib/testing/index.ts'
-import type { KnownDriver } from './drivers.ts'
+import type { KnownDriver } from './known-driver.ts'
 
 const promises = { atomicPut: true, durable: false, shared: false }
 
@@ -15,6 +15,7 @@ const noTimeouts = '`FaultyDatastore` bounds no call by itself: a slow one takes
 
 export const memoryUnderTest: KnownDriver = {
   name: 'memory',
+  lacks: { processes: noProcesses, crash: noServer, stall: noServer },
   missing: () => undefined,
   async start() {
     let nowMs = 0
@@ -23,7 +24,6 @@ export const memoryUnderTest: KnownDriver = {
       open: async () => engine.connect(),
       promises,
       pass: async ms => void (nowMs += ms),
-      lacks: { processes: noProcesses, crash: noServer, stall: noServer },
       async [Symbol.asyncDispose]() {},
     }
   },
@@ -31,6 +31,7 @@ export const memoryUnderTest: KnownDriver = {
 
 export const faultyUnderTest: KnownDriver = {
   name: 'faulty',
+  lacks: { processes: noProcesses, stall: noTimeouts },
   missing: () => undefined,
   async start() {
     let nowMs = 0
@@ -54,7 +55,6 @@ export const faultyUnderTest: KnownDriver = {
           for (const store of opened) store.down = false
         }
       },
-      lacks: { processes: noProcesses, stall: noTimeouts },
       async [Symbol.asyncDispose]() {},
     }
   },

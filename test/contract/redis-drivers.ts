@@ -9,7 +9,7 @@ import { CertificateAuthority, withoutCertificates } from '../support/certificat
 import { startRedisCluster } from '../support/redis-cluster.ts'
 import { startRedisBehindSentinels } from '../support/redis-sentinels.ts'
 import { hasRedisServer, startRedisServer, startTlsRedisServer, type RedisServer } from '../support/redis-server.ts'
-import type { KnownDriver, StartedDriver } from './drivers.ts'
+import type { KnownDriver, StartedDriver } from './known-driver.ts'
 
 const missing = () => (hasRedisServer() ? undefined : 'redis-server is not installed')
 
@@ -28,7 +28,8 @@ export function redisGiven(url: string): KnownDriver {
   return {
     name: 'redis, given',
     missing: () => undefined,
-    start: async () => ({ ...driverOn(url), lacks: { crash: ours, stall: ours }, async [Symbol.asyncDispose]() {} }),
+    lacks: { crash: ours, stall: ours },
+    start: async () => ({ ...driverOn(url), async [Symbol.asyncDispose]() {} }),
   }
 }
 

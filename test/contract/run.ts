@@ -1,11 +1,12 @@
 /**
  * `npm run contract`: holds each driver against each statement, prints the table, and fails if a promise is broken or a statement was not tried.
- * Arguments: names of drivers (default: all that can be tried here), `--rounds N` for statements that provoke races (default 20).
+ * Arguments: names of drivers (default: all that can be tried here), `--rounds N` for statements that provoke races (default 10).
  */
 
 import { parseArgs } from 'node:util'
 import { contractTable, datastoreContract, judge, type Column } from '../../lib/testing/index.ts'
-import { knownDrivers, type KnownDriver } from './drivers.ts'
+import { knownDrivers } from './drivers.ts'
+import { started, type KnownDriver } from './known-driver.ts'
 
 const { values, positionals } = parseArgs({ options: { rounds: { type: 'string' } }, allowPositionals: true })
 const rounds = values.rounds === undefined ? undefined : Number(values.rounds)
@@ -14,16 +15,11 @@ for (const name of positionals)
 
 async function columnOf(known: KnownDriver): Promise<Column> {
   const began = performance.now()
-  await using started = await known.start()
-  const driver = rounds === undefined ? started : { ...started, rounds }
+  await using engine = await started(known)
+  const driver = rounds === undefined ? engine : { ...engine, rounds }
   const verdicts = []
   for (const statement of datastoreContract) verdicts.push(await judge(statement, driver))
   process.stderr.write(`${known.name}: ${((performance.now() - began) / 1_000).toFixed(1)} s\n`)
-  if (process.env['SLOW'])
-    verdicts.forEach(
-      (v, i) =>
-        v.at === 'kept' && v.tookMs > 150 && process.stderr.write(`   ${v.tookMs.toFixed()} ${datastoreContract[i]!.name}\n`),
-    )
   return { name: known.name, verdicts }
 }
 

@@ -1,7 +1,8 @@
 /** Recovery from outages, the same for every engine that has a server: F4, F5 and F6 with real peers on real servers. */
 import t, { type Test } from 'tap'
 import { createPeer, type Peer, type PeerOptions } from '../../lib/index.ts'
-import { knownDrivers, type StartedDriver } from '../contract/drivers.ts'
+import { knownDrivers } from '../contract/drivers.ts'
+import type { StartedDriver } from '../contract/known-driver.ts'
 
 /** Short times, in the proportions of the real ones. */
 const times = { leaseMs: 4_000, renewEveryMs: 600, guardMs: 800, operationTimeoutMs: 500 }

@@ -96,6 +96,7 @@ async function untilWhole(nodes: readonly RedisServer[]): Promise<void> {
 /** One connection for one purpose. */
 export async function asking<T>(server: RedisServer, work: (admin: Redis) => Promise<T>, password?: string): Promise<T> {
   const admin = new Redis(server.port, '127.0.0.1', password === undefined ? {} : { password })
+  admin.on('error', () => {}) // it is tried again; what fails for good, fails the work
   try {
     return await work(admin)
   } finally {

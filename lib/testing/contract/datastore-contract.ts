@@ -2,6 +2,7 @@
 
 import { within } from '../../datastores/settling.ts'
 import { batchStatements } from './batches.ts'
+import { claimStatements } from './claims.ts'
 import { conditionStatements } from './conditions.ts'
 import { endStatements } from './endings.ts'
 import { entryStatements } from './entries.ts'
@@ -28,6 +29,7 @@ export const datastoreContract: readonly Statement[] = [
   ...batchStatements,
   ...listingStatements,
   ...sharingStatements,
+  ...claimStatements,
   ...endStatements,
   ...outageStatements,
 ]

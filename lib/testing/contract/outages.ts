@@ -112,6 +112,25 @@ export const outageStatements: readonly Statement[] = [
   ),
 
   states(
+    'an engine that is back without what it had acknowledged says so, before it is believed',
+    async ({ driver, key }) => {
+      const writes = Array.from({ length: 50 }, (_, i) => ({ key: key(`${i}`), bytes: bytes(`${i}`) }))
+      await using store = await driver.open()
+      let lost = 0
+      store.onLoss?.(() => void lost++)
+      const versions = await store.putMany(writes)
+      equal(lost, 0)
+      const restore = await driver.crash!()
+      await restore()
+      for (const [i, write] of writes.entries()) {
+        const entry = await untilAnswered(recoveryMsMax, () => store.get(write.key))
+        if (entry?.version !== versions[i]) ok(lost > 0, `'${write.key}' is gone, and nothing was said`)
+      }
+    },
+    ['crash'],
+  ),
+
+  states(
     'opening while the engine is away fails with DATASTORE in time, and works when it is back',
     async ({ driver, key }) => {
       const restore = await driver.crash!()

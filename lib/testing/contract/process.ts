@@ -4,6 +4,8 @@ import { type ChildProcess, fork } from 'node:child_process'
 import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
 import { within } from '../../datastores/settling.ts'
+import type { Timer } from '../../env/env.ts'
+import { realTimers } from '../../env/timers.ts'
 import { HomingError } from '../../errors.ts'
 import type { Answer, Question, Tasks } from './process-code.ts'
 import type { DriverUnderTest, OpenOptions } from './statement.ts'
@@ -52,6 +54,10 @@ export class ContractProcess implements AsyncDisposable {
     return answer as ReturnType<Tasks[K]>
   }
 
+  get isAlive(): boolean {
+    return this.#child.exitCode === null && this.#child.signalCode === null
+  }
+
   async kill(): Promise<void> {
     this.#child.kill('SIGKILL')
     await this.#ended
@@ -84,16 +90,40 @@ export class ContractProcess implements AsyncDisposable {
   }
 }
 
-/** That many processes, for as long as `work` takes. */
+/** Processes of one driver, ready for the next statement: a start costs more than most statements do. */
+interface Crew {
+  processes: ContractProcess[]
+  users: number
+  leaving: Timer | undefined
+}
+
+const crews = new WeakMap<DriverUnderTest, Crew>()
+const timers = realTimers()
+
+/** How long a crew waits for another statement, ms. */
+const idleMsMax = 500
+
+/** That many processes with the datastore open, for as long as `work` takes. */
 export async function withProcesses(
   driver: DriverUnderTest,
   count: number,
   work: (processes: readonly ContractProcess[]) => Promise<void>,
 ): Promise<void> {
-  const processes = await Promise.all(Array.from({ length: count }, () => ContractProcess.start(driver)))
+  const crew = crews.get(driver) ?? { processes: [], users: 0, leaving: undefined }
+  crews.set(driver, crew)
+  crew.leaving?.cancel()
+  crew.users++
   try {
-    await work(processes)
+    crew.processes = crew.processes.filter(each => each.isAlive)
+    const missing = Array.from({ length: Math.max(0, count - crew.processes.length) }, () => ContractProcess.start(driver))
+    crew.processes.push(...(await Promise.all(missing)))
+    await work(crew.processes.slice(0, count))
   } finally {
-    await Promise.all(processes.map(each => each.kill()))
+    crew.users--
+    crew.leaving = timers.after(idleMsMax, () => {
+      if (crew.users > 0) return
+      crews.delete(driver)
+      for (const each of crew.processes) void each.kill()
+    })
   }
 }

@@ -1,7 +1,7 @@
 /** Statements on processes that share an engine: what each is told is true for all. */
 
 import { deepStrictEqual, equal, ok } from 'node:assert/strict'
-import { type ContractProcess, withProcesses } from './process.ts'
+import { ContractProcess, withProcesses } from './process.ts'
 import { bytes, passing, states, text, type Scene } from './scene.ts'
 import { roundsDefault, type Statement } from './statement.ts'
 
@@ -68,8 +68,8 @@ export const sharingStatements: readonly Statement[] = [
 
   shared(
     'a process that is killed while it writes leaves whole entries, and all that it was told',
-    async ({ store, key }, processes) => {
-      const killed: ContractProcess = processes[0]!
+    async ({ driver, store, key }, [other]) => {
+      await using killed = await ContractProcess.start(driver)
       const keys = Array.from({ length: 20 }, (_, i) => key(`${i}`))
       await killed.ask('pour', keys, 2_000)
       let acknowledged = 0
@@ -85,7 +85,7 @@ export const sharingStatements: readonly Statement[] = [
       // The entries hold the number of their batch, modulo 256: not before the last that was acknowledged, nor long after it.
       for (const entry of await store.getMany(keys)) ok(((entry!.bytes[0]! - acknowledged) & 0xff) < 128)
       equal(typeof (await store.put(keys[0]!, bytes('after'))), 'string')
-      equal(await processes[1]!.ask('get', keys[0]!), 'after')
+      equal(await other!.ask('get', keys[0]!), 'after')
     },
   ),
 ]

@@ -30,11 +30,11 @@ export interface DriverUnderTest {
   readonly cannot?: Readonly<Record<string, string>>
   /** The same for all statements that need something. */
   readonly lacks?: Readonly<Partial<Record<Need, string>>>
-  /** How often statements that try to provoke a race do so. Default: 20. */
+  /** How often statements that try to provoke a race do so. Default: 10. */
   readonly rounds?: number
 }
 
-export const roundsDefault = 20
+export const roundsDefault = 10
 
 export interface Statement {
   /** One sentence, unlike that of any other statement. */

@@ -46,13 +46,13 @@ export interface Promises {
 export interface Datastore extends AsyncDisposable {
   readonly promises: Promises
   get(key: string): Promise<Entry | undefined>
-  /** In the order of the keys; one round trip where the engine can. Fails as a whole. */
+  /** In the order of the keys; one round trip where the engine can. Fails as a whole, perhaps with a `PartialFailure`. */
   getMany(keys: readonly string[]): Promise<(Entry | undefined)[]>
   /** Resolves to the new version, or to `undefined` when `ifVersion` did not hold. */
   put(key: string, bytes: Uint8Array, options?: PutOptions): Promise<string | undefined>
   /**
    * Each write by itself as `put` would, in one round trip where the engine can; not atomic as a whole. Resolves in the order of the
-   * writes; rejects if the outcome of any one is not known (then each may or may not have happened).
+   * writes; rejects if the outcome of any one is not known: then each may or may not have happened, unless a `PartialFailure` says more.
    */
   putMany(writes: readonly Write[]): Promise<(string | undefined)[]>
   /** Resolves to false when `ifVersion` did not hold (which includes: nothing is there); without `ifVersion` always to true. */

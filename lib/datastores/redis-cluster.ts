@@ -7,6 +7,7 @@ import {
   connected,
   disconnected,
   escaped,
+  NeverSent,
   type NewClient,
   type RedisServers,
   type Referral,
@@ -95,7 +96,7 @@ export class RedisCluster implements RedisServers {
   clientOf(name: string): Redis {
     const address = this.#slots[slotOf(name)]
     const client = address === undefined ? undefined : this.#nodes.get(address)
-    if (!client) throw new Error('no node of the cluster holds this key at present')
+    if (!client) throw new NeverSent('no node of the cluster holds this key at present')
     return usable(client)
   }
 
@@ -103,7 +104,7 @@ export class RedisCluster implements RedisServers {
     const clients = new Set<Redis>()
     for (const address of this.#slots) {
       const client = address === undefined ? undefined : this.#nodes.get(address)
-      if (!client) throw new Error('some keys are held by no node of the cluster at present')
+      if (!client) throw new NeverSent('some keys are held by no node of the cluster at present')
       clients.add(client)
     }
     return [...clients].map(usable)

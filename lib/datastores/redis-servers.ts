@@ -15,7 +15,7 @@ export interface RedisServers {
   keyOf(name: string): string
   /** What the names of all keys with that prefix match: no others may. */
   patternsOf(prefix: string): readonly string[]
-  /** The connection that takes a name now; throws where there is none: nothing was sent. */
+  /** The connection that takes a name now; throws `NeverSent` where there is none. */
   clientOf(name: string): Redis
   /** Those that hold all keys between them; throws where one is missing. */
   clients(): readonly Redis[]
@@ -118,11 +118,14 @@ export function watchFailures(client: Redis): void {
   client.on('ready', () => void failures.delete(client))
 }
 
-/** The client if something can be sent on it now; throws otherwise: then nothing was sent. */
+/** Nothing was sent: there is nowhere to send it. */
+export class NeverSent extends Error {}
+
+/** The client if something can be sent on it now; throws `NeverSent` otherwise. */
 export function usable(client: Redis): Redis {
   if (client.status === 'ready') return client
   const failure = failures.get(client)
-  throw new Error(`not connected${failure ? ` (${failure.message})` : ''}`, { cause: failure })
+  throw new NeverSent(`not connected${failure ? ` (${failure.message})` : ''}`, { cause: failure })
 }
 
 /** Waits for the present attempt to connect; rejects with why it failed. Later ones are made by ioredis itself. */

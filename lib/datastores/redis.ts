@@ -5,6 +5,7 @@ import type { ChainableCommander, Redis } from 'ioredis'
 import { HomingError, type Outcome } from '../errors.ts'
 import type { Datastore, Entry, PutOptions, Removal, Write } from './datastore.ts'
 import { checkKey, checkPut, checkText } from './limits.ts'
+import { PartialFailure } from './partial-failure.ts'
 import { RedisCluster } from './redis-cluster.ts'
 import {
   type Command,
@@ -23,6 +24,7 @@ import {
   disconnected,
   type NewClient,
   OneServer,
+  NeverSent,
   type RedisServers,
   ServerRuns,
   watchFailures,
@@ -134,8 +136,12 @@ class RedisDatastore implements Datastore {
       keys.map(key => this.#servers.nameOf(key)),
       this.#servers.takesMany,
     )
-    const answers = await this.#calling('reading', commands)
-    return read(() => answers.flatMap(answer => (Array.isArray(answer) ? answer.map(entryOf) : [entryOf(answer)])))
+    const answers = await this.#calling(commands)
+    return this.#results(
+      'reading',
+      answers.flatMap((answer, i) => parted(answer, commands[i]!)),
+      entryOf,
+    )
   }
 
   async put(key: string, bytes: Uint8Array, options: PutOptions = {}): Promise<string | undefined> {
@@ -147,8 +153,8 @@ class RedisDatastore implements Datastore {
     for (const write of writes) checkPut(write.key, write)
     const versions = writes.map(() => this.#nextVersion())
     const commands = writes.map((write, i) => putCommand(this.#servers.nameOf(write.key), write, versions[i]!))
-    const done = await this.#calling('writing', commands)
-    return done.map((answer, i) => (wasPut(answer) ? versions[i] : undefined))
+    const answers = await this.#calling(commands)
+    return this.#results('writing', answers, (answer, i) => (wasPut(answer) ? versions[i] : undefined))
   }
 
   async delete(key: string, options: { ifVersion?: string } = {}): Promise<boolean> {
@@ -159,8 +165,8 @@ class RedisDatastore implements Datastore {
   async deleteMany(removals: readonly Removal[]): Promise<boolean[]> {
     for (const { key } of removals) checkKey(key)
     const commands = removals.map(removal => deleteCommand(this.#servers.nameOf(removal.key), removal))
-    const done = await this.#calling('writing', commands)
-    return done.map((answer, i) => removals[i]!.ifVersion === undefined || answer === 1)
+    const answers = await this.#calling(commands)
+    return this.#results('writing', answers, (answer, i) => removals[i]!.ifVersion === undefined || answer === 1)
   }
 
   /** A listing goes from server to server; while keys move between servers, those on their way may be missed. */
@@ -208,35 +214,47 @@ class RedisDatastore implements Datastore {
     }
   }
 
-  /** Sends the commands and gathers their answers, in order. */
-  async #calling(what: 'reading' | 'writing', commands: readonly Command[]): Promise<unknown[]> {
-    if (this.#closing) throw closedError('redis')
-    if (commands.length === 0) return []
-    const progress = { begun: false }
-    try {
-      const work = this.#send(commands, performance.now() + this.#timeoutMs, progress)
-      return await within(this.#timeoutMs, work, () => tooLong(this.#timeoutMs))
-    } catch (error) {
-      const undone = what === 'reading' || !progress.begun || (commands.length === 1 && neverDone(error))
-      throw this.#failed(what, error, undone ? 'not-delivered' : 'unknown')
-    }
-  }
-
   #failed(what: string, error: unknown, outcome?: Outcome): HomingError {
     this.#servers.suspect()
     return failure(what, error, outcome)
   }
 
-  async #send(commands: readonly Command[], untilMs: number, progress: { begun: boolean }): Promise<unknown[]> {
+  /** What the answers mean. Where some of them are errors, the others are told all the same. */
+  #results<T>(what: 'reading' | 'writing', answers: readonly unknown[], meaning: (answer: unknown, i: number) => T): T[] {
+    let failed: HomingError | undefined
+    const parts = answers.map((answer, i): T | HomingError => {
+      try {
+        if (answer instanceof Error) throw answer
+        return meaning(answer, i)
+      } catch (error) {
+        const part = this.#failed(what, error, what === 'reading' || neverDone(error) ? 'not-delivered' : 'unknown')
+        if (!failed || failed.outcome !== 'unknown') failed = part
+        return part
+      }
+    })
+    if (!failed) return parts as T[]
+    throw parts.every(part => part instanceof HomingError) ? failed : new PartialFailure(failed, parts)
+  }
+
+  /** Sends the commands; answers are values or errors, in the order of the commands. */
+  async #calling(commands: readonly Command[]): Promise<unknown[]> {
+    if (this.#closing) throw closedError('redis')
     const answers = new Array<unknown>(commands.length)
+    const untilMs = performance.now() + this.#timeoutMs
     for (const [begin, end] of chunksOf(commands)) {
-      if (performance.now() > untilMs) throw tooLong(this.#timeoutMs) // who asked was told so already
       // In a chunk, the hash goes alone only after the script did: one command too early or too late would change what later ones find.
       const inFull = end - begin > 1
-      const jobs = commands.slice(begin, end).map((command, i) => {
-        return { at: begin + i, command, client: this.#servers.clientOf(command.key), asking: false, inFull }
-      })
-      progress.begun = true
+      const jobs: Job[] = []
+      for (let at = begin; at < end; at++) {
+        const command = commands[at]!
+        try {
+          if (performance.now() > untilMs)
+            throw new NeverSent(`no answers to what was sent before it within ${this.#timeoutMs} ms`)
+          jobs.push({ at, command, client: this.#servers.clientOf(command.key), asking: false, inFull })
+        } catch (error) {
+          answers[at] = error
+        }
+      }
       await this.#sendChunk(jobs, answers, untilMs)
     }
     return answers
@@ -246,7 +264,7 @@ class RedisDatastore implements Datastore {
   async #sendChunk(jobs: readonly Job[], answers: unknown[], untilMs: number): Promise<void> {
     let left = jobs
     for (let round = 0; left.length > 0; round++) {
-      await Promise.all(groups(left).map(group => pipeline(group, answers)))
+      await Promise.all(groups(left).map(group => this.#sendGroup(group, answers, untilMs)))
       const again: (Job | Promise<Job>)[] = []
       for (const job of left) {
         const answer = answers[job.at]
@@ -255,10 +273,27 @@ class RedisDatastore implements Datastore {
         if (referral) again.push(referral.then(to => ({ ...job, ...to })))
         else if (isUnseenScript(answer) && !job.inFull) again.push({ ...job, inFull: true })
       }
-      left = await Promise.all(again)
+      // Where nobody can be reached it stays with the answer that it has.
+      const reached = await Promise.allSettled(again)
+      left = reached.flatMap(result => (result.status === 'fulfilled' ? [result.value] : []))
     }
-    for (const { at } of jobs) if (answers[at] instanceof Error) throw answers[at]
   }
+
+  /** To one server; one that says nothing holds up no other. */
+  async #sendGroup(jobs: readonly Job[], answers: unknown[], untilMs: number): Promise<void> {
+    try {
+      const leftMs = Math.max(0, untilMs - performance.now())
+      await within(leftMs, pipeline(jobs, answers), () => new Error(`no answer within ${this.#timeoutMs} ms`))
+    } catch (error) {
+      for (const { at } of jobs) if (answers[at] === undefined) answers[at] = error
+    }
+  }
+}
+
+/** What a command for several keys answers, by the key. */
+function parted(answer: unknown, { name, args }: Command): readonly unknown[] {
+  if (name !== 'MGET') return [answer]
+  return Array.isArray(answer) ? (answer as unknown[]) : [answer, ...args.map(() => answer)]
 }
 
 function getCommands(names: readonly string[], takesMany: boolean): Command[] {
@@ -284,6 +319,8 @@ function groups(jobs: readonly Job[]): Job[][] {
 
 /** One round trip. Puts the answers, values or errors, into their places. */
 async function pipeline(jobs: readonly Job[], answers: unknown[]): Promise<void> {
+  // A pipeline for one costs twice what the command does.
+  if (jobs.length === 1 && !jobs[0]!.asking) return single(jobs[0]!, answers)
   const commands: ChainableCommander = jobs[0]!.client.pipeline()
   const sent = new Set<Script>()
   const places: (number | undefined)[] = []
@@ -305,6 +342,13 @@ async function pipeline(jobs: readonly Job[], answers: unknown[]): Promise<void>
   }
 }
 
+async function single({ at, command, client, inFull }: Job, answers: unknown[]): Promise<void> {
+  const { name, key, args, script } = command
+  if (!script) answers[at] = await client.callBuffer(name, key, ...args)
+  else if (inFull) answers[at] = await client.callBuffer('EVAL', script.lua, 1, key, ...args)
+  else answers[at] = await client.callBuffer('EVALSHA', script.sha, 1, key, ...args)
+}
+
 /** From where to where. */
 function* chunksOf(commands: readonly Command[]): Generator<[number, number]> {
   for (let begin = 0; begin < commands.length;) {
@@ -322,16 +366,10 @@ function tooLong(timeoutMs: number): Error {
 
 /** The server refused, or it was never sent. */
 function neverDone(error: unknown): boolean {
-  return error instanceof Error && (error.name === 'ReplyError' || error.message.includes("isn't writeable"))
-}
-
-/** A value that cannot be understood is a failure of the datastore as well. */
-function read<T>(work: () => T): T {
-  try {
-    return work()
-  } catch (error) {
-    throw failure('reading', error)
-  }
+  return (
+    error instanceof NeverSent ||
+    (error instanceof Error && (error.name === 'ReplyError' || error.message.includes("isn't writeable")))
+  )
 }
 
 function failure(what: string, cause: unknown, outcome?: Outcome): HomingError {

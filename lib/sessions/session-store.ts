@@ -2,6 +2,7 @@
 
 import { HomingError } from '../errors.ts'
 import type { Datastore, Removal, Write } from '../datastores/datastore.ts'
+import { PartialFailure, partsOf } from '../datastores/partial-failure.ts'
 import type { Env, Timer } from '../env/env.ts'
 import { BatchedReads } from './batched-reads.ts'
 import type { Claimed, Held, Owner, Released, Run } from './directory.ts'
@@ -149,10 +150,10 @@ export class SessionStore implements AsyncDisposable {
   }
 
   async #readBatch(addresses: readonly string[]): Promise<(StoredSession | HomingError | undefined)[]> {
-    const entries = await this.#datastore.getMany(addresses.map(address => this.#keys.session(address)))
+    const entries = await partsOf(this.#datastore.getMany(addresses.map(address => this.#keys.session(address))))
     return entries.map((entry, index) => {
       const address = addresses[index]!
-      if (!entry) return undefined
+      if (!entry || entry instanceof HomingError) return entry
       try {
         return { ...decodeSession(this.#keys.session(address), entry.bytes), address, version: entry.version }
       } catch (error) {
@@ -471,13 +472,16 @@ export class SessionStore implements AsyncDisposable {
   }
 
   async #readAndWrite(ops: readonly Op[]): Promise<void> {
-    const entries = await this.#datastore.getMany(ops.map(op => op.key))
+    const entries = await partsOf(this.#datastore.getMany(ops.map(op => op.key)))
     const batch = new Batch()
+    let failed: HomingError | undefined
     for (const [index, entry] of entries.entries()) {
       const op = ops[index]!
-      this.#plan(batch, op, entry && this.#decode(op.key, entry.bytes), entry?.version ?? null)
+      if (entry instanceof HomingError) failed = entry
+      else this.#plan(batch, op, entry && this.#decode(op.key, entry.bytes), entry?.version ?? null)
     }
     await this.#write(batch)
+    if (failed) throw failed // the others are done; these go again, after a pause
   }
 
   #plan(batch: Batch, op: Op, found: SessionRecord | 'unreadable' | undefined, version: string | null): void {
@@ -498,9 +502,12 @@ export class SessionStore implements AsyncDisposable {
   }
 
   #learn(planned: readonly Planned[], outcome: PromiseSettledResult<(string | boolean | undefined)[]>): void {
+    const rejected = outcome.status === 'rejected'
+    const parts = !rejected ? outcome.value : outcome.reason instanceof PartialFailure ? outcome.reason.parts : undefined
     for (const [index, { op, step }] of planned.entries()) {
-      if (outcome.status === 'rejected') doubtful(op, step)
-      else if (outcome.value[index]) this.#settle(op, step.then)
+      const part: unknown = parts?.[index]
+      if (!parts || part instanceof HomingError) doubtful(op, step)
+      else if (part) this.#settle(op, step.then)
       else op.races++
     }
   }

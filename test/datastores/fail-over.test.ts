@@ -1,6 +1,7 @@
 /** Fail-overs of real servers that lose acknowledged writes: owners put back what is missing, and messages go on. */
 import t, { type Test } from 'tap'
 import { openDatastore } from '../../lib/datastores/open.ts'
+import { slotOf } from '../../lib/datastores/redis-cluster.ts'
 import { createBroker, createPeer, type Peer } from '../../lib/index.ts'
 import { asking, startRedisCluster, until } from '../support/redis-cluster.ts'
 import { startRedisBehindSentinels } from '../support/redis-sentinels.ts'
@@ -9,7 +10,7 @@ import { hasRedisServer, type RedisServer } from '../support/redis-server.ts'
 const skip = hasRedisServer() ? false : 'redis-server is not installed'
 
 /** Short times, in the proportions of the real ones. */
-const times = { leaseMs: 5_000, renewEveryMs: 700, guardMs: 1_000, operationTimeoutMs: 700 }
+const times = { leaseMs: 6_000, renewEveryMs: 700, guardMs: 1_000, operationTimeoutMs: 700 }
 
 /** Two peers, and what a fail-over must not do to them. */
 interface Pair {
@@ -64,7 +65,13 @@ async function stopReplicating(master: RedisServer): Promise<void> {
 /**
  * `master` is killed after it acknowledged claims that its replica has not received. `takenOver` resolves when that one is the master.
  */
-async function failOver(t: Test, url: string, master: RedisServer, takenOver: () => Promise<void>): Promise<void> {
+async function failOver(
+  t: Test,
+  url: string,
+  master: RedisServer,
+  takenOver: () => Promise<void>,
+  meanwhile: (pair: Pair) => Promise<void> = async () => {},
+): Promise<void> {
   const pairs = { brokerless: await pairOf('direct', url, 'brokerless'), broker: await pairOf('hub', url, 'broker') }
   try {
     await stopReplicating(master)
@@ -72,6 +79,7 @@ async function failOver(t: Test, url: string, master: RedisServer, takenOver: ()
     t.ok((await lateAt(master, 'nobody-knows')) > 0, 'the master has acknowledged late claims')
     await master.kill()
     const sends = Object.entries(pairs).map(([mode, pair]) => keepSending(t, mode, pair))
+    await meanwhile(pairs.brokerless)
     await takenOver()
     const sinceMs = performance.now()
     for (const [mode, pair] of Object.entries(pairs)) {
@@ -115,6 +123,22 @@ function keepSending(t: Test, mode: string, { sender, got }: Pair): () => Promis
   }
 }
 
+/** While a node is away, what the others hold is claimed and found, among claims and look-ups of what it held. */
+async function elsewhereGoesOn(t: Test, { sender, holder }: Pair): Promise<void> {
+  const addresses = Array.from({ length: 30 }, (_, i) => `new-${i}`)
+  const atFirstNode = (address: string): boolean => slotOf(`{homing:direct:sessions:${address}}`) < 5_462
+  const sinceMs = performance.now()
+  const claims = addresses.map(address => holder.connectClients([address], () => {}, { deadlineMs: 20_000 }))
+  await Promise.all(claims.filter((_, i) => !atFirstNode(addresses[i]!)))
+  const near = addresses.filter(address => !atFirstNode(address))
+  const receipts = await Promise.all(near.map(address => sender.sendMessage(address, 1)))
+  t.ok(
+    receipts.every(({ status }) => status === 'delivered'),
+    `${near.length} of ${addresses.length}, on other nodes: ${(performance.now() - sinceMs).toFixed()} ms`,
+  )
+  void Promise.all(claims).then(() => t.comment(`the others ${(performance.now() - sinceMs).toFixed()} ms after`))
+}
+
 /** How many of the late claims a server knows. */
 async function lateAt(server: RedisServer, password?: string): Promise<number> {
   const names = await asking(server, admin => admin.keys('*late-*'), password)
@@ -130,14 +154,18 @@ t.test('sentinels make the replica the master', { skip, timeout: 60_000 }, async
 })
 
 t.test('a replica takes over from its master in a cluster', { skip, timeout: 60_000 }, async t => {
-  await using cluster = await startRedisCluster({ replicas: true })
+  await using cluster = await startRedisCluster({ replicas: true, nodeTimeoutMs: 2_000 })
   const [master] = cluster.nodes
   const replica = cluster.nodes[3]!
-  await failOver(t, cluster.url, master!, async () => {
+  const takenOver = async (): Promise<void> => {
     t.equal(await lateAt(replica), 0, 'the replica knows none of the late claims')
     await until(
       () => asking(replica, admin => admin.info('replication')),
       info => info.includes('role:master'),
     )
+  }
+  await failOver(t, cluster.url, master!, takenOver, async pair => {
+    await elsewhereGoesOn(t, pair)
+    t.match(await asking(replica, admin => admin.info('replication')), /role:slave/, 'before the replica took over')
   })
 })

@@ -196,6 +196,19 @@ t.test('a master is killed: other keys go on, its own come back with its replica
     t.same((await store.getMany(kept)).map(text), ['1', '1'])
     t.type(await store.put(`${kept[0]}`, bytes('1')), 'string')
   }
+  const mixed = await store.getMany([kept[0]!, lost!, kept[1]!]).catch((error: unknown) => error)
+  t.match(mixed, {
+    code: 'DATASTORE',
+    parts: [{ version: String }, { code: 'DATASTORE', outcome: 'not-delivered' }, { version: String }],
+  })
+  const writes = [lost!, kept[0]!].map(key => ({ key, bytes: bytes('1') }))
+  const written = await store.putMany(writes).catch((error: unknown) => error)
+  t.match(
+    written,
+    { code: 'DATASTORE', outcome: 'not-delivered', parts: [{ code: 'DATASTORE' }, String] },
+    'nothing was sent for the one',
+  )
+  await t.rejects(store.deleteMany([{ key: lost! }]), { code: 'DATASTORE', outcome: 'not-delivered' })
   await t.rejects(listed(store, ''), { code: 'DATASTORE' }, 'a listing without one of the nodes is not taken for complete')
   await until(
     () => asking(cluster.nodes[3]!, admin => admin.info('replication')),

@@ -236,6 +236,13 @@ export class ServedPeers {
     }
   }
 
+  /** The datastore may have lost some of what was written: leases are renewed at once, and peers check what they hold. */
+  recheck(): void {
+    if (this.#ended) return
+    void this.#renew()
+    for (const { run } of this.#served.values()) this.#setup.tell(run, { op: 'revalidate' })
+  }
+
   async #readNotes({ run }: Served): Promise<void> {
     const { sessions, tell, trouble } = this.#setup
     try {

@@ -37,8 +37,8 @@ export interface Promises {
 }
 
 /**
- * A map from key to bytes, shared by the peers of a cluster. Duties of a driver, each a statement of test/contract/datastore.ts:
- * keys are UTF-8 text of 1 to 240 bytes, values 0 to 1 MiB at least; an absent or forgotten key reads as `undefined`, never as an
+ * A map from key to bytes, shared by the peers of a cluster. Duties of a driver, each a statement of lib/testing/contract:
+ * keys are UTF-8 text of 1 to 250 bytes, values 0 bytes to 1 MiB (limits.ts); an absent or forgotten key reads as `undefined`, never as an
  * error; every call settles within `operationTimeoutMs`; a failing engine rejects with `HomingError` `DATASTORE`, its client's error
  * as `cause`; a driver retries nothing by itself that could be done twice, and recovers when the engine is back without being reopened;
  * after disposal every call rejects with `CLOSED` and nothing of the driver keeps the process alive.
@@ -46,13 +46,13 @@ export interface Promises {
 export interface Datastore extends AsyncDisposable {
   readonly promises: Promises
   get(key: string): Promise<Entry | undefined>
-  /** In the order of the keys; one round trip where the engine can. Fails as a whole. */
+  /** In the order of the keys; one round trip where the engine can. Fails as a whole, perhaps with a `PartialFailure`. */
   getMany(keys: readonly string[]): Promise<(Entry | undefined)[]>
   /** Resolves to the new version, or to `undefined` when `ifVersion` did not hold. */
   put(key: string, bytes: Uint8Array, options?: PutOptions): Promise<string | undefined>
   /**
    * Each write by itself as `put` would, in one round trip where the engine can; not atomic as a whole. Resolves in the order of the
-   * writes; rejects if the outcome of any one is not known (then each may or may not have happened).
+   * writes; rejects if the outcome of any one is not known: then each may or may not have happened, unless a `PartialFailure` says more.
    */
   putMany(writes: readonly Write[]): Promise<(string | undefined)[]>
   /** Resolves to false when `ifVersion` did not hold (which includes: nothing is there); without `ifVersion` always to true. */
@@ -61,4 +61,10 @@ export interface Datastore extends AsyncDisposable {
   deleteMany(removals: readonly Removal[]): Promise<boolean[]>
   /** Live keys with the prefix, each once, in no promised order; not a snapshot. */
   keys(prefix: string): AsyncIterable<string>
+  /**
+   * `lost` is called, from now on until disposal, whenever entries that were acknowledged may be gone or older than they were: a server is
+   * back after a crash, or another one has taken over; before an answer of that server is given to anybody. Once too often does no harm.
+   * Absent: the engine keeps what it acknowledged.
+   */
+  onLoss?(lost: () => void): void
 }

@@ -186,7 +186,7 @@ class LmdbDatastore implements Datastore {
   }
 
   async put(key: string, bytes: Uint8Array, options: PutOptions = {}): Promise<string | undefined> {
-    checkPut(key, options)
+    checkPut(key, options, bytes)
     return this.#written(async untilMs => (await this.#put([{ ...options, key, bytes }], untilMs))[0])
   }
 

@@ -38,7 +38,7 @@ export class MemoryEngine {
   }
 
   put(key: string, bytes: Uint8Array, options: PutOptions): string | undefined {
-    checkPut(key, options)
+    checkPut(key, options, bytes)
     if (options.ifVersion !== undefined && (this.#live(key)?.version ?? null) !== options.ifVersion) return undefined
     const version = String(++this.#written)
     const untilMs = options.ttlMs === undefined ? Infinity : this.#clock.monotonicMs() + options.ttlMs

@@ -1,159 +1,147 @@
-/** A datastore on a Redis server, or anything that speaks its protocol and runs its scripts. */
+/** A datastore on Redis: one server, the master behind sentinels, or a cluster; and on what speaks its protocol and runs its scripts. */
 
-import { createHash, randomBytes } from 'node:crypto'
-import type { ChainableCommander, Redis, RedisOptions } from 'ioredis'
-import { HomingError } from '../errors.ts'
+import { randomBytes } from 'node:crypto'
+import type { ChainableCommander, Redis } from 'ioredis'
+import { HomingError, type Outcome } from '../errors.ts'
 import type { Datastore, Entry, PutOptions, Removal, Write } from './datastore.ts'
 import { checkKey, checkPut, checkText } from './limits.ts'
+import { PartialFailure } from './partial-failure.ts'
+import { RedisCluster } from './redis-cluster.ts'
+import {
+  type Command,
+  deleteCommand,
+  entryOf,
+  isUnseenScript,
+  putCommand,
+  type Script,
+  versionBytes,
+  wasPut,
+} from './redis-commands.ts'
+import {
+  checkMaster,
+  clientOptions,
+  connected,
+  disconnected,
+  type NewClient,
+  OneServer,
+  NeverSent,
+  type RedisServers,
+  ServerRuns,
+  watchFailures,
+  type ServerOptions,
+} from './redis-servers.ts'
+import type { RedisHost } from './redis-url.ts'
 import { closedError, within } from './settling.ts'
-import type { RedisPlace } from './url.ts'
-
-export interface RedisDatastoreOptions extends RedisPlace {
-  operationTimeoutMs: number
-  /** Told in a sentence what is wrong with the server's configuration. */
-  warn: (text: string) => void
-}
 
 /**
  * Connects, and checks that the server can be written to. Fails with `DATASTORE` within `operationTimeoutMs`; the caller tries again.
  * Later it reconnects by itself, and meanwhile fails each call at once.
  */
-export async function redisDatastore(options: RedisDatastoreOptions): Promise<Datastore> {
-  const { Redis } = await import('ioredis')
-  const client = new Redis(clientOptions(options))
-  let lost: Error | undefined
-  // What goes wrong with the connection reaches callers as the failure of their calls. Unheard, ioredis would print it.
-  client.on('error', error => {
-    lost = error
-  })
+export async function redisDatastore(options: ServerOptions): Promise<Datastore> {
   const { operationTimeoutMs } = options
+  const { Redis } = await import('ioredis')
+  const common = await clientOptions(options)
+  const runs = new ServerRuns()
+  const newClient = (host?: RedisHost): Redis => {
+    const client = new Redis({ ...common, ...(host && { host: host.host, port: host.port }) })
+    watchFailures(client)
+    runs.watch(client)
+    return client
+  }
+  const opening = new AbortController()
   try {
-    await within(operationTimeoutMs, start(client, options.warn), () => new Error(`no answer within ${operationTimeoutMs} ms`))
-    return new RedisDatastore(client, operationTimeoutMs)
-  } catch (error) {
-    client.disconnect()
-    // The promise only says that the connection ended; why, was said by the event.
-    throw failure('connecting', error instanceof HomingError ? error : (lost ?? error))
-  }
-}
-
-function clientOptions({
-  host,
-  port,
-  db,
-  tls,
-  username,
-  password,
-  operationTimeoutMs,
-}: RedisDatastoreOptions): Omit<RedisOptions, 'replyMapping'> {
-  return {
-    host,
-    port,
-    db,
-    ...(username === undefined ? {} : { username }),
-    ...(password === undefined ? {} : { password }),
-    ...(tls ? { tls: {} } : {}),
-    protocol: 2, // all that is used here, and understood by every server
-    lazyConnect: true,
-    connectTimeout: operationTimeoutMs,
-    disconnectTimeout: 100, // how long a connection that is given up may keep the process
-    commandTimeout: operationTimeoutMs,
-    // A connection that went silent is given up, else each call would wait for a reply that cannot come until the kernel notices.
-    socketTimeout: operationTimeoutMs * 2,
-    // Nothing is sent twice, and nothing waits for a connection: the caller knows what may be repeated.
-    autoResendUnfulfilledCommands: false,
-    enableOfflineQueue: false,
-    maxRetriesPerRequest: 0,
-    retryStrategy: attempt => Math.min(50 * 2 ** Math.min(attempt, 5), 1_000) * (0.5 + Math.random() / 2),
-    // After a fail-over, the old connection may lead to what is now a replica.
-    reconnectOnError: error => error.message.startsWith('READONLY'),
-  }
-}
-
-async function start(client: Redis, warn: (text: string) => void): Promise<void> {
-  await client.connect()
-  const replication = fieldsOf(await client.info('replication'))
-  if (replication.get('role') === 'slave')
-    throw new HomingError('DATASTORE', 'redis: this server is a replica; sessions are written to its master')
-  const memory = fieldsOf(await client.info('memory'))
-  const policy = memory.get('maxmemory_policy') ?? 'noeviction'
-  if (Number(memory.get('maxmemory') ?? 0) > 0 && policy !== 'noeviction') {
-    warn(
-      `redis: with maxmemory-policy ${policy} the server may drop sessions of connected clients when it is full; noeviction keeps them`,
+    const servers = await within(
+      operationTimeoutMs,
+      options.by === 'cluster'
+        ? openCluster(options, newClient, runs, opening.signal)
+        : openServer(options, newClient, runs, opening.signal),
+      () => tooLong(operationTimeoutMs),
     )
+    return new RedisDatastore(servers, operationTimeoutMs)
+  } catch (error) {
+    opening.abort()
+    throw failure('connecting', error)
   }
 }
 
-function fieldsOf(info: string): Map<string, string> {
-  return new Map(info.split('\r\n').flatMap(line => (line.includes(':') ? [line.split(':', 2) as [string, string]] : [])))
-}
-
-/** Versions are text of this many ASCII characters in front of the bytes. */
-const versionBytes = 24
-
-/** A conditional write as the server runs it, in one go. */
-class Script {
-  readonly lua: string
-  readonly sha: string
-
-  constructor(lua: string) {
-    this.lua = lua
-    this.sha = createHash('sha1').update(lua).digest('hex')
+async function openServer(
+  options: ServerOptions,
+  newClient: NewClient,
+  runs: ServerRuns,
+  given: AbortSignal,
+): Promise<RedisServers> {
+  const client = options.by === 'server' ? newClient(options.hosts[0]) : newClient()
+  given.addEventListener('abort', () => client.disconnect())
+  try {
+    await connected(client, options.operationTimeoutMs)
+    await checkMaster(client, options.by, options.warn)
+    return new OneServer(client, runs)
+  } catch (error) {
+    await disconnected(client, 0)
+    throw error
   }
 }
 
-const held = `redis.call('GETRANGE', KEYS[1], 0, ${versionBytes - 1}) == ARGV[1]`
-const putIf = new Script(`if ${held} then
-  if ARGV[3] then redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3]) else redis.call('SET', KEYS[1], ARGV[2]) end
-  return 1
-end
-return 0`)
-const deleteIf = new Script(`if ${held} then return redis.call('DEL', KEYS[1]) end
-return 0`)
-
-type Argument = string | Buffer | number
-
-/** One command to send. `script` ones are sent by their hash, and in full to a server that has not seen them. */
-interface Command {
-  readonly name: string
-  readonly args: readonly Argument[]
-  readonly script?: Script
-  /** What of the arguments takes space. */
-  readonly bytes: number
+async function openCluster(
+  options: ServerOptions,
+  newClient: NewClient,
+  runs: ServerRuns,
+  given: AbortSignal,
+): Promise<RedisServers> {
+  const { hosts: seeds, operationTimeoutMs: timeoutMs, warn } = options
+  const cluster = new RedisCluster({ seeds, newClient, runs, timeoutMs, warn })
+  given.addEventListener('abort', () => void cluster.close(0))
+  await cluster.begin()
+  return cluster
 }
 
 /** What goes out before the answers to it are awaited. */
 const chunkCommandsMax = 1_000
 const chunkBytesMax = 4 * 2 ** 20
 
+/** A key moves from node to node once, or twice while they are rearranged; more is a circle. */
+const referralsMax = 5
+
+/** One command on its way: to whom, and how. */
+interface Job {
+  readonly at: number
+  readonly command: Command
+  readonly client: Redis
+  readonly asking: boolean
+  readonly inFull: boolean
+}
+
 class RedisDatastore implements Datastore {
   readonly promises = { atomicPut: true, durable: false, shared: true }
-  readonly #client: Redis
+  readonly #servers: RedisServers
   readonly #timeoutMs: number
   /** Random for each opened datastore: with the count, no version is made twice. */
   readonly #mark = randomBytes(12).toString('base64url')
   #written = 0
   #closing: Promise<void> | undefined
 
-  constructor(client: Redis, timeoutMs: number) {
-    this.#client = client
+  constructor(servers: RedisServers, timeoutMs: number) {
+    this.#servers = servers
     this.#timeoutMs = timeoutMs
   }
 
   async get(key: string): Promise<Entry | undefined> {
-    checkKey(key)
-    return this.#reading(async client => entryOf(await client.getBuffer(key)))
+    const [entry] = await this.getMany([key])
+    return entry
   }
 
   async getMany(keys: readonly string[]): Promise<(Entry | undefined)[]> {
     for (const key of keys) checkKey(key)
-    return this.#reading(async client => {
-      const found: (Entry | undefined)[] = []
-      for (let i = 0; i < keys.length; i += chunkCommandsMax) {
-        found.push(...(await client.mgetBuffer(keys.slice(i, i + chunkCommandsMax))).map(entryOf))
-      }
-      return found
-    })
+    const commands = getCommands(
+      keys.map(key => this.#servers.nameOf(key)),
+      this.#servers.takesMany,
+    )
+    const answers = await this.#calling(commands)
+    return this.#results(
+      'reading',
+      answers.flatMap((answer, i) => parted(answer, commands[i]!)),
+      entryOf,
+    )
   }
 
   async put(key: string, bytes: Uint8Array, options: PutOptions = {}): Promise<string | undefined> {
@@ -164,9 +152,9 @@ class RedisDatastore implements Datastore {
   async putMany(writes: readonly Write[]): Promise<(string | undefined)[]> {
     for (const write of writes) checkPut(write.key, write)
     const versions = writes.map(() => this.#nextVersion())
-    const done = await this.#writing(writes.map((write, i) => putCommand(write, versions[i]!)))
-    // OK and 1 are done; null is what SET answers whose NX did not hold, 0 what the script does.
-    return done.map((answer, i) => (answer === null || answer === 0 ? undefined : versions[i]))
+    const commands = writes.map((write, i) => putCommand(this.#servers.nameOf(write.key), write, versions[i]!))
+    const answers = await this.#calling(commands)
+    return this.#results('writing', answers, (answer, i) => (wasPut(answer) ? versions[i] : undefined))
   }
 
   async delete(key: string, options: { ifVersion?: string } = {}): Promise<boolean> {
@@ -176,158 +164,215 @@ class RedisDatastore implements Datastore {
 
   async deleteMany(removals: readonly Removal[]): Promise<boolean[]> {
     for (const { key } of removals) checkKey(key)
-    const done = await this.#writing(removals.map(deleteCommand))
-    return done.map((answer, i) => removals[i]!.ifVersion === undefined || answer === 1)
+    const commands = removals.map(removal => deleteCommand(this.#servers.nameOf(removal.key), removal))
+    const answers = await this.#calling(commands)
+    return this.#results('writing', answers, (answer, i) => removals[i]!.ifVersion === undefined || answer === 1)
   }
 
+  /** A listing goes from server to server; while keys move between servers, those on their way may be missed. */
   async *keys(prefix: string): AsyncGenerator<string> {
     checkText(prefix)
-    const match = `${prefix.replace(/[\\*?[\]]/g, '\\$&')}*`
     const seen = new Set<string>() // a scan may return a key more than once
-    let cursor = '0'
-    do {
-      const [next, page] = await this.#reading(client => client.scan(cursor, 'MATCH', match, 'COUNT', 1_000))
-      for (const key of page) {
-        if (seen.has(key)) continue
-        seen.add(key)
-        yield key
+    for (const client of await this.#asking(() => this.#servers.clients())) {
+      for (const pattern of this.#servers.patternsOf(prefix)) {
+        let cursor = '0'
+        do {
+          const [next, page] = await this.#asking(() => client.scan(cursor, 'MATCH', pattern, 'COUNT', 1_000))
+          for (const name of page) {
+            const key = this.#servers.keyOf(name)
+            if (seen.has(key) || !key.startsWith(prefix)) continue
+            seen.add(key)
+            yield key
+          }
+          cursor = next
+        } while (cursor !== '0')
       }
-      cursor = next
-    } while (cursor !== '0')
+    }
+  }
+
+  onLoss(lost: () => void): void {
+    this.#servers.onLoss(() => {
+      if (!this.#closing) lost()
+    })
   }
 
   [Symbol.asyncDispose](): Promise<void> {
-    return (this.#closing ??= this.#close())
+    return (this.#closing ??= this.#servers.close(this.#timeoutMs))
   }
 
   #nextVersion(): string {
     return this.#mark + (++this.#written).toString(36).padStart(versionBytes - this.#mark.length, '0')
   }
 
-  async #reading<T>(work: (client: Redis) => Promise<T>): Promise<T> {
+  /** One question of a listing. */
+  async #asking<T>(work: () => T | Promise<T>): Promise<T> {
     if (this.#closing) throw closedError('redis')
     try {
-      return await within(this.#timeoutMs, work(this.#client), () => tooLong(this.#timeoutMs))
+      return await within(this.#timeoutMs, Promise.resolve(work()), () => tooLong(this.#timeoutMs))
     } catch (error) {
-      throw failure('reading', error)
+      throw this.#failed('listing', error)
     }
   }
 
-  /** Sends the commands and gathers their answers, in order. */
-  async #writing(commands: readonly Command[]): Promise<unknown[]> {
+  #failed(what: string, error: unknown, outcome?: Outcome): HomingError {
+    this.#servers.suspect()
+    return failure(what, error, outcome)
+  }
+
+  /** What the answers mean. Where some of them are errors, the others are told all the same. */
+  #results<T>(what: 'reading' | 'writing', answers: readonly unknown[], meaning: (answer: unknown, i: number) => T): T[] {
+    let failed: HomingError | undefined
+    const parts = answers.map((answer, i): T | HomingError => {
+      try {
+        if (answer instanceof Error) throw answer
+        return meaning(answer, i)
+      } catch (error) {
+        const part = this.#failed(what, error, what === 'reading' || neverDone(error) ? 'not-delivered' : 'unknown')
+        if (!failed || failed.outcome !== 'unknown') failed = part
+        return part
+      }
+    })
+    if (!failed) return parts as T[]
+    throw parts.every(part => part instanceof HomingError) ? failed : new PartialFailure(failed, parts)
+  }
+
+  /** Sends the commands; answers are values or errors, in the order of the commands. */
+  async #calling(commands: readonly Command[]): Promise<unknown[]> {
     if (this.#closing) throw closedError('redis')
+    const answers = new Array<unknown>(commands.length)
     const untilMs = performance.now() + this.#timeoutMs
+    for (const [begin, end] of chunksOf(commands)) {
+      // In a chunk, the hash goes alone only after the script did: one command too early or too late would change what later ones find.
+      const inFull = end - begin > 1
+      const jobs: Job[] = []
+      for (let at = begin; at < end; at++) {
+        const command = commands[at]!
+        try {
+          if (performance.now() > untilMs)
+            throw new NeverSent(`no answers to what was sent before it within ${this.#timeoutMs} ms`)
+          jobs.push({ at, command, client: this.#servers.clientOf(command.key), asking: false, inFull })
+        } catch (error) {
+          answers[at] = error
+        }
+      }
+      await this.#sendChunk(jobs, answers, untilMs)
+    }
+    return answers
+  }
+
+  /** Commands that a server says it did not run, for it has not seen the script or does not hold the key, and only these, go again. */
+  async #sendChunk(jobs: readonly Job[], answers: unknown[], untilMs: number): Promise<void> {
+    let left = jobs
+    for (let round = 0; left.length > 0; round++) {
+      await Promise.all(groups(left).map(group => this.#sendGroup(group, answers, untilMs)))
+      const again: (Job | Promise<Job>)[] = []
+      for (const job of left) {
+        const answer = answers[job.at]
+        if (!(answer instanceof Error) || round === referralsMax) continue
+        const referral = this.#servers.referral(answer, untilMs - performance.now())
+        if (referral) again.push(referral.then(to => ({ ...job, ...to })))
+        else if (isUnseenScript(answer) && !job.inFull) again.push({ ...job, inFull: true })
+      }
+      // Where nobody can be reached it stays with the answer that it has.
+      const reached = await Promise.allSettled(again)
+      left = reached.flatMap(result => (result.status === 'fulfilled' ? [result.value] : []))
+    }
+  }
+
+  /** To one server; one that says nothing holds up no other. */
+  async #sendGroup(jobs: readonly Job[], answers: unknown[], untilMs: number): Promise<void> {
     try {
-      return await within(this.#timeoutMs, this.#send(commands, untilMs), () => tooLong(this.#timeoutMs))
+      const leftMs = Math.max(0, untilMs - performance.now())
+      await within(leftMs, pipeline(jobs, answers), () => new Error(`no answer within ${this.#timeoutMs} ms`))
     } catch (error) {
-      throw failure('writing', error, commands.length === 1 && neverDone(error) ? 'not-delivered' : 'unknown')
+      for (const { at } of jobs) if (answers[at] === undefined) answers[at] = error
     }
-  }
-
-  async #send(commands: readonly Command[], untilMs: number): Promise<unknown[]> {
-    const answers: unknown[] = []
-    for (const chunk of chunksOf(commands)) {
-      if (performance.now() > untilMs) throw tooLong(this.#timeoutMs) // who asked was told so already
-      answers.push(...(await this.#sendChunk(chunk)))
-    }
-    return answers
-  }
-
-  async #sendChunk(chunk: readonly Command[]): Promise<unknown[]> {
-    // In a chunk, the hash goes alone only after the script did: one command too early or too late would change what later ones find.
-    const answers = await this.#pipeline(chunk, chunk.length > 1)
-    // A server that does not know the script did not run it, so that command, and only it, may go again.
-    const again = chunk.flatMap((_, i) => (isUnseenScript(answers[i]) ? [i] : []))
-    if (again.length > 0) {
-      const second = await this.#pipeline(
-        again.map(i => chunk[i]!),
-        true,
-      )
-      again.forEach((place, i) => (answers[place] = second[i]))
-    }
-    const failed = answers.find(answer => answer instanceof Error)
-    if (failed !== undefined) throw failed
-    return answers
-  }
-
-  /** One round trip. Answers are values, or errors in their places. */
-  async #pipeline(commands: readonly Command[], inFull: boolean): Promise<unknown[]> {
-    const pipeline: ChainableCommander = this.#client.pipeline()
-    const sent = new Set<Script>()
-    for (const { name, args, script } of commands) {
-      if (!script) pipeline.call(name, ...args)
-      // Once in full is enough: from then on the server knows it by its hash.
-      else if (inFull && !sent.has(script)) pipeline.call('EVAL', script.lua, 1, ...args)
-      else pipeline.call('EVALSHA', script.sha, 1, ...args)
-      if (script) sent.add(script)
-    }
-    const answers = await pipeline.exec()
-    if (!answers) throw new Error('the connection ended')
-    return answers.map(([error, answer]) => error ?? answer)
-  }
-
-  async #close(): Promise<void> {
-    try {
-      // Behind all that was sent, so that calls under way get their answers.
-      await within(this.#timeoutMs, this.#client.quit(), () => tooLong(this.#timeoutMs))
-    } catch {
-      // There is no connection to say it on; what follows ends the attempts to make one.
-    }
-    if (this.#client.status !== 'end') this.#client.disconnect()
   }
 }
 
-function putCommand({ key, bytes, ttlMs, ifVersion }: Write, version: string): Command {
-  const value = Buffer.allocUnsafe(versionBytes + bytes.length)
-  value.write(version, 'latin1')
-  value.set(bytes, versionBytes)
-  const ttl = ttlMs === undefined ? [] : [Math.ceil(ttlMs)]
-  if (typeof ifVersion === 'string') return scriptCommand(putIf, key, ifVersion, [value, ...ttl], value.length)
-  const px = ttl.length > 0 ? ['PX', ...ttl] : []
-  return { name: 'SET', args: [key, value, ...(ifVersion === null ? ['NX'] : []), ...px], bytes: value.length }
+/** What a command for several keys answers, by the key. */
+function parted(answer: unknown, { name, args }: Command): readonly unknown[] {
+  if (name !== 'MGET') return [answer]
+  return Array.isArray(answer) ? (answer as unknown[]) : [answer, ...args.map(() => answer)]
 }
 
-function deleteCommand({ key, ifVersion }: Removal): Command {
-  return ifVersion === undefined ? { name: 'DEL', args: [key], bytes: 0 } : scriptCommand(deleteIf, key, ifVersion, [], 0)
+function getCommands(names: readonly string[], takesMany: boolean): Command[] {
+  if (!takesMany || names.length === 1) return names.map(key => ({ name: 'GET', key, args: [], bytes: 0 }))
+  const commands: Command[] = []
+  for (let i = 0; i < names.length; i += chunkCommandsMax) {
+    const [key, ...args] = names.slice(i, i + chunkCommandsMax)
+    commands.push({ name: 'MGET', key: key!, args, bytes: 0 })
+  }
+  return commands
 }
 
-function scriptCommand(script: Script, key: string, ifVersion: string, rest: readonly Argument[], bytes: number): Command {
-  // What does not look like a version is the version of nothing: longer than what the script compares it with.
-  const version = ifVersion.length === versionBytes ? ifVersion : ' '.repeat(versionBytes + 1)
-  return { name: 'EVALSHA', args: [key, version, ...rest], script, bytes }
+/** What goes to one server in one round trip, in order. */
+function groups(jobs: readonly Job[]): Job[][] {
+  const byClient = new Map<Redis, Job[]>()
+  for (const job of jobs) {
+    const group = byClient.get(job.client)
+    if (group) group.push(job)
+    else byClient.set(job.client, [job])
+  }
+  return [...byClient.values()]
 }
 
-function* chunksOf(commands: readonly Command[]): Generator<Command[]> {
+/** One round trip. Puts the answers, values or errors, into their places. */
+async function pipeline(jobs: readonly Job[], answers: unknown[]): Promise<void> {
+  // A pipeline for one costs twice what the command does.
+  if (jobs.length === 1 && !jobs[0]!.asking) return single(jobs[0]!, answers)
+  const commands: ChainableCommander = jobs[0]!.client.pipeline()
+  const sent = new Set<Script>()
+  const places: (number | undefined)[] = []
+  for (const { at, command, asking, inFull } of jobs) {
+    const { name, key, args, script } = command
+    if (asking) places.push((commands.call('ASKING'), undefined))
+    if (!script) commands.callBuffer(name, key, ...args)
+    // Once in full is enough: from then on the server knows it by its hash.
+    else if (inFull && !sent.has(script)) commands.callBuffer('EVAL', script.lua, 1, key, ...args)
+    else commands.callBuffer('EVALSHA', script.sha, 1, key, ...args)
+    if (script) sent.add(script)
+    places.push(at)
+  }
+  const results = await commands.exec()
+  if (!results) throw new Error('the connection ended')
+  for (const [i, [error, answer]] of results.entries()) {
+    const at = places[i]
+    if (at !== undefined) answers[at] = error ?? answer
+  }
+}
+
+async function single({ at, command, client, inFull }: Job, answers: unknown[]): Promise<void> {
+  const { name, key, args, script } = command
+  if (!script) answers[at] = await client.callBuffer(name, key, ...args)
+  else if (inFull) answers[at] = await client.callBuffer('EVAL', script.lua, 1, key, ...args)
+  else answers[at] = await client.callBuffer('EVALSHA', script.sha, 1, key, ...args)
+}
+
+/** From where to where. */
+function* chunksOf(commands: readonly Command[]): Generator<[number, number]> {
   for (let begin = 0; begin < commands.length;) {
     let end = begin
     let bytes = 0
     while (end < commands.length && end - begin < chunkCommandsMax && bytes < chunkBytesMax) bytes += commands[end++]!.bytes
-    yield commands.slice(begin, end)
+    yield [begin, end]
     begin = end
   }
-}
-
-function entryOf(value: Buffer | null): Entry | undefined {
-  if (value === null) return undefined
-  if (value.length < versionBytes) throw new Error('a key holds what Homing did not write')
-  // A copy: the buffer may be a part of what was read from the socket.
-  return { version: value.toString('latin1', 0, versionBytes), bytes: new Uint8Array(value.subarray(versionBytes)) }
 }
 
 function tooLong(timeoutMs: number): Error {
   return new Error(`no answer within ${timeoutMs} ms`)
 }
 
-function isUnseenScript(answer: unknown): boolean {
-  return answer instanceof Error && answer.message.startsWith('NOSCRIPT')
-}
-
 /** The server refused, or it was never sent. */
 function neverDone(error: unknown): boolean {
-  return error instanceof Error && (error.name === 'ReplyError' || error.message.includes("isn't writeable"))
+  return (
+    error instanceof NeverSent ||
+    (error instanceof Error && (error.name === 'ReplyError' || error.message.includes("isn't writeable")))
+  )
 }
 
-function failure(what: string, cause: unknown, outcome?: HomingError['outcome']): HomingError {
+function failure(what: string, cause: unknown, outcome?: Outcome): HomingError {
   if (cause instanceof HomingError) return cause
   // ioredis keeps the command in the error: that of logging in has the password in it, others whole values.
   if (cause instanceof Error && 'command' in cause) delete cause.command

@@ -3,16 +3,7 @@
 import { tmpdir, userInfo } from 'node:os'
 import { isAbsolute, join, resolve } from 'node:path'
 import { HomingError } from '../errors.ts'
-
-/** Where a Redis server listens, and who we are to it. */
-export interface RedisPlace {
-  readonly host: string
-  readonly port: number
-  readonly db: number
-  readonly tls: boolean
-  readonly username?: string
-  readonly password?: string
-}
+import { readRedisPlace, redisPlaceText, redisWay, type RedisPlace } from './redis-url.ts'
 
 /** What a URL names. `name` absent: a memory store of its own; `base` present: a default folder, to be checked for its owner. */
 export type Place =
@@ -20,7 +11,10 @@ export type Place =
   | { readonly engine: 'lmdb'; readonly folder: string; readonly base?: string }
   | ({ readonly engine: 'redis' } & RedisPlace)
 
-const known = 'memory:, memory:name, lmdb:, lmdb:/folder, redis://host:port/db, rediss://host:port/db'
+const known = [
+  'memory:, memory:name, lmdb:, lmdb:/folder',
+  'redis://host:port/db, redis+sentinel://host:port,host:port/master, redis+cluster://host:port,host:port (rediss: with TLS)',
+].join(', ')
 
 /** Reads the URL; nothing is opened or looked at. Throws `BAD_OPTION`, without repeating what may hold a password. */
 export function readPlace(url: string, cluster: string): Place {
@@ -30,7 +24,8 @@ export function readPlace(url: string, cluster: string): Place {
   const rest = url.slice(colon + 1)
   if (scheme === 'memory') return rest === '' ? { engine: 'memory' } : { engine: 'memory', name: rest }
   if (scheme === 'lmdb') return rest === '' ? defaultFolder(cluster) : { engine: 'lmdb', folder: resolve(plainPath(rest)) }
-  if (scheme === 'redis' || scheme === 'rediss') return { engine: 'redis', ...redisPlace(url, scheme) }
+  const redis = redisWay(scheme)
+  if (redis) return { engine: 'redis', ...readRedisPlace(url, scheme, redis) }
   throw new HomingError('BAD_OPTION', `unknown datastore '${scheme}:'; known are ${known}`)
 }
 
@@ -38,9 +33,7 @@ export function readPlace(url: string, cluster: string): Place {
 export function placeText(place: Place): string {
   if (place.engine === 'memory') return place.name === undefined ? 'memory:' : `memory:${place.name}`
   if (place.engine === 'lmdb') return place.folder
-  const user = place.username === undefined ? '' : `${encodeURIComponent(place.username)}@`
-  const host = place.host.includes(':') ? `[${place.host}]` : place.host
-  return `${place.tls ? 'rediss' : 'redis'}://${user}${host}:${place.port}/${place.db}`
+  return redisPlaceText(place)
 }
 
 /** Where all processes of one user on one machine meet. */
@@ -56,32 +49,4 @@ function defaultFolder(cluster: string): Place {
 function plainPath(path: string): string {
   if (path.includes('\0')) throw new HomingError('BAD_OPTION', 'lmdb: a path has no zero bytes')
   return path
-}
-
-function redisPlace(url: string, scheme: 'redis' | 'rediss'): RedisPlace {
-  // Neither the URL nor the error of its parser (which keeps the URL) may be shown: there may be a password in it.
-  const bad = (why: string) =>
-    new HomingError('BAD_OPTION', `${scheme}: ${why}; expected ${scheme}://[user:password@]host:port/db`)
-  if (!URL.canParse(url) || !url.startsWith(`${scheme}://`)) throw bad('the URL cannot be read')
-  const { hostname, port, pathname, search, hash, username, password } = new URL(url)
-  if (hostname === '') throw bad('the host is missing')
-  if (search !== '' || hash !== '') throw bad('the URL has options, and none are known')
-  if (!/^(\/\d{0,5})?$/.test(pathname)) throw bad('the database is a number')
-  return {
-    host: hostname.replace(/^\[|\]$/g, ''),
-    port: port === '' ? 6379 : Number(port),
-    db: Number(pathname.slice(1)),
-    tls: scheme === 'rediss',
-    ...(username === '' ? {} : { username: decoded(username, bad) }),
-    ...(password === '' ? {} : { password: decoded(password, bad) }),
-  }
-}
-
-function decoded(text: string, bad: (why: string) => HomingError): string {
-  try {
-    return decodeURIComponent(text)
-  } catch (error) {
-    if (error instanceof URIError) throw bad('user or password have a % that starts no escape')
-    throw error
-  }
 }

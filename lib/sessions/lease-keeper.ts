@@ -23,8 +23,8 @@ export interface LeaseKeeperHandler {
   renewalFailed(error: HomingError): void
   /** This loop stood still. */
   late(): void
-  /** The own record was missing and has been put back: the datastore forgot, or others thought this peer gone. */
-  restored(): void
+  /** The own record was missing or older than it was: the datastore forgot, or others thought this peer gone. */
+  forgot(): void
   /** An incumbent of the identity is silent: its lease is waited for. */
   waiting(incumbent: Member, forMs: number): void
   trouble(error: HomingError): void
@@ -159,6 +159,14 @@ export class LeaseKeeper implements AsyncDisposable {
     this.#handler.renewed()
   }
 
+  /** The datastore may have lost some of what was written: all is looked at, at once. */
+  recheck(): void {
+    if (this.#at !== 'joined') return
+    this.#forgot()
+    this.#lookAgainLater()
+    void this.renewNow()
+  }
+
   /** Rewrites the own record: at once, and with each renewal until it succeeded. Rejects with `DATASTORE`. */
   async update(change: Partial<Self>): Promise<void> {
     this.#self = { ...this.#self, ...change }
@@ -208,6 +216,12 @@ export class LeaseKeeper implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     this.stop()
     await Promise.all([this.#pulse?.stop(), this.#renewal, this.#audit.stop()])
+  }
+
+  /** After the next renewal everything held is checked; others hear of it before what is missing is taken for a goodbye. */
+  #forgot(): void {
+    this.#doubtful = true
+    this.#handler.forgot()
   }
 
   // Looking at the clocks.
@@ -299,7 +313,7 @@ export class LeaseKeeper implements AsyncDisposable {
       const [renewal] = await this.#records.renewMany([{ run: self, member: self }])
       if (this.#at !== 'joined') return closed()
       // A beat that does not grow is one that the datastore forgot: so it may have forgotten more.
-      if (renewal!.at === 'renewed' && renewal!.beat <= beat) this.#doubtful = true
+      if (renewal!.at === 'renewed' && renewal!.beat <= beat) this.#forgot()
       const error = await this.#learn(renewal!, startedMs)
       if (!error && self === this.#self) this.#selfDue = false
       return error
@@ -332,8 +346,7 @@ export class LeaseKeeper implements AsyncDisposable {
     // Somebody was faster: a rival, or an attempt of ours whose answer was lost. The next renewal sees which.
     if (version === undefined)
       return this.#failed(new HomingError('DATASTORE', 'the record of this peer was missing, and then it was not'))
-    this.#doubtful = true
-    this.#handler.restored()
+    this.#forgot()
     this.#lookAgainLater()
     this.#renewed(startedMs, false)
     return undefined
@@ -402,7 +415,7 @@ export class LeaseKeeper implements AsyncDisposable {
       renewed: ({ startedMs, beat, noted, forgot }) => {
         if (this.#at !== 'joined') return
         this.#beat = Math.max(this.#beat, beat)
-        if (forgot) this.#doubtful = true
+        if (forgot) this.#forgot()
         this.#renewed(startedMs, noted)
       },
       // Another connection may do better; and only what this one meets says whether others may be judged.

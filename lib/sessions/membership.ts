@@ -61,6 +61,8 @@ export class Membership {
   #dueTimer: Timer | undefined
   /** Until then a missing record does not mean a goodbye: the datastore is known to have lost some. */
   #forgetfulUntilMs = -Infinity
+  /** By then whoever lives has put back what the datastore lost. */
+  #completeFromMs = -Infinity
   #stopped = false
 
   constructor({ env, records, options, self, handler }: MembershipOptions) {
@@ -155,7 +157,15 @@ export class Membership {
 
   /** The datastore has lost records: for one lease those that are missing are not taken for goodbyes. */
   forgetful(): void {
-    this.#forgetfulUntilMs = this.#env.clock.monotonicMs() + this.#options.leaseMs
+    const { leaseMs, renewEveryMs, operationTimeoutMs } = this.#options
+    const nowMs = this.#env.clock.monotonicMs()
+    this.#forgetfulUntilMs = nowMs + leaseMs
+    this.#completeFromMs = nowMs + renewEveryMs + 2 * operationTimeoutMs
+  }
+
+  /** From when on (monotonic clock) an address without a record is one that nobody holds; in the past while nothing was lost. */
+  get completeFromMs(): number {
+    return this.#completeFromMs
   }
 
   /** The own lease was renewed or not, or this loop was late: see `LeaseWatch`. */

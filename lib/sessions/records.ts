@@ -1,6 +1,7 @@
 /** What the session store writes: the keys, and the records under them as msgpack maps with short names. */
 
 import { Packr } from 'msgpackr'
+import { keyBytesMax } from '../datastores/limits.ts'
 import { HomingError } from '../errors.ts'
 import type { Member, Owner, Run } from './directory.ts'
 
@@ -40,7 +41,6 @@ export interface NotesRecord {
 /** Protects the record of notes from growing without an end; beyond it `overflow` says the same with one bit. */
 export const notesMax = 1_000
 
-const keyBytesMax = 240
 const encoder = new TextEncoder()
 
 /** The keys of one cluster. */

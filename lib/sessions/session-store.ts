@@ -2,6 +2,7 @@
 
 import { HomingError } from '../errors.ts'
 import type { Datastore, Removal, Write } from '../datastores/datastore.ts'
+import { PartialFailure, partsOf } from '../datastores/partial-failure.ts'
 import type { Env, Timer } from '../env/env.ts'
 import { BatchedReads } from './batched-reads.ts'
 import type { Claimed, Held, Owner, Released, Run } from './directory.ts'
@@ -156,9 +157,9 @@ export class SessionStore implements AsyncDisposable {
   /** Reads addresses that were checked; an error stands for what cannot be read. Rejects with `DATASTORE`. */
   async readBatch(addresses: readonly string[]): Promise<(StoredSession | HomingError | undefined)[]> {
     const keys = addresses.map(address => this.#keys.session(address))
-    const entries = await this.#datastore.getMany(keys)
+    const entries = await partsOf(this.#datastore.getMany(keys))
     return entries.map((entry, index) => {
-      if (!entry) return undefined
+      if (!entry || entry instanceof HomingError) return entry
       try {
         const { owner, previous, moving } = decodeSession(keys[index]!, entry.bytes)
         return { owner, previous, moving, address: addresses[index]!, version: entry.version }
@@ -478,13 +479,16 @@ export class SessionStore implements AsyncDisposable {
   }
 
   async #readAndWrite(ops: readonly Op[]): Promise<void> {
-    const entries = await this.#datastore.getMany(ops.map(op => op.key))
+    const entries = await partsOf(this.#datastore.getMany(ops.map(op => op.key)))
     const batch = new Batch()
+    let failed: HomingError | undefined
     for (const [index, entry] of entries.entries()) {
       const op = ops[index]!
-      this.#plan(batch, op, entry && this.#decode(op.key, entry.bytes), entry?.version ?? null)
+      if (entry instanceof HomingError) failed = entry
+      else this.#plan(batch, op, entry && this.#decode(op.key, entry.bytes), entry?.version ?? null)
     }
     await this.#write(batch)
+    if (failed) throw failed // the others are done; these go again, after a pause
   }
 
   #plan(batch: Batch, op: Op, found: SessionRecord | 'unreadable' | undefined, version: string | null): void {
@@ -505,9 +509,12 @@ export class SessionStore implements AsyncDisposable {
   }
 
   #learn(planned: readonly Planned[], outcome: PromiseSettledResult<(string | boolean | undefined)[]>): void {
+    const rejected = outcome.status === 'rejected'
+    const parts = !rejected ? outcome.value : outcome.reason instanceof PartialFailure ? outcome.reason.parts : undefined
     for (const [index, { op, step }] of planned.entries()) {
-      if (outcome.status === 'rejected') doubtful(op, step)
-      else if (outcome.value[index]) this.#settle(op, step.then)
+      const part: unknown = parts?.[index]
+      if (!parts || part instanceof HomingError) doubtful(op, step)
+      else if (part) this.#settle(op, step.then)
       else op.races++
     }
   }

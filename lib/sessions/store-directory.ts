@@ -105,6 +105,9 @@ export class StoreDirectory implements Directory {
     })
     this.#finds = new BatchedReads(addresses => this.#locateMany(addresses))
     this.#stale = new StaleSessions({ sessions: this.#sessions, membership: this.#membership, trouble })
+    given.datastore.onLoss?.(() => {
+      if (!this.#ended) this.#keeper.recheck()
+    })
   }
 
   /**
@@ -158,7 +161,11 @@ export class StoreDirectory implements Directory {
     const down = this.#health.error
     if (down && !this.#ended)
       throw new HomingError('DATASTORE', `'${address}' cannot be looked up: ${down.message}`, { cause: down })
-    return await this.#find(address)
+    const found = await this.#find(address)
+    const { completeFromMs } = this.#membership
+    if (found || completeFromMs <= this.#env.clock.monotonicMs()) return found
+    // What the datastore has just lost is about to be put back by whoever holds it.
+    return this.#waiters.wait(address, completeFromMs)
   }
 
   waitFor(address: string, untilMs: number, signal?: AbortSignal): Promise<Located | undefined> {
@@ -275,7 +282,7 @@ export class StoreDirectory implements Directory {
         renewed: () => this.#membership.ownRenewed(),
         renewalFailed: () => this.#membership.ownFailed(),
         late: () => this.#membership.late(),
-        restored: () => this.#membership.forgetful(),
+        forgot: () => this.#membership.forgetful(),
         waiting: (incumbent, forMs) => given.waiting?.(incumbent, forMs),
         trouble,
       },
@@ -307,18 +314,18 @@ export class StoreDirectory implements Directory {
   /** The record of an owner is read once for all its sessions that are asked for together. */
   async #locateMany(addresses: readonly string[]): Promise<(Located | HomingError | undefined)[]> {
     const sessions = await this.#sessions.readBatch(addresses)
-    const living = new Map<string, Promise<Member | undefined>>()
+    const owners = new Map<string, Promise<Member | HomingError | undefined>>()
     for (const session of sessions) {
-      if (!session || session instanceof HomingError || living.has(session.owner.incarnation)) continue
-      living.set(session.owner.incarnation, this.#membership.living(session.owner))
+      if (!session || session instanceof HomingError || owners.has(session.owner.incarnation)) continue
+      owners.set(session.owner.incarnation, this.#membership.living(session.owner).catch(unreadable))
     }
-    const members = new Map<string, Member | undefined>()
-    const known = await Promise.all(living.values())
-    for (const [index, incarnation] of [...living.keys()].entries()) members.set(incarnation, known[index])
+    const known = await Promise.all(owners.values())
+    const members = new Map([...owners.keys()].map((incarnation, index) => [incarnation, known[index]]))
     return sessions.map(session => {
       if (!session || session instanceof HomingError) return session
       const { address, owner, moving } = session
       const member = members.get(owner.incarnation)
+      if (member instanceof HomingError) return member
       if (member) return { address, owner, moving, member }
       this.#stale.offer(session)
       return undefined
@@ -337,6 +344,12 @@ export class StoreDirectory implements Directory {
       throw error
     }
   }
+}
+
+/** Of one owner of several: the others' sessions are located. */
+function unreadable(error: unknown): HomingError {
+  if (error instanceof HomingError) return error
+  throw error
 }
 
 function closed(): HomingError {

@@ -2,7 +2,8 @@ import t from 'tap'
 import { MemoryEngine } from '../../lib/datastores/memory.ts'
 import type { Timer } from '../../lib/env/env.ts'
 import { FaultyDatastore } from '../../lib/testing/faulty-datastore.ts'
-import { datastoreContract } from '../contract/datastore.ts'
+import { contractOf } from '../contract/datastore.ts'
+import { faultyUnderTest } from '../contract/memory-driver.ts'
 
 const bytes = (text: string) => new TextEncoder().encode(text)
 
@@ -29,14 +30,7 @@ function turned() {
   }
 }
 
-t.test('without faults it is the store that it wraps', async t => {
-  const { clock, timers, turn } = turned()
-  datastoreContract(t, {
-    open: async () => new FaultyDatastore(new MemoryEngine(clock).connect(), timers),
-    promises: { atomicPut: true, durable: false, shared: false },
-    pass: turn,
-  })
-})
+contractOf(t, faultyUnderTest)
 
 t.test('down: every call rejects with DATASTORE and does nothing; afterwards all is as before', async t => {
   const { clock, timers } = turned()

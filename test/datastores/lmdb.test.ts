@@ -9,7 +9,8 @@ import t, { type Test } from 'tap'
 import { lmdbDatastore } from '../../lib/datastores/lmdb.ts'
 import { LmdbVersions, readVersion, versionText } from '../../lib/datastores/lmdb-versions.ts'
 import { openDatastore } from '../../lib/datastores/open.ts'
-import { datastoreContract } from '../contract/datastore.ts'
+import { contractOf } from '../contract/datastore.ts'
+import { lmdbUnderTest } from '../contract/lmdb-driver.ts'
 import type { Task } from './lmdb-writer.ts'
 
 const bytes = (text: string) => new TextEncoder().encode(text)
@@ -57,16 +58,7 @@ class Peer implements AsyncDisposable {
   }
 }
 
-t.test('the contract', async t => {
-  const folder = await folderOf(t)
-  let turnedMs = 0
-  const started = performance.now()
-  datastoreContract(t, {
-    open: () => lmdbDatastore({ folder, operationTimeoutMs, nowMs: () => performance.now() - started + turnedMs }),
-    promises: { atomicPut: true, durable: process.platform !== 'linux', shared: true },
-    pass: async ms => void (turnedMs += ms),
-  })
-})
+contractOf(t, lmdbUnderTest)
 
 t.test('lifetimes go by the clock of the machine when none is handed in', async t => {
   await using store = await lmdbDatastore({ folder: await folderOf(t), operationTimeoutMs })

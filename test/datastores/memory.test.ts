@@ -1,7 +1,8 @@
 import t from 'tap'
 import { MemoryEngine, memoryDatastore } from '../../lib/datastores/memory.ts'
 import { openDatastore } from '../../lib/datastores/open.ts'
-import { datastoreContract } from '../contract/datastore.ts'
+import { contractOf } from '../contract/datastore.ts'
+import { memoryUnderTest } from '../contract/memory-driver.ts'
 
 const bytes = (text: string) => new TextEncoder().encode(text)
 const options = { operationTimeoutMs: 1_000, cluster: 'test' }
@@ -11,14 +12,7 @@ function turned() {
   return { clock: { monotonicMs: () => nowMs }, pass: async (ms: number) => void (nowMs += ms) }
 }
 
-t.test('the contract, on a store of its own', async t => {
-  const { clock, pass } = turned()
-  datastoreContract(t, {
-    open: async () => memoryDatastore({ clock }),
-    promises: { atomicPut: true, durable: false, shared: false },
-    pass,
-  })
-})
+contractOf(t, memoryUnderTest)
 
 t.test('two peers of one engine see the same entries', async t => {
   const engine = new MemoryEngine(turned().clock)

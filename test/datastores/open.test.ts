@@ -34,6 +34,30 @@ t.test('what is no URL of a datastore throws BAD_OPTION at the call, and names t
   ]) {
     t.throws(() => openDatastore(url, options), { code: 'BAD_OPTION', message: /:\/\/\[user:password@\]host:port\/db/ }, url)
   }
+  for (const url of [
+    'redis+sentinel://host:26379',
+    'redis+sentinel://host/',
+    'redis+sentinel:///main',
+    'redis+sentinel://a,,b/main',
+    'redis+sentinel://a:1:2/main',
+    'redis+sentinel://host/main/x',
+    'redis+sentinel://host/main/1/2',
+    'redis+sentinel://host/%zz',
+    'rediss+sentinel://host',
+    'redis+sentinel:host/main',
+  ]) {
+    t.throws(() => openDatastore(url, options), { code: 'BAD_OPTION', message: /@\]host:port,host:port\/master\/db/ }, url)
+  }
+  for (const url of [
+    'redis+cluster://',
+    'redis+cluster://a,b/1',
+    'redis+cluster://a,b/x',
+    'redis+cluster://a;b',
+    'rediss+cluster://a b',
+  ])
+    t.throws(() => openDatastore(url, options), { code: 'BAD_OPTION', message: /@\]host:port,host:port$/ }, url)
+  for (const url of ['redis+x://host', 'redis+sentinels://host/main', 'redis://a,b', 'REDIS://host'])
+    t.throws(() => openDatastore(url, options), { code: 'BAD_OPTION' }, url)
   t.throws(() => openDatastore('lmdb:/a\0b', options), { code: 'BAD_OPTION' })
   for (const cluster of ['', '.', '..']) t.throws(() => openDatastore('lmdb:', { ...options, cluster }), { code: 'BAD_OPTION' })
   for (const operationTimeoutMs of [0, -1, NaN])
@@ -47,6 +71,9 @@ t.test('no password is in what is thrown', async t => {
     'redis://me:hush-hush@',
     'redis:me:hush-hush@h',
     'redis://me:hush-hush%@h',
+    'redis+sentinel://me:hush-hush@host,:/main',
+    'redis+cluster://me:hush-hush@a,b/2',
+    'redis+cluster://me:hush-hush%@a,b',
   ]) {
     try {
       await openDatastore(url, options)
@@ -82,6 +109,10 @@ t.test('the place, for people', async t => {
     ['redis://me:secret@10.0.0.1:7000/3', 'redis://me@10.0.0.1:7000/3'],
     ['redis://:secret@host/', 'redis://host:6379/0'],
     ['rediss://a%40b:secret@[::1]:7000/12', 'rediss://a%40b@[::1]:7000/12'],
+    ['redis+sentinel://a,b:1/main', 'redis+sentinel://a:26379,b:1/main/0'],
+    ['rediss+sentinel://me:secret@[::1]:1,b/my%20master/3', 'rediss+sentinel://me@[::1]:1,b:26379/my%20master/3'],
+    ['redis+cluster://:secret@a,b:7001', 'redis+cluster://a:6379,b:7001'],
+    ['rediss+cluster://a/', 'rediss+cluster://a:6379'],
   ] as const) {
     t.equal(datastorePlace(url, 'shop'), place)
   }

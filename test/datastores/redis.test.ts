@@ -7,7 +7,8 @@ import t, { type Test } from 'tap'
 import type { Datastore } from '../../lib/datastores/datastore.ts'
 import { openDatastore } from '../../lib/datastores/open.ts'
 import type { HomingError } from '../../lib/errors.ts'
-import { datastoreContract } from '../contract/datastore.ts'
+import { contractOf } from '../contract/datastore.ts'
+import { redisGiven, redisUnderTest } from '../contract/redis-drivers.ts'
 import { hasRedisServer, startRedisServer } from '../support/redis-server.ts'
 
 const bytes = (text: string) => new TextEncoder().encode(text)
@@ -15,14 +16,6 @@ const text = (entry: { bytes: Uint8Array } | undefined) => entry && new TextDeco
 const options = { operationTimeoutMs: 2_000, cluster: 'test' }
 const given = process.env['HOMING_TEST_REDIS']
 const installed = hasRedisServer()
-
-if (!installed) {
-  const reason =
-    given === undefined
-      ? 'neither redis-server nor HOMING_TEST_REDIS'
-      : 'no redis-server: on HOMING_TEST_REDIS only the contract runs'
-  t.test('Redis', { skip: reason }, async () => {})
-}
 
 /** A test that needs servers of its own; without the program there is none. */
 const testOwn = (name: string, fn: (t: Test) => Promise<void>) => installed && t.test(name, fn)
@@ -41,20 +34,8 @@ async function untilAnswered<T>(t: Test, call: () => Promise<T>): Promise<T> {
   }
 }
 
-if (given !== undefined || installed) {
-  t.test('the contract', async t => {
-    await using server = given === undefined ? await startRedisServer() : undefined
-    const url = given ?? server!.url
-    await t.test('on the server', async t => {
-      // The lifetimes are the server's, so its time has to go by.
-      datastoreContract(t, {
-        open: () => openDatastore(url, options),
-        promises: { atomicPut: true, durable: false, shared: true },
-        pass,
-      })
-    })
-  })
-}
+contractOf(t, redisUnderTest)
+if (given !== undefined) contractOf(t, redisGiven(given))
 
 testOwn('a server that has not seen the scripts, or forgot them, is given them', async t => {
   await using server = await startRedisServer()
@@ -213,11 +194,15 @@ testOwn('start-up checks: eviction is told, a replica is refused', async t => {
   const told: string[] = []
   await using store = await openDatastore(evicting.url, { ...options, warn: text => told.push(text) })
   t.ok(store)
-  t.match(told, [/allkeys-lru/])
-  await using keeping = await startRedisServer('--maxmemory', '100mb', '--maxmemory-policy', 'noeviction')
+  t.equal(told.length, 2)
+  t.match(told, [/allkeys-lru/, /keeps nothing on its disk/])
+  await using keeping = await startRedisServer('--maxmemory', '100mb', '--maxmemory-policy', 'noeviction', '--appendonly', 'yes')
   await using other = await openDatastore(keeping.url, { ...options, warn: text => told.push(text) })
   t.ok(other)
-  t.equal(told.length, 1)
+  await using saving = await startRedisServer('--save', '3600 1')
+  await using third = await openDatastore(saving.url, { ...options, warn: text => told.push(text) })
+  t.ok(third)
+  t.equal(told.length, 2, 'nothing to say of those')
   await using replica = await startRedisServer('--replicaof', '127.0.0.1', `${keeping.port}`)
   await t.rejects(openDatastore(replica.url, options), { code: 'DATASTORE', message: /replica/ })
 })

@@ -59,6 +59,35 @@ t.test('a release removes only its own claim, and says what it found (P13, P14, 
   t.equal(await soon(sessions.read('alice')), undefined)
 })
 
+t.test('while one of several servers is away, what the others hold is claimed, found and released as ever', async t => {
+  const { user, soon, inMs, time, engine } = setUp()
+  const { sessions, store } = user()
+  const addresses = Array.from({ length: 100 }, (_, i) => `client-${i}`)
+  store.away = name => Number(name.split('-')[1]) % 3 === 0
+  const [away, near] = [addresses.filter(store.away), addresses.filter(name => !store.away!(name))]
+  // One call each, as clients come: they share batches, and those that cannot be reached come up in them again and again.
+  const claims = new Map(
+    addresses.map((address, i) => [address, sessions.claimMany(a, [{ address, claim: i + 1 }], inMs(8_000))]),
+  )
+  for (const claim of claims.values()) claim.catch(() => {})
+  const sinceMs = time.nowMs
+  for (const address of near) t.match(await soon(claims.get(address)!), [{ address }])
+  t.ok(time.nowMs - sinceMs < 3_000, `${time.nowMs - sinceMs} ms`)
+  const found = await soon(Promise.allSettled(addresses.map(address => sessions.read(address))))
+  for (const [i, result] of found.entries()) {
+    if (away.includes(addresses[i]!)) t.match(result, { status: 'rejected', reason: { code: 'DATASTORE' } })
+    else t.match(result, { status: 'fulfilled', value: { owner: a } })
+  }
+  const gone = near[0]!
+  t.same(await soon(sessions.releaseMany(a, [{ address: gone, claim: addresses.indexOf(gone) + 1 }], inMs(4_000))), [
+    { at: 'released' },
+  ])
+  store.away = undefined
+  for (const address of away) t.match(await soon(claims.get(address)!), [{ address }])
+  await time.run(1_000)
+  t.equal(engine.keys('homing:test:sessions:').length, 99)
+})
+
 t.test('calls for one address take effect in their order, whatever they wait for', async t => {
   const { user, soon, inMs } = setUp()
   const { sessions } = user()

@@ -278,6 +278,31 @@ t.test('a store that went back in time is noticed by the own beat, and everythin
   t.same(whats(a), ['up b'])
 })
 
+t.test(
+  'a fail-over that lost a session and nothing else: its owner puts it back at once, and nobody finds it absent',
+  async t => {
+    const { world, a, b } = await pair()
+    await a.claim('alice')
+    await world.time.run(1_000)
+    const lose = (): void => {
+      world.engine.delete('homing:test:sessions:alice', undefined)
+      for (const { store } of [b, a]) store.lose()
+    }
+    const sinceMs = world.time.nowMs
+    lose()
+    t.match(await world.soon(b.directory.find('alice')), { owner: ownerOf(a, 1) })
+    t.ok(world.time.nowMs - sinceMs < 500, `${world.time.nowMs - sinceMs} ms`)
+    lose()
+    t.equal(await world.soon(b.directory.find('nobody')), undefined)
+    const heldMs = world.time.nowMs - sinceMs
+    t.ok(heldMs > 3_000 && heldMs < 6_000, `absent is said when whoever lives has had time to put it back: ${heldMs} ms`)
+    t.equal(await world.soon(b.directory.find('nobody')), undefined)
+    t.ok(world.time.nowMs - sinceMs - heldMs < 100, 'and from then on at once')
+    t.same(whats(a), ['up b'])
+    t.same(whats(b), ['up a'])
+  },
+)
+
 t.test('one operation that fails is no outage: a question more decides', async t => {
   const { world, a } = await pair()
   a.store.ambiguous = true

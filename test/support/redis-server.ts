@@ -2,10 +2,11 @@
 
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtemp, rm } from 'node:fs/promises'
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { createConnection, createServer, type AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import type { CertificateAuthority } from './certificates.ts'
 
 export interface RedisServer extends AsyncDisposable {
   readonly port: number
@@ -13,8 +14,8 @@ export interface RedisServer extends AsyncDisposable {
   readonly pid: number
   /** Ends it as a crash would. */
   kill(): Promise<void>
-  /** Starts it again on the same port, empty. */
-  restart(): Promise<void>
+  /** Starts it again on the same port, empty; with `more` options if there are any. */
+  restart(...more: string[]): Promise<void>
 }
 
 /** Whether the program is installed; without it, and without `HOMING_TEST_REDIS`, tests of Redis are skipped. */
@@ -28,19 +29,39 @@ export function hasRedisServer(): boolean {
 }
 
 /** @param args further options of redis-server, such as `--requirepass`. */
-export async function startRedisServer(...args: string[]): Promise<RedisServer> {
+export function startRedisServer(...args: string[]): Promise<RedisServer> {
+  return startRedis(port => ['--port', `${port}`, ...unsaved, ...args])
+}
+
+/** One that speaks TLS only, with a certificate of that authority. */
+export async function startTlsRedisServer(ca: CertificateAuthority, folder: string, ...more: string[]): Promise<RedisServer> {
+  const { cert, key } = ca.certify('redis')
+  const files = { 'ca-cert': ca.cert, cert, key }
+  const args = ['--tls-auth-clients', 'no']
+  for (const [name, text] of Object.entries(files)) {
+    await writeFile(join(folder, `${name}.pem`), text)
+    args.push(`--tls-${name}-file`, join(folder, `${name}.pem`))
+  }
+  return startRedis(port => ['--port', '0', '--tls-port', `${port}`, ...unsaved, ...args, ...more], 'rediss')
+}
+
+const unsaved = ['--save', '', '--appendonly', 'no']
+
+/** With the options for its port. `restart` takes others for the same port. */
+export async function startRedis(argsFor: (port: number) => readonly string[], scheme = 'redis'): Promise<RedisServer> {
   const folder = await mkdtemp(join(tmpdir(), 'homing-redis-'))
   const port = await freePort()
+  const args = argsFor(port)
   let child = await start(port, folder, args)
   return {
     port,
-    url: `redis://127.0.0.1:${port}/0`,
+    url: `${scheme}://127.0.0.1:${port}/0`,
     get pid() {
       return child.pid!
     },
     kill: () => end(child),
-    async restart() {
-      child = await start(port, folder, args)
+    async restart(...more) {
+      child = await start(port, folder, [...args, ...more])
     },
     async [Symbol.asyncDispose]() {
       await end(child)
@@ -50,8 +71,7 @@ export async function startRedisServer(...args: string[]): Promise<RedisServer> 
 }
 
 async function start(port: number, folder: string, args: readonly string[]): Promise<ChildProcess> {
-  const basics = ['--port', `${port}`, '--bind', '127.0.0.1', '--save', '', '--appendonly', 'no', '--dir', folder]
-  const child = spawn('redis-server', [...basics, ...args], { stdio: 'ignore' })
+  const child = spawn('redis-server', ['--bind', '127.0.0.1', '--dir', folder, ...args], { stdio: 'ignore' })
   const failed = once(child, 'exit').then(() => {
     throw new Error(`redis-server on port ${port} ended before it accepted`)
   })
@@ -80,7 +100,7 @@ async function accepts(port: number, child: ChildProcess): Promise<void> {
   }
 }
 
-async function freePort(): Promise<number> {
+export async function freePort(): Promise<number> {
   const server = createServer().listen(0, '127.0.0.1')
   await once(server, 'listening')
   const { port } = server.address() as AddressInfo

@@ -1,0 +1,16 @@
+/** All drivers that are held against the contract here, in the order of the table's columns. */
+
+import type { KnownDriver } from './known-driver.ts'
+import { lmdbUnderTest } from './lmdb-driver.ts'
+import { faultyUnderTest, memoryUnderTest } from './memory-driver.ts'
+import { redisClusterUnderTest, redisSentinelUnderTest, redisTlsUnderTest, redisUnderTest } from './redis-drivers.ts'
+
+export const knownDrivers: readonly KnownDriver[] = [
+  memoryUnderTest,
+  faultyUnderTest,
+  lmdbUnderTest,
+  redisUnderTest,
+  redisTlsUnderTest,
+  redisSentinelUnderTest,
+  redisClusterUnderTest,
+]

@@ -1,0 +1,58 @@
+/** Riak under the contract: on a test server of its own, or on the cluster whose nodes RIAK_NODES names (`host:port,host:port`). */
+
+import { openDatastore } from '../../lib/datastores/open.ts'
+import { startRiakServer } from '../support/riak-server.ts'
+import type { KnownDriver, StartedDriver } from './known-driver.ts'
+
+const pass = (ms: number) => new Promise<void>(resolve => setTimeout(resolve, ms))
+const promises = { atomicPut: false, durable: false, shared: true }
+
+/** The sentences of docs/datastores.md. */
+const bothHold = 'Riak judges a condition before it writes: of two writers at the same moment both may be told that theirs held.'
+const notOurs = 'A cluster that others may use is not stopped for a test.'
+
+const given = process.env['RIAK_NODES']
+
+function underTest(url: string): Pick<StartedDriver, 'open' | 'promises' | 'pass' | 'elsewhere'> {
+  return {
+    open: ({ operationTimeoutMs = 5_000 } = {}) => openDatastore(url, { operationTimeoutMs, cluster: 'contract' }),
+    promises,
+    pass,
+    elsewhere: { url },
+  }
+}
+
+export const riakUnderTest: KnownDriver = {
+  name: given === undefined ? 'riak (test server)' : 'riak',
+  missing: () => undefined,
+  async start() {
+    if (given !== undefined) {
+      const type = process.env['RIAK_BUCKET_TYPE']
+      const url = `riak://${given}${type === undefined ? '' : `?bucketType=${encodeURIComponent(type)}`}`
+      return {
+        ...underTest(url),
+        lacks: { atomicPut: bothHold, crash: notOurs, stall: notOurs },
+        async [Symbol.asyncDispose]() {},
+      }
+    }
+    const server = await startRiakServer()
+    const nodes = server.ports.map((_, index) => index)
+    return {
+      ...underTest(server.url),
+      lacks: { atomicPut: bothHold },
+      async crash() {
+        for (const node of nodes) await server.kill(node)
+        return async () => {
+          for (const node of nodes) await server.restart(node)
+        }
+      },
+      async stall() {
+        for (const node of nodes) server.stall(node)
+        return async () => {
+          for (const node of nodes) server.resume(node)
+        }
+      },
+      [Symbol.asyncDispose]: () => server[Symbol.asyncDispose](),
+    }
+  },
+}

@@ -15,7 +15,7 @@ const given = process.env['RIAK_NODES']
 
 function underTest(url: string): Pick<StartedDriver, 'open' | 'promises' | 'pass' | 'elsewhere'> {
   return {
-    open: ({ operationTimeoutMs = 5_000 } = {}) => openDatastore(url, { operationTimeoutMs, cluster: 'contract' }),
+    open: ({ operationTimeoutMs = 20_000 } = {}) => openDatastore(url, { operationTimeoutMs, cluster: 'contract' }),
     promises,
     pass,
     elsewhere: { url },

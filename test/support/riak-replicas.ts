@@ -530,7 +530,7 @@ function tombstone(): Content {
     userMeta: [],
     indexes: [],
     vtag: freshTag(),
-    lastModifiedMs: Date.now(),
+    lastModifiedMs: performance.timeOrigin + performance.now(),
     deleted: true,
     dot: undefined,
   }

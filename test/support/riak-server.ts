@@ -33,6 +33,8 @@ export interface RiakServer extends AsyncDisposable {
   readonly replicas: Replicas
   /** Requests that arrived, by the code of their message. */
   readonly requests: ReadonlyMap<number, number>
+  /** Open now, by node. */
+  readonly connections: readonly number[]
   /** Ends a node as a crash would. */
   kill(node: number): Promise<void>
   /** Starts it again on the same port; what it had stored is still there. */
@@ -68,6 +70,9 @@ export async function startRiakServer(options: RiakServerOptions = {}): Promise<
     ports,
     replicas,
     requests,
+    get connections() {
+      return nodes.map(node => node.connections)
+    },
     async kill(index) {
       replicas.kill(index)
       await nodes[index]!.close()
@@ -122,6 +127,10 @@ class RiakNode {
     this.#replicas = replicas
     this.#backend = backend
     this.#requests = requests
+  }
+
+  get connections(): number {
+    return this.#sockets.size
   }
 
   async listen(port: number): Promise<void> {
@@ -221,7 +230,7 @@ class RiakNode {
   }
 
   async #put(fields: Fields): Promise<Buffer> {
-    const { type, bucket, key } = named({ bytes: field => fields.bytes(field) }, 16, 2)
+    const { type, bucket, key } = named(fields, 16)
     const clock = decodeClock(fields.bytes(3))
     // As Riak does: it looks, and then it writes. What others write in between becomes a sibling.
     const [notModified, noneMatch] = [fields.flag(9), fields.flag(10)]
@@ -272,13 +281,13 @@ class RiakNode {
   }
 
   async #listKeys(fields: Fields): Promise<Buffer> {
-    const { type, bucket } = named({ bytes: field => fields.bytes(field) }, 3, undefined)
+    const { type, bucket } = named(fields, 3, null)
     const keys = await this.#replicas.keys(this.#index, type, bucket)
     return streamed(code.listKeys + 1, keys, rows => new Message().all(1, rows), new Message().flag(2, true))
   }
 
   async #getBucket(fields: Fields): Promise<Buffer> {
-    const { type, bucket } = named({ bytes: field => fields.bytes(field) }, 2, undefined)
+    const { type, bucket } = named(fields, 2, null)
     const props = this.#replicas.propsOf(this.#index, type, bucket)
     const message = new Message()
       .number(1, this.#replicas.count)
@@ -296,7 +305,7 @@ class RiakNode {
   }
 
   async #setBucket(fields: Fields): Promise<Buffer> {
-    const { type, bucket } = named({ bytes: field => fields.bytes(field) }, 3, undefined)
+    const { type, bucket } = named(fields, 3, null)
     const props = Fields.read(fields.required(2))
     this.#replicas.setProps(this.#index, type, bucket, {
       ...option('allowMult', props.flag(2)),
@@ -308,7 +317,7 @@ class RiakNode {
   }
 
   async #query(fields: Fields): Promise<Buffer> {
-    const { type, bucket } = named({ bytes: field => fields.bytes(field) }, 12, undefined)
+    const { type, bucket } = named(fields, 12, null)
     const index = textOf(fields.bytes(2), '')
     if (this.#backend === 'bitcask') throw new RiakError('{error,{indexes_not_supported,riak_kv_bitcask_backend}}')
     const exact = fields.number(3) === 0
@@ -386,12 +395,12 @@ class Talk {
 
 // ---- messages
 
-function named(fields: Pick<Fields, 'bytes'>, typeField: number, keyField: number | undefined = 2) {
+function named(fields: Pick<Fields, 'bytes'>, typeField: number, keyField: number | null = 2) {
   const type = textOf(fields.bytes(typeField), 'default')
   const bucket = textOf(fields.bytes(1), '')
-  const key = keyField === undefined ? Buffer.alloc(0) : (fields.bytes(keyField) ?? Buffer.alloc(0))
+  const key = keyField === null ? Buffer.alloc(0) : (fields.bytes(keyField) ?? Buffer.alloc(0))
   if (bucket === '') throw new RiakError('Bucket cannot be zero-length')
-  if (keyField !== undefined && key.length === 0) throw new RiakError('Key cannot be zero-length')
+  if (keyField !== null && key.length === 0) throw new RiakError('Key cannot be zero-length')
   if (type === '') throw new RiakError('Type cannot be zero-length')
   return { type, bucket, key }
 }
@@ -430,7 +439,7 @@ function readContent(bytes: Buffer): Content {
       return [index.required(1), index.bytes(2) ?? Buffer.alloc(0)]
     }),
     vtag: freshTag(),
-    lastModifiedMs: Date.now(),
+    lastModifiedMs: performance.timeOrigin + performance.now(),
     deleted: fields.flag(11) === true,
     dot: undefined,
   }
@@ -455,7 +464,7 @@ function writeContent(content: Content, headOnly: boolean): Buffer {
     .bytes(5, content.vtag)
     .all(6, content.links)
     .number(7, Math.floor(content.lastModifiedMs / 1_000))
-    .number(8, (content.lastModifiedMs % 1_000) * 1_000)
+    .number(8, Math.floor((content.lastModifiedMs % 1_000) * 1_000))
     .all(9, content.userMeta)
     .all(10, pairs)
     .flag(11, content.deleted || undefined)

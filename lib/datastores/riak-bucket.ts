@@ -83,7 +83,9 @@ async function hasIndex(requests: RiakRequests, untilMs: number): Promise<boolea
 }
 
 function unusable({ bucketType, bucket }: RiakPlace, why: string, cause?: unknown): HomingError {
-  const make = `riak-admin bucket-type create ${bucketType} '{"props":{"allow_mult":true}}' && riak-admin bucket-type activate ${bucketType}`
-  const what = bucketType === 'default' ? `the bucket '${bucket}'` : `the bucket type '${bucketType}'`
-  return new HomingError('BAD_OPTION', `riak: ${what} ${why}; one that can be used is made by: ${make}`, { cause })
+  const isDefault = bucketType === 'default'
+  const what = isDefault ? `the bucket '${bucket}'` : `the bucket type '${bucketType}'`
+  const type = isDefault ? 'homing' : bucketType
+  const make = `riak-admin bucket-type create ${type} '{"props":{"allow_mult":true}}' && riak-admin bucket-type activate ${type}`
+  return new HomingError('BAD_OPTION', `riak: ${what} ${why}; a type that can be used is made by: ${make}`, { cause })
 }

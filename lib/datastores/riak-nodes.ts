@@ -1,6 +1,6 @@
 /**
- * The nodes of a Riak cluster: which of them is asked next, over how many connections, and what happens when one is away. The official client
- * has a pool as well; it is not used, for reasons that docs/datastores.md tells.
+ * The nodes of a Riak cluster: which of them is asked next, over how many connections, and what happens when one is away. The official
+ * client has a pool as well; it is not used, for reasons that docs/datastores.md tells.
  */
 
 import type { Command } from 'basho-riak-client/lib/commands/commandbase.js'
@@ -36,7 +36,7 @@ const idleMsMax = 30_000
 const idleLookMs = 10_000
 const probeMsMin = 50
 /** With the time of a question it keeps the recovery after an outage within two seconds (FAULTS.md, F5). */
-const probeMsMax = 400
+const probeMsMax = 600
 
 interface Job extends Asked {
   attempts: number
@@ -91,10 +91,7 @@ class Node {
 
   closeUnused(beforeMs: number): void {
     // The one that was used last is kept, so that the next call need not wait.
-    for (const connection of this.idle.splice(0, this.idle.length - 1)) {
-      if (connection.usedMs < beforeMs) connection.destroy()
-      else this.idle.unshift(connection)
-    }
+    for (const connection of this.idle.slice(0, -1)) if (connection.usedMs < beforeMs) connection.destroy()
     this.#forget()
   }
 
@@ -144,8 +141,8 @@ export class RiakNodes {
   }
 
   /**
-   * Resolves when the command was answered, and its callback called. Rejects with `HomingError` `DATASTORE`; the outcome is `unknown` where it
-   * was sent, and not answered. Sent to another node only if it changes nothing, or was never sent to the first.
+   * Resolves when the command was answered, and its callback called. Rejects with `HomingError` `DATASTORE`; the outcome is `unknown`
+   * where it was sent, and not answered. Sent to another node only if it changes nothing, or was never sent to the first.
    */
   perform(asked: Asked): Promise<void> {
     if (this.#closed) return Promise.reject(closedError('riak'))

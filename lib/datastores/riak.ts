@@ -34,8 +34,8 @@ export interface RiakDatastoreOptions extends RiakPlace {
 }
 
 /**
- * Connects, and checks the bucket. Rejects with `DATASTORE` within `operationTimeoutMs` (try again), with `BAD_OPTION` for a bucket that cannot
- * keep siblings. Later it finds nodes that come back by itself.
+ * Connects, and checks the bucket. Rejects with `DATASTORE` within `operationTimeoutMs` (try again), with `BAD_OPTION` for a bucket that
+ * cannot keep siblings. Later it finds nodes that come back by itself.
  */
 export async function riakDatastore(options: RiakDatastoreOptions): Promise<Datastore> {
   const { operationTimeoutMs, warn } = options
@@ -57,9 +57,9 @@ const sweepsMax = 16
 const headsAtOnce = 500
 
 /**
- * Of each write, Riak keeps what it replaced knowingly away and what it did not know of beside it. Conditions are judged by Riak before it
- * writes: of two writers at the same moment both may be told that theirs held. What each reads then is the merge of both values, the same everywhere. Writes of this
- * datastore to one key go one after the other, so that among them conditions decide.
+ * A write replaces what its writer had read; what it did not know of, Riak keeps beside it. Conditions are judged by Riak before it
+ * writes: of two writers at the same moment both may be told that theirs held. What each reads then is the merge of both values, the same
+ * everywhere. Writes of this datastore to one key go one after the other, so that among them conditions decide.
  */
 class RiakDatastore implements Datastore {
   readonly promises = { atomicPut: false, durable: false, shared: true }

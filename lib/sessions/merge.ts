@@ -1,6 +1,6 @@
 /**
- * What two records become that were written under one key at the same moment, where the datastore kept both. Every reader comes to the same: the
- * merge is commutative, associative and idempotent.
+ * What two records become that were written under one key at the same moment, where the datastore kept both. Every reader comes to the
+ * same: the merge is commutative, associative and idempotent.
  */
 
 import type { Merge } from '../datastores/datastore.ts'
@@ -55,8 +55,8 @@ function compareClaims(a: SessionRecord, b: SessionRecord): number {
 }
 
 /**
- * The one that was renewed more often; whoever takes an identity over counts on from there. Of one run that renewed twice at the same moment, the
- * one that says that it is leaving.
+ * The one that was renewed more often; whoever takes an identity over counts on from there. Of one run that renewed twice at the same
+ * moment, the one that says that it is leaving.
  */
 function mergePeers(key: string, a: Uint8Array, b: Uint8Array): Uint8Array {
   const [one, other] = [a, b].map(bytes => readable(() => decodePeer(key, '', bytes)))

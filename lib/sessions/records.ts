@@ -19,8 +19,8 @@ export interface SessionRecord {
   readonly previous: Owner | undefined
   readonly moving: boolean
   /**
-   * When the owner connected: its wall clock, or one more than the time of the claim that it displaced. Only on a datastore that may keep two
-   * claims at once, where the later one stays; absent otherwise, and where a record that was lost was put back.
+   * When the owner connected: its wall clock, or one more than the time of the claim that it displaced. Only on a datastore that may keep
+   * two claims at once, where the later one stays; absent otherwise, and where a record that was lost was put back.
    */
   readonly timeMs?: number
 }

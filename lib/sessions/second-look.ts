@@ -1,6 +1,6 @@
 /**
- * Looks once more at claims, where a datastore may have kept another one beside them that was written at the same moment: by then both have met, and
- * whoever lost is told.
+ * Looks once more at claims, where a datastore may have kept another one beside them that was written at the same moment: by then both
+ * have met, and whoever lost is told.
  */
 
 import type { Env, Timer } from '../env/env.ts'

@@ -6,6 +6,7 @@ import { realEnv } from '../../lib/env/real.ts'
 import type { Claimed, Owner, Run } from '../../lib/sessions/directory.ts'
 import { mergeRecords } from '../../lib/sessions/merge.ts'
 import { SessionStore } from '../../lib/sessions/session-store.ts'
+import { givenRiak } from '../contract/riak-driver.ts'
 import { startRiakServer } from '../support/riak-server.ts'
 
 // The full measure is ROUNDS=1000; it takes some minutes.
@@ -46,9 +47,9 @@ async function ownersSeenBy(sessions: SessionStore, addresses: readonly string[]
 }
 
 t.test(`100 claimers race for one address, ${rounds} times: one owner, and all others are told`, async t => {
-  const given = process.env['RIAK_NODES']
+  const given = givenRiak()
   await using server = given === undefined ? await startRiakServer() : undefined
-  const url = server?.url ?? `riak://${given}`
+  const url = given ?? server!.url
   const cluster = `race-${Date.now()}`
   const processes = Array.from({ length: 20 }, () => url)
   const { claimers, dispose } = await claimersOn(t, processes, 5, cluster)

@@ -1,6 +1,6 @@
 /**
- * The nodes of a Riak cluster of the test server: each holds a copy of everything and coordinates what it is asked. They hear of each other's writes over
- * links that take their time and can be cut; then each side stores for the other what it hands over later.
+ * The nodes of a Riak cluster of the test server: each holds a copy of everything and coordinates what it is asked. They hear of each
+ * other's writes over links that take their time and can be cut; then each side stores for the other what it hands over later.
  */
 
 import {

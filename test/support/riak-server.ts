@@ -1,6 +1,7 @@
 /**
- * A test server that speaks Riak's protocol buffers: a cluster of nodes in this process, each on a port of its own, with siblings, tombstones, quorums and
- * indexes as Riak has them. It is no Riak: it keeps nothing on disk, and shows only what is needed to try a client in fair and foul weather.
+ * A test server that speaks Riak's protocol buffers: a cluster of nodes in this process, each on a port of its own, with siblings,
+ * tombstones, quorums and indexes as Riak has them. It is no Riak: it keeps nothing on disk, and has only what is needed to try a client in
+ * fair and foul weather.
  *
  * Run by itself, it is a cluster to try the programs on: `node dist/test/support/riak-server.js [first port]`.
  */

@@ -5,6 +5,7 @@ import { HomingError } from '../errors.ts'
 import type { Datastore, Entry, Merge, PutOptions, Removal, Write } from './datastore.ts'
 import { checkKey, checkPut, checkText } from './limits.ts'
 import { checkBucket } from './riak-bucket.ts'
+import { RiakRecent } from './riak-recent.ts'
 import { Refusal, RiakRequests } from './riak-requests.ts'
 import {
   authorOf,
@@ -74,6 +75,7 @@ class RiakDatastore implements Datastore {
   #written = 0
   /** The last write of each key that is under way. */
   readonly #turns = new Map<string, Promise<unknown>>()
+  readonly #recent = new RiakRecent()
   readonly #sweeps = new Set<Promise<void>>()
   /** Under way; each ends within its time. */
   readonly #calls = new Set<Promise<unknown>>()
@@ -122,12 +124,11 @@ class RiakDatastore implements Datastore {
     checkText(prefix)
     const seen = new Set<string>() // a key with siblings is in the index once for each
     for await (const page of this.#indexed ? this.#indexPages(prefix) : this.#headPages(prefix)) {
-      for (const key of page) {
-        if (seen.has(key)) continue
-        seen.add(key)
-        yield key
-      }
+      const fresh = page.filter(key => !seen.has(key))
+      for (const key of fresh) seen.add(key)
+      yield* await this.#withoutRemoved([...new Set(fresh)])
     }
+    yield* await this.#livingOf(this.#recent.written(prefix).filter(key => !seen.has(key)))
   }
 
   [Symbol.asyncDispose](): Promise<void> {
@@ -166,12 +167,24 @@ class RiakDatastore implements Datastore {
   /** Without an index every key is looked at: the list has removed ones, and forgotten ones. */
   async *#headPages(prefix: string): AsyncGenerator<string[]> {
     const keys = (await this.#reading(untilMs => this.#requests.list(untilMs))).filter(key => key.startsWith(prefix))
+    for (let i = 0; i < keys.length; i += headsAtOnce) yield this.#livingOf(keys.slice(i, i + headsAtOnce))
+  }
+
+  /** Whether keys are there, asked of as many copies as any read. */
+  async #livingOf(keys: readonly string[]): Promise<string[]> {
+    const there: string[] = []
     for (let i = 0; i < keys.length; i += headsAtOnce) {
       const chunk = keys.slice(i, i + headsAtOnce)
       const found = await this.#reading(untilMs => Promise.all(chunk.map(key => this.#requests.fetch(key, untilMs, true))))
-      const nowMs = this.#nowMs()
-      yield chunk.filter((_, at) => living(found[at]!, nowMs).length > 0)
+      there.push(...chunk.filter((_, at) => living(found[at]!, this.#nowMs()).length > 0))
     }
+    return there
+  }
+
+  async #withoutRemoved(keys: readonly string[]): Promise<readonly string[]> {
+    const doubtful = new Set(keys.filter(key => this.#recent.removed(key)))
+    const there = new Set(await this.#livingOf([...doubtful]))
+    return keys.filter(key => there.has(key) || !doubtful.has(key))
   }
 
   // ---- writing
@@ -226,6 +239,7 @@ class RiakDatastore implements Datastore {
     if (version && (siblings.length === 0 || writesOf(siblings) !== version.writes)) return false
     // What was written since this look stays: it is not in the vector clock.
     if (found.siblings.length > 0) await this.#requests.remove(key, found.vclock!, untilMs)
+    this.#recent.wrote(key, false)
     return true
   }
 
@@ -241,6 +255,7 @@ class RiakDatastore implements Datastore {
 
   /** The version of a write that was done. `stored` is what it left there: others beside it, if they wrote at the same time. */
   async #versionOf(key: string, mine: Sibling, stored: Found, untilMs: number): Promise<string> {
+    this.#recent.wrote(key, true)
     const others = living(stored, this.#nowMs()).filter(({ stamp }) => !sameStamp(stamp, mine.stamp))
     const alone = others.length === 0 && stored.siblings.length > 0 && stored.vclock
     if (alone) return versionText(key, stored.vclock!, [mine])

@@ -10,7 +10,7 @@ const promises = { atomicPut: false, durable: false, shared: true }
 /** The sentences of docs/datastores.md. */
 const bothHold = 'Riak judges a condition before it writes: of two writers at the same moment both may be told that theirs held.'
 const oneCopy =
-  'A listing is made from one copy of each key: on a busy cluster it may for a moment miss what was just written, or show what was just removed.'
+  'A listing is made from one copy of each key: what another process has just written or removed it may for a moment miss or show.'
 const notOurs = 'A cluster that others may use is not stopped for a test.'
 
 /** The cluster that RIAK_NODES names, and RIAK_BUCKET_TYPE, if tests are to run on one. */

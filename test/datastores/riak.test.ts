@@ -206,6 +206,23 @@ testOn('what is forgotten is removed by the way, by whoever reads or lists it', 
   t.equal(text(await store.get('claimed')), '2')
 })
 
+testOn('a listing has what this process wrote and removed a moment ago, although one copy is behind', {}, async (t, server) => {
+  for (const late of [0, 1, 2]) {
+    await using store = await openDatastore(server.url, options)
+    server.replicas.lag(late, 60)
+    for (let i = 0; i < 6; i++) {
+      await store.put('a', bytes('1'))
+      t.same(await listed(store), ['a'])
+      await store.put('b', bytes('1'), { ttlMs: 5 })
+      await passing(6)
+      t.same(await listed(store), ['a'])
+      await store.delete('a')
+      t.same(await listed(store), [])
+    }
+    server.replicas.lag(late, 0)
+  }
+})
+
 testOn(
   'without indexes, listings walk through all keys, and it is said at the start',
   { backend: 'bitcask' },

@@ -20,11 +20,10 @@ export function givenRiak(): string | undefined {
   return nodes && `riak://${nodes}${type ? `?bucketType=${encodeURIComponent(type)}` : ''}`
 }
 
-const given = givenRiak()
+const cannot = { 'what was written or removed a moment ago is listed, or not, at once': oneCopy }
 
-function underTest(url: string): Pick<StartedDriver, 'open' | 'promises' | 'pass' | 'elsewhere' | 'cannot'> {
+function driverOn(url: string): Pick<StartedDriver, 'open' | 'promises' | 'pass' | 'elsewhere'> {
   return {
-    cannot: { 'what was written or removed a moment ago is listed, or not, at once': oneCopy },
     open: ({ operationTimeoutMs = 20_000 } = {}) => openDatastore(url, { operationTimeoutMs, cluster: 'contract' }),
     promises,
     pass,
@@ -32,23 +31,16 @@ function underTest(url: string): Pick<StartedDriver, 'open' | 'promises' | 'pass
   }
 }
 
-export const riakUnderTest: KnownDriver = {
-  name: given === undefined ? 'riak (test server)' : 'riak',
+const ownRiak: KnownDriver = {
+  name: 'riak (test server)',
   missing: () => undefined,
+  cannot,
+  lacks: { atomicPut: bothHold },
   async start() {
-    if (given !== undefined) {
-      const url = given
-      return {
-        ...underTest(url),
-        lacks: { atomicPut: bothHold, crash: notOurs, stall: notOurs },
-        async [Symbol.asyncDispose]() {},
-      }
-    }
     const server = await startRiakServer()
     const nodes = server.ports.map((_, index) => index)
     return {
-      ...underTest(server.url),
-      lacks: { atomicPut: bothHold },
+      ...driverOn(server.url),
       async crash() {
         for (const node of nodes) await server.kill(node)
         return async () => {
@@ -65,3 +57,17 @@ export const riakUnderTest: KnownDriver = {
     }
   },
 }
+
+function riakGiven(url: string): KnownDriver {
+  return {
+    name: 'riak',
+    missing: () => undefined,
+    cannot,
+    lacks: { atomicPut: bothHold, crash: notOurs, stall: notOurs },
+    start: async () => ({ ...driverOn(url), async [Symbol.asyncDispose]() {} }),
+  }
+}
+
+const given = givenRiak()
+
+export const riakUnderTest: KnownDriver = given === undefined ? ownRiak : riakGiven(given)

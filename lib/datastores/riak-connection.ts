@@ -56,7 +56,12 @@ export class RiakConnection {
     const socket = connect({ host: place.host, port: place.port })
     const where = `${place.host}:${place.port}`
     const connection = new Promise<RiakConnection>((resolve, reject) => {
-      const timer = setTimeout(() => fail(new Error(`no connection within ${Math.round(timeoutMs)} ms`)), timeoutMs)
+      let made = false
+      // Where this process stood still, it may be made already: that is looked at before it is given up.
+      const late = (): void => {
+        if (!made) fail(new Error(`no connection within ${Math.round(timeoutMs)} ms`))
+      }
+      const timer = setTimeout(() => setImmediate(late), timeoutMs)
       const fail = (error: Error): void => {
         clearTimeout(timer)
         socket.destroy()
@@ -66,6 +71,7 @@ export class RiakConnection {
       socket.once('error', fail)
       socket.once('close', gone)
       socket.once('connect', () => {
+        made = true
         clearTimeout(timer)
         socket.off('error', fail)
         socket.off('close', gone)
@@ -87,7 +93,12 @@ export class RiakConnection {
     if (this.#closed) throw new Unsent('the connection has ended')
     if (this.#asking) throw new Error('riak: a connection was asked twice at once') // a bug of ours
     const message = command.getRiakMessage()
-    const timer = setTimeout(() => this.destroy(new Error(`no answer within ${Math.round(timeoutMs)} ms`)), timeoutMs)
+    let answered = false
+    // Where this process stood still, the answer may be there: it is read before it is given up.
+    const late = (): void => {
+      if (!answered) this.destroy(new Error(`no answer within ${Math.round(timeoutMs)} ms`))
+    }
+    const timer = setTimeout(() => setImmediate(late), timeoutMs)
     this.usedMs = performance.now()
     try {
       await new Promise<void>((resolve, reject) => {
@@ -95,6 +106,7 @@ export class RiakConnection {
         this.#send(message)
       })
     } finally {
+      answered = true
       clearTimeout(timer)
       this.usedMs = performance.now()
     }

@@ -34,6 +34,7 @@ const waitingMax = 100_000
 /** A connection that was not used for so long is closed, but for one a node. */
 const idleMsMax = 30_000
 const idleLookMs = 10_000
+const leastMsMax = 20
 const probeMsMin = 50
 /** With the time of a question it keeps the recovery after an outage within two seconds (FAULTS.md, F5). */
 const probeMsMax = 600
@@ -183,19 +184,24 @@ export class RiakNodes {
 
   // ---- requests
 
+  /** With less time left a request is not begun: it would most likely cost a connection, and be unknown. */
+  get #leastMs(): number {
+    return Math.min(leastMsMax, this.#options.timeoutMs / 20)
+  }
+
   /** Gives out what waits, as long as a node has room. */
   #pump(): void {
     while (this.#next < this.#waiting.length) {
       const job = this.#waiting[this.#next]!
       const node = this.#pick(job)
       const leftMs = job.untilMs - performance.now()
-      if (node === 'busy' && leftMs > 0) return
+      if (node === 'busy' && leftMs > this.#leastMs) return
       this.#next++
       if (this.#next === this.#waiting.length || this.#next > 10_000) {
         this.#waiting.splice(0, this.#next)
         this.#next = 0
       }
-      if (leftMs <= 0) job.reject(failure(job.lost ?? new Unsent('there was no time left for it')))
+      if (leftMs <= this.#leastMs) job.reject(failure(job.lost ?? new Unsent('there was no time left for it')))
       else if (node === 'away' || node === 'busy') job.reject(this.#away(job.lost))
       else void this.#work(job, node)
     }
@@ -237,16 +243,9 @@ export class RiakNodes {
   }
 
   async #attempt(job: Job, node: Node, command: Command): Promise<void> {
-    const { protocol, timeoutMs } = this.#options
     job.attempts++
     job.tried.add(node)
-    let connection: RiakConnection
-    try {
-      connection = node.idle.pop() ?? (await node.open(protocol, Math.min(this.#shareMs(job), timeoutMs)))
-    } catch (error) {
-      this.#down(node, error as Error)
-      throw error
-    }
+    const connection = node.idle.pop() ?? (await this.#opened(node, this.#shareMs(job)))
     try {
       await connection.ask(command, job.repeatable ? this.#shareMs(job) : job.untilMs - performance.now())
     } catch (error) {
@@ -255,6 +254,29 @@ export class RiakNodes {
     } finally {
       node.giveBack(connection)
     }
+  }
+
+  /** That a request has no time left to wait for a connection says nothing of the node: others may use it when it is made. */
+  async #opened(node: Node, withinMs: number): Promise<RiakConnection> {
+    const { protocol, timeoutMs } = this.#options
+    const opening = node.open(protocol, timeoutMs)
+    const late = new Unsent('it waited for a connection for too long')
+    try {
+      return await within(withinMs, opening, () => late)
+    } catch (error) {
+      if (error === late) void this.#comeLate(node, opening)
+      else this.#down(node, error as Error)
+      throw error
+    }
+  }
+
+  async #comeLate(node: Node, opening: Promise<RiakConnection>): Promise<void> {
+    try {
+      node.giveBack(await opening)
+    } catch (error) {
+      this.#down(node, error as Error)
+    }
+    this.#pump()
   }
 
   /** What is left of the request's time, or half of it where there is another node for the other half. */

@@ -14,6 +14,7 @@ import { DirectMesh } from './mesh/direct.ts'
 import { readOptions, type BrokerOptions, type PeerOptions, type Settings } from './options.ts'
 import { Peer, type Join } from './peer.ts'
 import type { Run } from './sessions/directory.ts'
+import { mergeRecords } from './sessions/merge.ts'
 import { StoreDirectory } from './sessions/store-directory.ts'
 
 /**
@@ -109,6 +110,7 @@ async function openPatiently(env: Env, { store, openStore, cluster, sessions, lo
         operationTimeoutMs: sessions.operationTimeoutMs,
         cluster,
         clock: env.clock,
+        merge: mergeRecords,
         warn: text => logger?.warn({}, text),
       })
     } catch (error) {

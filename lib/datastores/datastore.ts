@@ -37,6 +37,12 @@ export interface Promises {
 }
 
 /**
+ * What two values become that were written under one key at the same time, where an engine keeps both: see docs/datastores.md, "Riak".
+ * Commutative, associative, idempotent: whoever merges which of them first, all see the same. Never throws.
+ */
+export type Merge = (key: string, a: Uint8Array, b: Uint8Array) => Uint8Array
+
+/**
  * A map from key to bytes, shared by the peers of a cluster. Duties of a driver, each a statement of lib/testing/contract:
  * keys are UTF-8 text of 1 to 250 bytes, values 0 bytes to 1 MiB (limits.ts); an absent or forgotten key reads as `undefined`, never as an
  * error; every call settles within `operationTimeoutMs`; a failing engine rejects with `HomingError` `DATASTORE`, its client's error

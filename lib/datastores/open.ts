@@ -1,7 +1,7 @@
 /** Opens the datastore that a URL names. The only file that knows the drivers. */
 
 import { HomingError, homingError } from '../errors.ts'
-import type { Datastore } from './datastore.ts'
+import type { Datastore, Merge } from './datastore.ts'
 import type { MemoryClock, MemoryEngine } from './memory.ts'
 import { type Place, placeText, readPlace } from './url.ts'
 
@@ -12,13 +12,15 @@ export interface DatastoreOptions {
   cluster: string
   /** What `memory:` counts lifetimes by. Default: this process's own. The other engines have theirs. */
   clock?: MemoryClock
+  /** What two values become that an engine kept of one key, where it keeps both (Riak). Default: the one that was written last. */
+  merge?: Merge
   /** Told in a sentence what a start-up check found that will hurt later. Default: nobody. */
   warn?: (text: string) => void
 }
 
 /**
- * Opens `memory:`, `memory:name`, `lmdb:`, `lmdb:path`, `redis://...` or `rediss://...`; see docs/datastores.md. Throws `BAD_OPTION` for
- * another URL, before any I/O. Rejects with `BAD_OPTION` if the package of the driver is not installed, with `DATASTORE` if the engine
+ * Opens `memory:`, `memory:name`, `lmdb:`, `lmdb:path`, `redis://...`, `rediss://...` or `riak://...`; see docs/datastores.md. Throws `BAD_OPTION`
+ * for another URL, before any I/O. Rejects with `BAD_OPTION` if the package of the driver is not installed, with `DATASTORE` if the engine
  * cannot be reached (try again), with `REFUSED` if the default folder of LMDB belongs to another user.
  */
 export function openDatastore(url: string, options: DatastoreOptions): Promise<Datastore> {
@@ -38,6 +40,10 @@ async function openPlace(place: Place, options: DatastoreOptions): Promise<Datas
   if (place.engine === 'lmdb') {
     const { lmdbDatastore } = await import('./lmdb.ts')
     return installed('lmdb', lmdbDatastore({ folder: place.folder, base: place.base, operationTimeoutMs }))
+  }
+  if (place.engine === 'riak') {
+    const { riakDatastore } = await import('./riak.ts')
+    return installed('basho-riak-client', riakDatastore({ ...place, operationTimeoutMs, warn, merge: options.merge }))
   }
   const { redisDatastore } = await import('./redis.ts')
   return installed('ioredis', redisDatastore({ ...place, operationTimeoutMs, warn }))

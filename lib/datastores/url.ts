@@ -4,16 +4,19 @@ import { tmpdir, userInfo } from 'node:os'
 import { isAbsolute, join, resolve } from 'node:path'
 import { HomingError } from '../errors.ts'
 import { readRedisPlace, redisPlaceText, redisWay, type RedisPlace } from './redis-url.ts'
+import { riakPlace, riakText, type RiakPlace } from './riak-url.ts'
 
 /** What a URL names. `name` absent: a memory store of its own; `base` present: a default folder, to be checked for its owner. */
 export type Place =
   | { readonly engine: 'memory'; readonly name?: string }
   | { readonly engine: 'lmdb'; readonly folder: string; readonly base?: string }
   | ({ readonly engine: 'redis' } & RedisPlace)
+  | ({ readonly engine: 'riak' } & RiakPlace)
 
 const known = [
   'memory:, memory:name, lmdb:, lmdb:/folder',
   'redis://host:port/db, redis+sentinel://host:port,host:port/master, redis+cluster://host:port,host:port (rediss: with TLS)',
+  'riak://host:port,host:port',
 ].join(', ')
 
 /** Reads the URL; nothing is opened or looked at. Throws `BAD_OPTION`, without repeating what may hold a password. */
@@ -26,6 +29,7 @@ export function readPlace(url: string, cluster: string): Place {
   if (scheme === 'lmdb') return rest === '' ? defaultFolder(cluster) : { engine: 'lmdb', folder: resolve(plainPath(rest)) }
   const redis = redisWay(scheme)
   if (redis) return { engine: 'redis', ...readRedisPlace(url, scheme, redis) }
+  if (scheme === 'riak') return { engine: 'riak', ...riakPlace(url) }
   throw new HomingError('BAD_OPTION', `unknown datastore '${scheme}:'; known are ${known}`)
 }
 
@@ -33,6 +37,7 @@ export function readPlace(url: string, cluster: string): Place {
 export function placeText(place: Place): string {
   if (place.engine === 'memory') return place.name === undefined ? 'memory:' : `memory:${place.name}`
   if (place.engine === 'lmdb') return place.folder
+  if (place.engine === 'riak') return riakText(place)
   return redisPlaceText(place)
 }
 

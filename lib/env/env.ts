@@ -4,7 +4,7 @@
 export interface Clock {
   /** Milliseconds since some fixed moment, never going back; stands still while the machine is suspended. */
   monotonicMs(): number
-  /** Milliseconds since 1970 as this machine believes. For people only: nothing is decided by it. */
+  /** Milliseconds since 1970 as this machine believes. For people; it decides only which of two claims is later that a datastore kept both. */
   wallMs(): number
   /** Like `monotonicMs`, but runs on while the machine is suspended. */
   bootMs(): number

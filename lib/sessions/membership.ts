@@ -8,14 +8,14 @@ import { BatchedReads } from './batched-reads.ts'
 import { LeaseWatch, type Verdict } from './lease-watch.ts'
 import type { SessionOptions } from './options.ts'
 import type { PeerEntry, PeerRecords } from './peer-records.ts'
-import { sameRun } from './records.ts'
+import { sameMember, sameRun } from './records.ts'
 
 /** What a membership tells. No method may throw. */
 export interface MembershipHandler {
   memberUp(member: Member): void
   memberChanged(member: Member): void
   memberDown(run: Run, why: Departure): void
-  /** The own record, as others read it, is of another incarnation or not there. */
+  /** The own record, as others read it, is of another incarnation, not there, or not what was last written. */
   selfSeen(by: Run | undefined): void
   trouble(error: HomingError): void
 }
@@ -217,9 +217,15 @@ export class Membership {
 
   /** Without our record among the others, missing ones mean that the datastore forgot. */
   #seeSelf(entry: PeerEntry | 'unreadable' | undefined): void {
-    if (entry === 'unreadable' || (entry && sameRun(entry.member, this.#self()))) return
+    if (entry === 'unreadable' || (entry && this.#isOwn(entry.member))) return
     if (!entry) this.forgetful()
     this.#handler.selfSeen(entry?.member)
+  }
+
+  /** Where two renewals at once may both succeed, one of them may have taken back what the other said of this peer. */
+  #isOwn(member: Member): boolean {
+    const self = this.#self()
+    return sameRun(member, self) && (this.#records.atomic || sameMember(member, self))
   }
 
   #see(identity: string, entry: PeerEntry | 'unreadable' | undefined, reading: number, startedMs: number): void {

@@ -44,6 +44,11 @@ export class PeerRecords {
     this.#unreadable = unreadable
   }
 
+  /** Of two that write over the same version at once, one is told that it did not. */
+  get atomic(): boolean {
+    return this.#datastore.promises.atomicPut
+  }
+
   /** Rejects with `DATASTORE` also when the record cannot be read. */
   async get(identity: string): Promise<PeerEntry | undefined> {
     const key = this.#keys.peer(identity)

@@ -9,6 +9,7 @@ import { realClock } from '../env/clock.ts'
 import type { Env, Timer } from '../env/env.ts'
 import { realTimers } from '../env/timers.ts'
 import { homingError } from '../errors.ts'
+import { mergeRecords } from './merge.ts'
 import { PeerRecords, type Renewal } from './peer-records.ts'
 import { doubtCell, movedCell, pulseCells, renewedCell, toMicros, type FromPulse, type ToPulse } from './pulse-messages.ts'
 
@@ -147,7 +148,8 @@ function run(): void {
   const add = (added: Added): void => {
     const { id, storeUrl, cluster, options } = added
     const key = `${cluster} ${storeUrl}`
-    const open = (): Promise<Datastore> => openDatastore(storeUrl, { cluster, operationTimeoutMs: options.operationTimeoutMs })
+    const { operationTimeoutMs } = options
+    const open = (): Promise<Datastore> => openDatastore(storeUrl, { cluster, operationTimeoutMs, merge: mergeRecords })
     beats.set(id, { key, beat: new Heartbeat(env, added, say, work => connections.use(key, open, work)) })
   }
   const remove = async (id: number): Promise<void> => {

@@ -18,6 +18,11 @@ export interface SessionRecord {
   /** Whom this claim displaced: lets a former owner recognise a claim of its own that was overtaken. */
   readonly previous: Owner | undefined
   readonly moving: boolean
+  /**
+   * When the owner connected: its wall clock, or one more than the time of the claim that it displaced. Only on a datastore that may keep
+   * two claims at once, where the later one stays; absent otherwise, and where a record that was lost was put back.
+   */
+  readonly timeMs?: number
 }
 
 /** Tells one claim of a former owner that `by` came after it: a hint to look at the session's own record. */
@@ -72,6 +77,12 @@ export class Keys {
   }
 }
 
+/** Which record is under a key; `undefined`: none of ours. */
+export function kindOf(key: string): 'peer' | 'session' | 'notes' | undefined {
+  const [, kind] = /^homing:[^:]+:(peer|session|note)s:/.exec(key) ?? []
+  return kind === 'note' ? 'notes' : (kind as 'peer' | 'session' | undefined)
+}
+
 function checked(prefix: string, name: string, what: string): string {
   const key = prefix + name
   // A UTF-16 unit takes at most three bytes: most names need no encoding to be known as short enough.
@@ -120,6 +131,11 @@ export function encodePeer({ member, beat }: PeerRecord): Uint8Array {
   })
 }
 
+/** Whether two descriptions of a peer would be written alike. */
+export function sameMember(a: Member, b: Member): boolean {
+  return Buffer.compare(encodePeer({ member: a, beat: 0 }), encodePeer({ member: b, beat: 0 })) === 0
+}
+
 /** The identity is not in the record but in its key. */
 export function decodePeer(key: string, identity: string, bytes: Uint8Array): PeerRecord {
   return unpack(key, bytes, fields => ({
@@ -138,13 +154,14 @@ export function decodePeer(key: string, identity: string, bytes: Uint8Array): Pe
   }))
 }
 
-export function encodeSession({ owner, previous, moving }: SessionRecord): Uint8Array {
+export function encodeSession({ owner, previous, moving, timeMs }: SessionRecord): Uint8Array {
   return pack({
     i: owner.identity,
     n: owner.incarnation,
     c: owner.claim,
     ...(previous ? { p: ownerList(previous) } : {}),
     ...(moving ? { m: 1 } : {}),
+    ...(timeMs === undefined ? {} : { t: timeMs }),
   })
 }
 
@@ -153,6 +170,7 @@ export function decodeSession(key: string, bytes: Uint8Array): SessionRecord {
     owner: { identity: text(fields, 'i'), incarnation: text(fields, 'n'), claim: count(fields.c, 'c') },
     previous: fields.p === undefined ? undefined : ownerOf(list(fields, 'p')),
     moving: fields.m !== undefined && fields.m !== 0 && fields.m !== false,
+    ...(fields.t === undefined ? {} : { timeMs: count(fields.t, 't') }),
   }))
 }
 

@@ -27,13 +27,16 @@ export type Moved =
 /** The next step: it is done already, a write, or a removal (both over what was read). */
 export type Step = { done: Moved } | { write: SessionRecord; then: Moved } | { remove: true; then: Moved }
 
-/** `unreadable`: a record is there and cannot be read. A claim goes over it: an address that nobody can ever claim again helps no one. */
-export function nextStep(move: Move, found: SessionRecord | 'unreadable' | undefined): Step {
+/**
+ * `unreadable`: a record is there and cannot be read. A claim goes over it: an address that nobody can ever claim again helps no one.
+ * `nowMs`: the wall clock, on a datastore that may keep two claims at once (see `SessionRecord.timeMs`).
+ */
+export function nextStep(move: Move, found: SessionRecord | 'unreadable' | undefined, nowMs?: number): Step {
   switch (move.kind) {
     case 'claim':
-      return claimStep(move, found)
+      return claimStep(move, found, nowMs)
     case 'reassert':
-      return reassertStep(move, found)
+      return reassertStep(move, found, nowMs)
     case 'release':
     case 'revoke':
       return releaseStep(move, found)
@@ -46,32 +49,39 @@ function ownerOf(move: Move): Owner {
   return { identity: move.run.identity, incarnation: move.run.incarnation, claim: move.claim }
 }
 
-function written(move: Move, previous: Owner | undefined): SessionRecord {
-  return { owner: ownerOf(move), previous, moving: false }
+function written(move: Move, previous: Owner | undefined, timeMs?: number): SessionRecord {
+  return { owner: ownerOf(move), previous, moving: false, ...(timeMs === undefined ? {} : { timeMs }) }
+}
+
+/** Later than what it is knowingly written over, whatever the clocks of the two machines say. */
+function timeOver(nowMs: number | undefined, found?: SessionRecord): number | undefined {
+  return nowMs === undefined ? undefined : Math.max(Math.floor(nowMs), (found?.timeMs ?? 0) + 1)
 }
 
 function claimed(previous: Owner | undefined): Moved {
   return { kind: 'claim', previous }
 }
 
-function claimStep(move: Move, found: SessionRecord | 'unreadable' | undefined): Step {
-  if (found === undefined || found === 'unreadable') return { write: written(move, undefined), then: claimed(undefined) }
+function claimStep(move: Move, found: SessionRecord | 'unreadable' | undefined, nowMs: number | undefined): Step {
+  if (found === undefined || found === 'unreadable')
+    return { write: written(move, undefined, timeOver(nowMs)), then: claimed(undefined) }
   if (sameRun(found.owner, move.run) && found.owner.claim >= move.claim) {
     // Ours, written by an attempt whose answer was lost; or a later one, which must not be undone.
     return { done: claimed(found.owner.claim === move.claim ? found.previous : undefined) }
   }
   // An attempt of ours succeeded and was overtaken before we learnt it: the other one is newer, and stays.
   if (move.wrote && found.previous && sameClaim(found.previous, ownerOf(move))) return { done: claimed(undefined) }
-  return { write: written(move, found.owner), then: claimed(found.owner) }
+  return { write: written(move, found.owner, timeOver(nowMs, found)), then: claimed(found.owner) }
 }
 
-function reassertStep(move: Move, found: SessionRecord | 'unreadable' | undefined): Step {
+function reassertStep(move: Move, found: SessionRecord | 'unreadable' | undefined, nowMs: number | undefined): Step {
   const kept: Moved = { kind: 'reassert', by: undefined }
+  // Without a time: whoever connected meanwhile, without seeing it, came later.
   if (found === undefined || found === 'unreadable') return { write: written(move, undefined), then: kept }
   if (!sameRun(found.owner, move.run)) return { done: { kind: 'reassert', by: found.owner } }
   if (found.owner.claim >= move.claim) return { done: kept }
   // The datastore lost our last write and has the one before.
-  return { write: written(move, found.previous), then: kept }
+  return { write: written(move, found.previous, timeOver(nowMs, found)), then: kept }
 }
 
 function releaseStep(move: Move, found: SessionRecord | 'unreadable' | undefined): Step {

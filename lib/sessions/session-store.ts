@@ -8,6 +8,7 @@ import { BatchedReads } from './batched-reads.ts'
 import type { Claimed, Held, Owner, Released, Run } from './directory.ts'
 import { NoteBox, type StoredNotes } from './note-box.ts'
 import { decodeSession, encodeSession, isUnreadable, Keys, sameClaim, sameRun, type SessionRecord } from './records.ts'
+import { SecondLook } from './second-look.ts'
 import { nextStep, type Moved, type MoveKind, type Step } from './session-moves.ts'
 
 /** A session record as it was read. */
@@ -87,6 +88,8 @@ export class SessionStore implements AsyncDisposable {
   readonly #reads: BatchedReads<StoredSession>
   readonly #notes: NoteBox
   readonly #trouble: (error: HomingError) => void
+  /** Only where two claims may have been kept at once. */
+  readonly #secondLook: SecondLook | undefined
 
   /** What is to be done with an address: the first of each line; only it is ready or flying. */
   #lines = new Map<string, Op>()
@@ -108,6 +111,15 @@ export class SessionStore implements AsyncDisposable {
     this.#reads = new BatchedReads(addresses => this.readBatch(addresses))
     this.#notes = new NoteBox({ env, datastore, keys: this.#keys })
     this.#trouble = trouble
+    if (datastore.promises.atomicPut) return
+    this.#secondLook = new SecondLook({
+      env,
+      read: async addresses => {
+        const entries = await datastore.getMany(addresses.map(address => this.#keys.session(address)))
+        return entries.map((entry, index) => entry && this.#decode(this.#keys.session(addresses[index]!), entry.bytes))
+      },
+      overtaken: (claim, address, by) => this.#notes.insist(claim, address, by, false, trouble),
+    })
   }
 
   /** Claims addresses for `run`, whoever held them. In the order of `claims`; `previous` is whoever was displaced elsewhere. */
@@ -245,12 +257,14 @@ export class SessionStore implements AsyncDisposable {
     }
     this.#lines.clear()
     this.#notes.end(error)
+    this.#secondLook?.end()
   }
 
   /** Also waits for what is on its way to the datastore, so that it may be closed afterwards. */
   async [Symbol.asyncDispose](): Promise<void> {
     this.end(new HomingError('CLOSED', 'the session store is closed'))
     await Promise.all(this.#flights)
+    await this.#secondLook?.settled()
     await this.#notes.settled()
   }
 
@@ -338,7 +352,10 @@ export class SessionStore implements AsyncDisposable {
       this.#orphans--
       if (op.kind === 'revoke') this.#hint(op, op.suspects, true)
     } else if (op.call) {
-      if (result.kind === 'claim') this.#hint(op, others(op, result.previous), false)
+      if (result.kind === 'claim') {
+        this.#hint(op, others(op, result.previous), false)
+        this.#secondLook?.watch(op)
+      }
       this.#report(op, result)
     } else if (op.kind === 'claim') {
       this.#revoke(op) // it succeeded in flight, after its call was given up
@@ -492,7 +509,7 @@ export class SessionStore implements AsyncDisposable {
   }
 
   #plan(batch: Batch, op: Op, found: SessionRecord | 'unreadable' | undefined, version: string | null): void {
-    const step = nextStep(op, found)
+    const step = nextStep(op, found, this.#secondLook && this.#env.clock.wallMs())
     if ('done' in step) this.#settle(op, step.done)
     else batch.add(op, step, version)
   }
@@ -514,8 +531,10 @@ export class SessionStore implements AsyncDisposable {
     for (const [index, { op, step }] of planned.entries()) {
       const part: unknown = parts?.[index]
       if (!parts || part instanceof HomingError) doubtful(op, step)
-      else if (part) this.#settle(op, step.then)
-      else op.races++
+      else if (part) {
+        if (op.kind === 'reassert') this.#secondLook?.watch(op)
+        this.#settle(op, step.then)
+      } else op.races++
     }
   }
 

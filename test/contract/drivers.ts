@@ -4,6 +4,7 @@ import type { KnownDriver } from './known-driver.ts'
 import { lmdbUnderTest } from './lmdb-driver.ts'
 import { faultyUnderTest, memoryUnderTest } from './memory-driver.ts'
 import { redisClusterUnderTest, redisSentinelUnderTest, redisTlsUnderTest, redisUnderTest } from './redis-drivers.ts'
+import { riakUnderTest } from './riak-driver.ts'
 
 export const knownDrivers: readonly KnownDriver[] = [
   memoryUnderTest,
@@ -13,4 +14,5 @@ export const knownDrivers: readonly KnownDriver[] = [
   redisTlsUnderTest,
   redisSentinelUnderTest,
   redisClusterUnderTest,
+  riakUnderTest,
 ]

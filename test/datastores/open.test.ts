@@ -10,10 +10,10 @@ import { datastorePlace, openDatastore } from '../../lib/datastores/open.ts'
 const options = { operationTimeoutMs: 1_000, cluster: 'test' }
 
 t.test('what is no URL of a datastore throws BAD_OPTION at the call, and names the schemes or the form', async t => {
-  for (const url of ['', ':', 'redis', '/tmp/store', 'riak://localhost', 'http://localhost', 'Memory:', 'file:///tmp']) {
+  for (const url of ['', ':', 'redis', '/tmp/store', 'cassandra://localhost', 'http://localhost', 'Memory:', 'file:///tmp']) {
     t.throws(
       () => openDatastore(url, options),
-      { name: 'HomingError', code: 'BAD_OPTION', message: /memory:.*lmdb:.*redis:/ },
+      { name: 'HomingError', code: 'BAD_OPTION', message: /memory:.*lmdb:.*redis:.*riak:/ },
       url,
     )
     t.throws(() => datastorePlace(url, 'test'), { code: 'BAD_OPTION' }, url)
@@ -58,6 +58,24 @@ t.test('what is no URL of a datastore throws BAD_OPTION at the call, and names t
     t.throws(() => openDatastore(url, options), { code: 'BAD_OPTION', message: /@\]host:port,host:port$/ }, url)
   for (const url of ['redis+x://host', 'redis+sentinels://host/main', 'redis://a,b', 'REDIS://host'])
     t.throws(() => openDatastore(url, options), { code: 'BAD_OPTION' }, url)
+  for (const url of [
+    'riak:',
+    'riak://',
+    'riak:localhost',
+    'riak://localhost/bucket',
+    'riak://localhost:0',
+    'riak://localhost:70000',
+    'riak://localhost:port',
+    'riak://a,,b',
+    'riak://a,b,',
+    'riak://a b',
+    'riak://localhost?bucketType=',
+    'riak://localhost?bucketTyp=x',
+    'riak://localhost#x',
+    'riak://me:hush@localhost',
+  ]) {
+    t.throws(() => openDatastore(url, options), { code: 'BAD_OPTION', message: /riak:\/\/host:port,host:port\?/ }, url)
+  }
   t.throws(() => openDatastore('lmdb:/a\0b', options), { code: 'BAD_OPTION' })
   for (const cluster of ['', '.', '..']) t.throws(() => openDatastore('lmdb:', { ...options, cluster }), { code: 'BAD_OPTION' })
   for (const operationTimeoutMs of [0, -1, NaN])
@@ -74,6 +92,7 @@ t.test('no password is in what is thrown', async t => {
     'redis+sentinel://me:hush-hush@host,:/main',
     'redis+cluster://me:hush-hush@a,b/2',
     'redis+cluster://me:hush-hush%@a,b',
+    'riak://me:hush-hush@localhost',
   ]) {
     try {
       await openDatastore(url, options)
@@ -113,6 +132,9 @@ t.test('the place, for people', async t => {
     ['rediss+sentinel://me:secret@[::1]:1,b/my%20master/3', 'rediss+sentinel://me@[::1]:1,b:26379/my%20master/3'],
     ['redis+cluster://:secret@a,b:7001', 'redis+cluster://a:6379,b:7001'],
     ['rediss+cluster://a/', 'rediss+cluster://a:6379'],
+    ['riak://localhost', 'riak://localhost:8087'],
+    ['riak://a:1,[::1]:2,c/?bucketType=default&bucket=homing', 'riak://a:1,[::1]:2,c:8087'],
+    ['riak://a?bucketType=my%20type&bucket=b', 'riak://a:8087?bucketType=my+type&bucket=b'],
   ] as const) {
     t.equal(datastorePlace(url, 'shop'), place)
   }
@@ -130,7 +152,7 @@ t.test('a driver whose package is not installed says how to install it', async t
     join(folder, 'try.js'),
     `import { openDatastore } from './lib/datastores/open.js'
     const options = { operationTimeoutMs: 1_000, cluster: 'test' }
-    for (const url of ['redis://localhost:1', 'lmdb:' + import.meta.dirname + '/store']) {
+    for (const url of ['redis://localhost:1', 'riak://localhost:1', 'lmdb:' + import.meta.dirname + '/store']) {
       await openDatastore(url, options).catch(error => console.log(error.code, error.message))
     }
     await using_memory()
@@ -140,5 +162,13 @@ t.test('a driver whose package is not installed says how to install it', async t
     }`,
   )
   const { stdout } = await promisify(execFile)(process.execPath, [join(folder, 'try.js')])
-  t.equal(stdout, 'BAD_OPTION install ioredis: npm install ioredis\nBAD_OPTION install lmdb: npm install lmdb\nstring\n')
+  t.equal(
+    stdout,
+    [
+      'BAD_OPTION install ioredis: npm install ioredis',
+      'BAD_OPTION install basho-riak-client: npm install basho-riak-client',
+      'BAD_OPTION install lmdb: npm install lmdb',
+      'string\n',
+    ].join('\n'),
+  )
 })

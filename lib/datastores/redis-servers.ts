@@ -213,7 +213,7 @@ export class ServerRuns {
     client.on('ready', () => {
       client.info('server').then(
         info => this.#sees(client, fieldsOf(info).get('run_id') ?? ''),
-        // The connection broke again, and the next one will be asked.
+        // The connection broke again, and the next one will be asked; or we may not ask, and losses are found by the peers' own looking.
         () => {},
       )
     })

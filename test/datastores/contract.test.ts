@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs'
 import t from 'tap'
 import type { Datastore, Entry, PutOptions, Removal, Write } from '../../lib/datastores/datastore.ts'
+import { lmdbDatastore } from '../../lib/datastores/lmdb.ts'
 import { MemoryEngine } from '../../lib/datastores/memory.ts'
 import { HomingError } from '../../lib/errors.ts'
 import { contractTable, datastoreContract, judge, type DriverUnderTest, type Verdict } from '../../lib/testing/index.ts'
@@ -314,6 +315,19 @@ t.test(`each of ${faults.length} planted faults is found`, async t => {
     const broken = await brokenBy(Fault)
     t.type(broken, 'string', `${Fault.name} breaks: ${broken}`)
   }
+})
+
+t.test('other processes open a driver of one’s own by its module', async t => {
+  const folder = t.testdir()
+  const driver: DriverUnderTest = {
+    open: () => lmdbDatastore({ folder, operationTimeoutMs: 5_000 }),
+    promises: { atomicPut: true, durable: process.platform !== 'linux', shared: true },
+    pass: async () => {},
+    elsewhere: { module: new URL('../contract/lmdb-opener.js', import.meta.url).href, argument: folder },
+    rounds: 2,
+  }
+  for (const statement of datastoreContract.filter(({ needs }) => needs.includes('processes') && !needs.includes('crash')))
+    t.match(await judge(statement, driver), { at: 'kept' }, statement.name)
 })
 
 t.test('the table: a line a statement, a column a driver, and the sentences below', async t => {

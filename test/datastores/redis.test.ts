@@ -9,6 +9,7 @@ import { openDatastore } from '../../lib/datastores/open.ts'
 import type { HomingError } from '../../lib/errors.ts'
 import { contractOf } from '../contract/datastore.ts'
 import { redisGiven, redisUnderTest } from '../contract/redis-drivers.ts'
+import { asking, until } from '../support/redis-cluster.ts'
 import { hasRedisServer, startRedisServer } from '../support/redis-server.ts'
 
 const bytes = (text: string) => new TextEncoder().encode(text)
@@ -203,6 +204,20 @@ testOwn('start-up checks: eviction is told, a replica is refused', async t => {
   await using third = await openDatastore(saving.url, { ...options, warn: text => told.push(text) })
   t.ok(third)
   t.equal(told.length, 2, 'nothing to say of those')
+  // Where nobody can write a file, not even the superuser.
+  await using failing = await startRedisServer('--save', '3600 1', '--dir', '/proc')
+  await asking(failing, admin =>
+    until(
+      async () => {
+        await admin.bgsave().catch(() => {}) // one may be under way
+        return admin.info('persistence')
+      },
+      info => info.includes('rdb_last_bgsave_status:err'),
+    ),
+  )
+  await using fourth = await openDatastore(failing.url, { ...options, warn: text => told.push(text) })
+  t.ok(fourth)
+  t.match(told.slice(2), [/the last snapshot failed/])
   await using replica = await startRedisServer('--replicaof', '127.0.0.1', `${keeping.port}`)
   await t.rejects(openDatastore(replica.url, options), { code: 'DATASTORE', message: /replica/ })
 })

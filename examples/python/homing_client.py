@@ -15,8 +15,8 @@ from msgpack import packb, unpackb
 
 HELLO, PROOF, PING, PONG, ROUTE, UNROUTE, RESUME, ACK, LEAVE = (bytes([kind]) for kind in (1, 3, 8, 9, 16, 17, 32, 33, 34))
 MESSAGE, REQUEST, REPLY, CANCEL, REFUSE, ROOM, TELL, CALL, VOID = (bytes([kind]) for kind in range(48, 57))
-ACCEPTED, NOT_HERE, FULL, BAD_BODY, NO_HANDLER, NOT_ALLOWED, MOVING, UNSURE = range(8)
-STATUS = "delivered", "absent", "overloaded", "refused", "refused", "refused", "absent", "unreachable"
+ACCEPTED, NOT_HERE, FULL, BAD_BODY, NO_HANDLER, NOT_ALLOWED, MOVING, UNSURE, OVERTAKEN = range(9)
+STATUS = "delivered", "absent", "overloaded", "refused", "refused", "refused", "absent", "unreachable", "refused"
 
 
 def text(value, size=1):

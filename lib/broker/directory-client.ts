@@ -18,6 +18,7 @@ import type {
 } from '../sessions/directory.ts'
 import { someMax } from '../sessions/held-audit.ts'
 import type { SessionOptions } from '../sessions/options.ts'
+import { Turns } from '../sessions/turns.ts'
 import { claimsMax, directoryProtocol, type Answer, type News, type Question } from './directory-protocol.ts'
 
 export interface DirectoryClientSetup {
@@ -59,7 +60,8 @@ export class DirectoryClient implements Directory {
   #why: Doubt | undefined
   #heardMs: number
   /** Of what is held, where the check of a few at a time has got to, and when the last few were checked. */
-  #turn: Iterator<Held> | undefined
+  #auditing: Iterator<Held> | undefined
+  readonly #turns = new Turns()
   #checkedMs = 0
   #tickedMs: number
   #driftMs: number
@@ -129,10 +131,11 @@ export class DirectoryClient implements Directory {
 
   /** As `HeldAudit.checkSome` does for a peer with a datastore of its own. */
   #checkSome(broker: Run): void {
-    this.#turn ??= this.#setup.handler.held()[Symbol.iterator]()
+    this.#auditing ??= this.#setup.handler.held()[Symbol.iterator]()
     const claims: Held[] = []
-    for (let next = this.#turn.next(); !next.done; next = this.#turn.next()) if (claims.push(next.value) === someMax) break
-    if (claims.length < someMax) this.#turn = undefined
+    for (let next = this.#auditing.next(); !next.done; next = this.#auditing.next())
+      if (claims.push(next.value) === someMax) break
+    if (claims.length < someMax) this.#auditing = undefined
     if (claims.length === 0) return
     this.#reassert(broker, claims).catch((error: unknown) => {
       if (error instanceof HomingError) this.#setup.trouble(error)
@@ -327,11 +330,17 @@ export class DirectoryClient implements Directory {
   }
 
   async claim(claims: readonly Held[], untilMs: number): Promise<Claimed[]> {
-    const previous = await this.#inChunks(
-      claims,
-      async chunk => (await this.#ask(ms => ({ op: 'claim', claims: chunk, ms }), untilMs)).previous,
-    )
-    return claims.map(({ address, claim }, at) => ({ address, claim, previous: previous[at] ?? undefined }))
+    const turn = this.#turns.enter(claims.map(({ address }) => address))
+    try {
+      const previous = await this.#inChunks(
+        claims,
+        async chunk => (await this.#ask(ms => ({ op: 'claim', claims: chunk, ms }), untilMs)).previous,
+      )
+      await turn.come(this.#setup.env, untilMs)
+      return claims.map(({ address, claim }, at) => ({ address, claim, previous: previous[at] ?? undefined }))
+    } finally {
+      turn.leave()
+    }
   }
 
   release(claims: readonly Held[], untilMs: number): Promise<Released[]> {

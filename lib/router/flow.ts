@@ -5,7 +5,7 @@
 import type { Timer } from '../env/env.ts'
 import type { Channel } from '../mesh/channel.ts'
 import type { Owner } from '../sessions/directory.ts'
-import { BAD_BODY, FULL, MOVING, NO_HANDLER, NOT_ALLOWED, NOT_HERE, UNSURE } from '../wire/frame.ts'
+import { BAD_BODY, FULL, MOVING, NO_HANDLER, NOT_ALLOWED, NOT_HERE, OVERTAKEN, UNSURE } from '../wire/frame.ts'
 import type { Inbox } from './inbox.ts'
 import { Queue } from './queue.ts'
 import { failure, type Failure } from './receipt.ts'
@@ -25,8 +25,11 @@ export type FlowState = 'idle' | 'finding' | 'open' | 'settling' | 'paused' | 'a
 export interface FlowHost {
   nowMs(): number
   after(ms: number, fn: () => void): Timer
-  /** Finds the destination, and answers with `found`, `foundNobody` or `notFound` of the flow. */
-  find(flow: Flow): void
+  /**
+   * Finds the destination, and answers with `foundHere`, `found`, `foundNobody` or `notFound` of the flow. `doubtful`: a client of this peer
+   * may have lost it, unheard; then the datastore says.
+   */
+  find(flow: Flow, doubtful: boolean): void
   /** Finds the destination again, and answers with `recheckedAs`. */
   recheck(flow: Flow): void
   /**
@@ -87,6 +90,10 @@ export class Flow {
    */
   #allowed = Number.POSITIVE_INFINITY
   #acceptedSinceFull = 0
+  /** A client of this peer took the address while the former owner had sends to answer. */
+  #claimedMeanwhile = false
+  /** The former owner accepted one after that: it may be the owner again, and what follows must not go past it to the client here. */
+  #doubtful = false
   /** The owner that said "not here" or "moving" last. */
   #refusedBy = ''
   #rereads = 0
@@ -214,6 +221,7 @@ export class Flow {
     this.outstanding--
     this.#refusedBy = ''
     this.#rereads = 0
+    if (this.#claimedMeanwhile) this.#doubtful = true
     send.settle(undefined)
     this.#settled()
     if (this.#allowed === Number.POSITIVE_INFINITY) return
@@ -262,6 +270,7 @@ export class Flow {
 
   /** The destination is at a client of this peer now. */
   claimedHere(): void {
+    this.#claimedMeanwhile = this.outstanding > 0
     if (this.state !== 'open' || this.route.at !== 'channel') return
     this.#reroute()
     this.#settled()
@@ -301,6 +310,7 @@ export class Flow {
 
   #settled(): void {
     if (this.state !== 'settling' || this.outstanding > 0) return
+    this.#claimedMeanwhile = false
     const again = this.#refused
     this.#refused = []
     this.queue.unshift(again)
@@ -331,12 +341,13 @@ export class Flow {
   #find(): void {
     this.state = 'finding'
     this.#timer?.cancel()
-    this.#host.find(this)
+    this.#host.find(this, this.#doubtful)
   }
 
   /** It is at a client of this peer. */
   foundHere(inbox: Inbox): void {
     if (this.state !== 'finding' && this.state !== 'absent') return
+    this.#doubtful = false
     this.#host.stopWaiting(this)
     this.route = { at: 'local', inbox }
     this.state = 'open'
@@ -346,6 +357,7 @@ export class Flow {
   /** It is at another peer. */
   found(owner: string, channel: Channel): void {
     if (this.state !== 'finding' && this.state !== 'absent') return
+    this.#doubtful = false
     this.lastFailure = undefined
     if (owner === this.#refusedBy) {
       if (!this.#rereadLater()) this.foundNobody()
@@ -386,6 +398,7 @@ export class Flow {
   /** Nobody holds it. Sends that do not wait, and were made before the look-up began, are told so. */
   foundNobody(): void {
     if (this.state !== 'finding' && this.state !== 'absent') return
+    this.#doubtful = false
     this.#refusedBy = ''
     this.#rereads = 0
     const nowMs = this.#host.nowMs()
@@ -556,6 +569,8 @@ function finally_(reason: number, to: string): Failure | undefined {
       return failure('refused', 'REFUSED', `'${to}' takes no requests`)
     case NOT_ALLOWED:
       return failure('refused', 'REFUSED', `'${to}' may not be sent to from here`)
+    case OVERTAKEN:
+      return failure('refused', 'REFUSED', `a later send to '${to}' was accepted before this one`)
     default:
       return undefined
   }

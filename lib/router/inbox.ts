@@ -3,6 +3,7 @@ import type { Timers } from '../env/env.ts'
 import type { Budget } from './budget.ts'
 import type { BytesMessage, Serve } from './message.ts'
 import { Queue } from './queue.ts'
+import { inSendOrder } from './send-order.ts'
 
 /** Somebody who was told *full* and waits for room. */
 export type RoomWaiter = (address: string) => void
@@ -45,6 +46,8 @@ class Waiting {
   pumpDue = false
   roomDue = false
   roomWaiters: Set<RoomWaiter> | undefined
+  /** By sending run, the last number among what was handed over: what it sent before that comes too late. */
+  passed: Map<string, number> | undefined
   /** What a reader may still read after the end, last first. */
   kept: BytesMessage[] | undefined
 
@@ -85,6 +88,15 @@ export class Inbox {
 
   get waiting(): number {
     return this.#waiting?.size ?? 0
+  }
+
+  /**
+   * A later send of the same run was handed over by the former owner. So this one had been given up by its sender, and was under way all the
+   * time on a path that stood still.
+   */
+  hasPassed(origin: string, number: number): boolean {
+    const passed = this.#waiting?.passed
+    return passed !== undefined && (passed.get(origin) ?? -1) > number
   }
 
   /** Takes a message in, or says that it is full; then `whenRoom` tells when to try again. */
@@ -155,11 +167,15 @@ export class Inbox {
     this.#pump()
   }
 
-  /** Puts what the former owner had not given out ahead of what came here, and opens. */
+  /**
+   * Puts what the former owner had not given out ahead of what came here, and opens. Each sender's messages are in the order of its
+   * sends even so: an address that went to and fro may have taken an older one here and a newer one there.
+   */
   open(handedOver: readonly BytesMessage[]): void {
     if (this.#state !== 'held') return
     const waiting = (this.#waiting ??= new Waiting())
     for (const message of handedOver) {
+      this.#pass(waiting, message)
       waiting.bytes += message.size
       this.#host.budget.force(message.size) // it was accepted already, and may not be lost
     }
@@ -167,9 +183,15 @@ export class Inbox {
     const requests = handedOver.filter(({ serve }) => apart && serve)
     if (requests.length > 0) (waiting.requests ??= new Queue()).unshift(requests)
     waiting.queue.unshift(handedOver.filter(({ serve }) => !(apart && serve)))
+    if (handedOver.length > 0) waiting.queue = Queue.of(inSendOrder([...waiting.queue]))
     this.#state = 'open'
     this.consumer.wake()
     this.#pump()
+  }
+
+  #pass(waiting: Waiting, { origin, number }: BytesMessage): void {
+    const passed = (waiting.passed ??= new Map<string, number>())
+    passed.set(origin, Math.max(number, passed.get(origin) ?? -1))
   }
 
   /** The next message for a reader; only for inboxes with a reader. */

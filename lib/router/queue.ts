@@ -3,6 +3,12 @@ export class Queue<T> {
   #items: (T | undefined)[] = []
   #head = 0
 
+  static of<T>(items: T[]): Queue<T> {
+    const queue = new Queue<T>()
+    queue.#items = items
+    return queue
+  }
+
   get length(): number {
     return this.#items.length - this.#head
   }

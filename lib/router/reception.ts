@@ -2,7 +2,7 @@
 import type { Env } from '../env/env.ts'
 import type { Channel } from '../mesh/channel.ts'
 import type { Run } from '../sessions/directory.ts'
-import { BAD_BODY, FULL, MOVING, NO_HANDLER, NOT_HERE, NumbersOut, UNSURE, type Reader } from '../wire/frame.ts'
+import { BAD_BODY, FULL, MOVING, NO_HANDLER, NOT_HERE, NumbersOut, OVERTAKEN, UNSURE, type Reader } from '../wire/frame.ts'
 import { REQUEST, ROOM } from '../wire/kinds.ts'
 import { scanBody } from '../wire/scan.ts'
 import type { Inbox } from './inbox.ts'
@@ -149,8 +149,10 @@ export class Reception {
     }
     if (request && !this.#host.answers(to) && inbox.state !== 'claiming') return NO_HANDLER
     const via = channel.path?.kind ?? 'direct'
+    const origin = this.#origin(channel.remote)
+    if (inbox.hasPassed(origin, number)) return OVERTAKEN
     const serve: Serve | undefined = request ? taken => this.#host.serve(channel, callId, deadlineMs, taken) : undefined
-    const message = new BytesMessage(from, to, buffer, at, end, this.#origin(channel.remote), number, via, serve)
+    const message = new BytesMessage(from, to, buffer, at, end, origin, number, via, serve)
     if (inbox.offer(message)) return 0
     this.#tellRoom(channel, inbox)
     return FULL
@@ -174,7 +176,7 @@ export class Reception {
   }
 
   #remember(channel: Channel, to: string, reason: number): void {
-    if (reason === BAD_BODY || reason === NO_HANDLER) return // for that one frame only
+    if (reason === BAD_BODY || reason === NO_HANDLER || reason === OVERTAKEN) return // for that one frame only
     let refusals = this.#refusals.get(channel)
     if (!refusals) this.#refusals.set(channel, (refusals = new Map()))
     refusals.set(to, { reason, sequence: channel.nextSequence })

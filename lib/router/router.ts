@@ -419,21 +419,23 @@ export class Router implements FlowHost {
     return this.#env.timers.after(ms, fn)
   }
 
-  find(flow: Flow): void {
+  find(flow: Flow, doubtful: boolean): void {
     flow.findMark = this.#lastNumber
     if (flow.kind === 'peer') return this.#findPeer(flow)
     const here = this.reception.at(flow.destination)
-    if (here && here.state !== 'closed') return flow.foundHere(here)
+    if (here && here.state !== 'closed' && !doubtful) return flow.foundHere(here)
     this.#theDirectory.find(flow.destination).then(
-      located => this.#located(flow, located),
+      located => this.#located(flow, located, doubtful),
       (error: unknown) => flow.notFound(unfound(error, flow.destination)),
     )
   }
 
-  #located(flow: Flow, located: Located | undefined): void {
+  #located(flow: Flow, located: Located | undefined, doubtful: boolean): void {
     const here = this.reception.at(flow.destination)
-    if (here && here.state !== 'closed') return flow.foundHere(here)
-    if (located?.owner.incarnation === this.#setup.self.incarnation) {
+    const ours = located?.owner.incarnation === this.#setup.self.incarnation
+    const lost = doubtful && located !== undefined && !ours && here?.state !== 'claiming'
+    if (here && here.state !== 'closed' && !lost) return flow.foundHere(here)
+    if (ours) {
       if (this.reception.hasMoved(flow.destination)) return flow.foundMoving()
       this.#removeGhost(located)
       return flow.foundNobody()
@@ -494,7 +496,7 @@ export class Router implements FlowHost {
       located => {
         if (this.#waits.get(flow) !== controller) return
         this.#waits.delete(flow)
-        this.#located(flow, located)
+        this.#located(flow, located, false)
       },
       (error: unknown) => {
         this.#waits.delete(flow)

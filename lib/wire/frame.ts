@@ -216,6 +216,8 @@ export const NOT_ALLOWED = 5
 export const MOVING = 6
 /** Its owner is not sure that it still owns it, and takes nothing until it is. */
 export const UNSURE = 7
+/** A later send of the same sender was handed over to its client before: its sender has given this one up. */
+export const OVERTAKEN = 8
 
 /** Why a way through a broker ended. */
 export const ROUTE_GONE = 1

@@ -161,3 +161,30 @@ inMode(
     t.same(bob.bodies, [2])
   },
 )
+
+inMode(
+  'brokerless',
+  'promise 2: an address that went away and back unheard: what its former owner had accepted is not overtaken by a local delivery',
+  async (t, cluster) => {
+    const [a, , d] = await threePeers(cluster)
+    const eve = [taker(), taker(), taker()]
+    await cluster.settle(a.connectClient('eve', eve[0]!.take))
+    t.equal((await cluster.settle(d.sendMessage('eve', 0))).status, 'delivered')
+    cluster.cut('a', 'c')
+    const first = d.sendMessage('eve', 1, { deadlineMs: 30_000 })
+    await cluster.run(10)
+    await cluster.settle(d.connectClient('eve', eve[1]!.take))
+    await cluster.run(1_500) // its former owner does not answer: it opens without
+    await cluster.settle(a.connectClient('eve', eve[2]!.take))
+    const second = d.sendMessage('eve', 2, { deadlineMs: 30_000 })
+    cluster.heal('a', 'c')
+    const receipts = await cluster.settle(Promise.all([first, second]))
+    t.same(
+      receipts.map(({ status }) => status),
+      ['delivered', 'delivered'],
+    )
+    await cluster.run(2_000)
+    t.same([eve[1]!.bodies, eve[2]!.bodies], [[], [1, 2]])
+    t.same(violationsOf(cluster.history.events), [])
+  },
+)

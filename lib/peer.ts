@@ -326,7 +326,7 @@ export class Peer extends EventEmitter<PeerEvents> implements AsyncDisposable {
   }
 
   /**
-   * Gives an address back. Resolves to what was found: `released`, `elsewhere` with the owner that took it, or `absent`.
+   * Gives an address back; messages that its handler has not begun with end with it. Resolves to what was found: `released`, `elsewhere` with the owner that took it, or `absent`.
    * Only a record that still carries our claim is removed. Rejects with `DATASTORE` when it stayed out of reach (it is then released
    * with the lease, or at the next revalidation).
    */

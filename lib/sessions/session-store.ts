@@ -345,7 +345,8 @@ export class SessionStore implements AsyncDisposable {
       this.#ready = this.#ready.filter(op => op.ready)
   }
 
-  #settle(op: Op, result: Moved): void {
+  #settle(op: Op, found: Moved): void {
+    const result = named(op, found)
     op.result = result
     this.#leaveLine(op)
     if (op.orphan) {
@@ -641,6 +642,16 @@ function suspect(op: Op, owner: Owner): void {
 /** Suspects elsewhere, without the one that the caller of a claim is told of. This run's peer knows of its own claims. */
 function others(op: Op, told: Owner | undefined): Owner[] {
   return op.suspects.filter(owner => owner.identity !== op.run.identity && !(told && sameClaim(owner, told)))
+}
+
+/**
+ * A claim that took effect unseen, and was overtaken before its answer came, displaced one of its suspects: the caller is told of the last,
+ * to take what that one had. Its note alone would reach it seconds later, and what it took meanwhile would come late.
+ */
+function named(op: Op, result: Moved): Moved {
+  if (result.kind !== 'claim' || result.previous) return result
+  const previous = others(op, undefined).at(-1)
+  return previous ? { kind: 'claim', previous } : result
 }
 
 function naming(claims: readonly Held[]): string {

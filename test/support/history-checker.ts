@@ -10,6 +10,7 @@ export interface CheckOptions {
 
 type Send = Extract<HistoryEvent, { what: 'send' }>
 type Receipt = Extract<HistoryEvent, { what: 'receipt' }>
+type Ended = Extract<HistoryEvent, { what: 'ended' }>
 type Delivery = Extract<HistoryEvent, { what: 'delivery' }>
 
 /** What of it breaks a promise, in words; nothing when all is well. */
@@ -43,7 +44,13 @@ function* duplicates(events: readonly HistoryEvent[]): Generator<string> {
   }
 }
 
-/** H1 and H5: delivered is delivered, unless its process died or a hand-over that was reported incomplete took it; and what was not, never. */
+/** An inbox of a slow handler is empty after so long, ms. */
+const inboxMs = 2_000
+
+/**
+ * H1 and H5: delivered is delivered, unless its process died, its client was disconnected before it took it, or a hand-over that was
+ * reported incomplete took it; and what was not, never.
+ */
 function* effects(events: readonly HistoryEvent[]): Generator<string> {
   const delivered = new Set(deliveries(events).map(({ id }) => id))
   const excused = new Set<string>()
@@ -55,8 +62,14 @@ function* effects(events: readonly HistoryEvent[]): Generator<string> {
     // A client that was at a peer that was killed may have had it in its inbox.
     if (event.what === 'connected' && died.has(event.peer)) excused.add(event.address)
   }
-  for (const { id, status, address, atMs, peer } of receipts(events)) {
-    if (status === 'delivered' && !delivered.has(id) && !excused.has(address))
+  const disconnects = events.filter((event): event is Ended => event.what === 'ended' && event.end === 'disconnected')
+  const sent = new Map(events.flatMap(event => (event.what === 'send' ? [[event.call, event.atMs] as const] : [])))
+  for (const { id, call, status, address, atMs, peer } of receipts(events)) {
+    const wentWithClient = (): boolean =>
+      disconnects.some(
+        ended => ended.address === address && ended.atMs >= (sent.get(call) ?? atMs) && ended.atMs <= atMs + inboxMs,
+      )
+    if (status === 'delivered' && !delivered.has(id) && !excused.has(address) && !wentWithClient())
       yield `H1 lost: ${id} to '${address}', reported delivered to ${peer} at ${atMs} ms`
     const not = status !== 'delivered' && status !== 'sent' && status !== 'unknown'
     if (not && delivered.has(id)) yield `H5: ${id} to '${address}' was delivered, and reported ${status} to ${peer} at ${atMs} ms`

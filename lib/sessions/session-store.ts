@@ -354,7 +354,7 @@ export class SessionStore implements AsyncDisposable {
       if (op.kind === 'revoke') this.#hint(op, op.suspects, true)
     } else if (op.call) {
       if (result.kind === 'claim') {
-        this.#hint(op, others(op, result.previous), false)
+        this.#hint(op, others(op, found.kind === 'claim' ? found.previous : undefined), false)
         this.#secondLook?.watch(op)
       }
       this.#report(op, result)
@@ -646,7 +646,7 @@ function others(op: Op, told: Owner | undefined): Owner[] {
 
 /**
  * A claim that took effect unseen, and was overtaken before its answer came, displaced one of its suspects: the caller is told of the last,
- * to take what that one had. Its note alone would reach it seconds later, and what it took meanwhile would come late.
+ * to take what that one had at once. By its note alone it would hear of that seconds later, and what it took meanwhile would come late.
  */
 function named(op: Op, result: Moved): Moved {
   if (result.kind !== 'claim' || result.previous) return result

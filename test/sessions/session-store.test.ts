@@ -277,7 +277,7 @@ t.test('a claim that was given up after it displaced somebody: the former owner 
   })
 })
 
-t.test('a claim that was overtaken before its answer came: whom it displaced is told by a note', async t => {
+t.test('a claim that was overtaken before its answer came: whom it displaced is named, and told by a note', async t => {
   const { user, soon, time, inMs } = setUp()
   const [one, two, three] = [user(), user(), user()]
   const c: Run = { identity: 'c', incarnation: 'run-c' }
@@ -287,7 +287,7 @@ t.test('a claim that was overtaken before its answer came: whom it displaced is 
   await time.until(() => two.store.calls === 3, 1_000) // refused, read, written; and no answer to either write
   await soon(three.sessions.claimMany(c, alice(9), inMs(500)))
   two.store.ambiguous = false
-  await soon(overtaken)
+  t.match(await soon(overtaken), [{ previous: { ...a, claim: 1 } }])
   await time.run(100)
   const { owner, previous } = (await soon(one.sessions.read('alice')))!
   t.equal(owner.identity, 'c')

@@ -1,7 +1,7 @@
 /** A connected client as its own server holds it: takes what is sent to its address, by handlers or by iteration. */
-import type { RequestContext } from './router/calls.ts'
 import type { Inbox } from './router/inbox.ts'
 import type { BytesMessage, Message } from './router/message.ts'
+import { isThenable, type RequestContext } from './router/serving.ts'
 
 /** What takes the messages of a client. A handler that throws is an event of the peer and changes no receipt. */
 export interface ClientHandlers {
@@ -130,8 +130,4 @@ export class Client implements AsyncIterable<Message>, AsyncDisposable {
     this.wake()
     this.#waiting = undefined
   }
-}
-
-function isThenable(value: unknown): value is PromiseLike<unknown> {
-  return typeof value === 'object' && value !== null && typeof (value as PromiseLike<unknown>).then === 'function'
 }

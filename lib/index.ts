@@ -10,7 +10,7 @@ export type { BroadcastAtPeer, BroadcastOptions, BroadcastResult } from './broad
 export type { Client, ClientEnd, ClientHandlers } from './client.ts'
 export type { Message } from './router/message.ts'
 export type { Receipt, Status } from './router/receipt.ts'
-export type { RequestContext } from './router/calls.ts'
+export type { RequestContext } from './router/serving.ts'
 export type { CallOptions, ProtocolHandlers, RequestOptions, SendOptions } from './router/router.ts'
 export type { Departure, Member, Owner, Run } from './sessions/directory.ts'
 export type { Datastore, Entry, Promises, PutOptions, Removal, Write } from './datastores/datastore.ts'

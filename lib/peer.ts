@@ -11,15 +11,9 @@ import { checkName, type Logger, type Settings } from './options.ts'
 import { Inbox } from './router/inbox.ts'
 import type { Message } from './router/message.ts'
 import type { Receipt } from './router/receipt.ts'
+import { LibraryRefusal } from './router/remote-failure.ts'
 import { bodyDefaults } from './wire/scan.ts'
-import {
-  LibraryRefusal,
-  Router,
-  type CallOptions,
-  type ProtocolHandlers,
-  type RequestOptions,
-  type SendOptions,
-} from './router/router.ts'
+import { Router, type CallOptions, type ProtocolHandlers, type RequestOptions, type SendOptions } from './router/router.ts'
 import type { Directory, DirectoryHandler, Held, Located, Member, Owner, Run } from './sessions/directory.ts'
 
 /** What a disconnect found: our record is gone; another peer holds the address; nobody held it. */

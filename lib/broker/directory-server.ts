@@ -3,7 +3,7 @@ import type { Env } from '../env/env.ts'
 import type { Directory, Held, Owner, Run } from '../sessions/directory.ts'
 import type { SessionStore } from '../sessions/session-store.ts'
 import { HomingError } from '../errors.ts'
-import type { RequestContext } from '../router/calls.ts'
+import type { RequestContext } from '../router/serving.ts'
 import { readQuestion, type Answers, type Question } from './directory-protocol.ts'
 import type { ServedPeers } from './served-peers.ts'
 

@@ -57,7 +57,7 @@ function runDue(): void {
   try {
     while (ran < now.length) now[ran++]!()
   } finally {
-    // One has thrown: it is nobody else's fault.
-    if (ran < now.length) setImmediate(() => now.slice(ran).forEach(soon))
+    // What is left where one has thrown: that is nobody else's fault.
+    now.slice(ran).forEach(soon)
   }
 }

@@ -1,8 +1,9 @@
-/** Requests that wait for their reply, and those that are being served here. */
-import { HomingError, type ErrorCode } from '../errors.ts'
+/** Requests and calls of this peer that wait for their reply. */
+import { HomingError } from '../errors.ts'
 import type { Channel } from '../mesh/channel.ts'
-import { decodeBody, encodeBody } from '../wire/body.ts'
+import { decodeBody } from '../wire/body.ts'
 import { Pending } from './pending.ts'
+import { remoteError } from './remote-failure.ts'
 
 /** A request of this peer whose reply has not come. */
 class Asked {
@@ -38,77 +39,8 @@ function catchBoth(resolve: (body: unknown) => void, reject: (error: HomingError
   caughtReject = reject
 }
 
-/** What a handler is told besides the request. */
-export interface RequestContext {
-  /** Aborts when the asker gives up, its peer goes away, or the deadline passes. */
-  readonly signal: AbortSignal
-  /** Time left when it arrived, ms. */
-  readonly deadlineMs: number
-}
-
-/** A request that a handler here is busy with. */
-export class Serving implements RequestContext {
-  readonly deadlineMs: number
-  readonly deadlineAtMs: number
-  /** Made when it is asked for: most handlers never look at it. */
-  #controller: AbortController | undefined
-  #reason: HomingError | undefined
-  #reject: ((error: HomingError) => void) | undefined
-
-  constructor(deadlineMs: number, deadlineAtMs: number) {
-    this.deadlineMs = deadlineMs
-    this.deadlineAtMs = deadlineAtMs
-  }
-
-  get signal(): AbortSignal {
-    const controller = (this.#controller ??= new AbortController())
-    if (this.#reason && !controller.signal.aborted) controller.abort(this.#reason)
-    return controller.signal
-  }
-
-  abort(reason: HomingError): void {
-    if (this.#reason) return
-    this.#reason = reason
-    this.#controller?.abort(reason)
-    this.#reject?.(reason)
-  }
-
-  /** What `work` comes to, or the reason of an abort before. */
-  unlessAborted<T>(work: PromiseLike<T>): Promise<T> {
-    return new Promise((resolve, reject) => {
-      this.#reject = reject
-      work.then(resolve, reject)
-    })
-  }
-}
-
-export function isThenable(value: unknown): value is PromiseLike<unknown> {
-  return typeof value === 'object' && value !== null && typeof (value as PromiseLike<unknown>).then === 'function'
-}
-
-/** The body of a reply that says why there is none. */
-interface RemoteFailure {
-  code: string
-  message: string
-}
-
-/** Codes that keep their meaning when the other side's library (not its handler) says them. */
-const ownCodes: ReadonlySet<string> = new Set<ErrorCode>([
-  'CLOSED',
-  'REFUSED',
-  'FENCED',
-  'DATASTORE',
-  'TOO_LARGE',
-  'UNENCODABLE',
-  'LOST',
-  'IDENTITY_IN_USE',
-  'BAD_OPTION',
-  'OVERLOADED',
-])
-
 export class Calls {
   readonly #asked = new Pending<Asked>()
-  readonly #served = new Map<Channel | 'here', Map<number, Serving>>()
 
   get waiting(): number {
     return this.#asked.size
@@ -147,9 +79,8 @@ export class Calls {
     const asked = this.#asked.get(id)
     if (!asked || asked.written !== from) return
     this.#asked.delete(asked)
-    const body = decodeBody(buffer, start, end)
-    if (ok) asked.resolve(body)
-    else asked.reject(remoteError(nameOf(asked), body))
+    if (ok) asked.resolve(decodeBody(buffer, start, end))
+    else asked.reject(remoteError(nameOf(asked), buffer, start, end))
   }
 
   /** Requests that the ended channel had accepted. */
@@ -158,7 +89,6 @@ export class Calls {
       if (asked.channel === channel)
         this.#fail(asked, new HomingError('LOST', `${nameOf(asked)}: its peer went away before it answered`))
     }
-    this.#abortAll(channel, `the asking peer ${channel.remote.identity} went away`)
   }
 
   /** Ends what is past its deadline; `cancel` tells the other end. */
@@ -167,10 +97,6 @@ export class Calls {
       if (asked.deadlineAtMs > nowMs) continue
       if (asked.channel) cancel(asked.id, asked.channel)
       this.#fail(asked, new HomingError('TIMEOUT', `${nameOf(asked)}: no answer by the deadline`))
-    }
-    for (const served of this.#served.values()) {
-      for (const serving of served.values())
-        if (serving.deadlineAtMs <= nowMs) serving.abort(new HomingError('TIMEOUT', 'the deadline of the request passed'))
     }
   }
 
@@ -182,71 +108,11 @@ export class Calls {
     return asked.channel
   }
 
-  // Serving
-
-  /** A handler is busy with a request; `ended` must follow. */
-  serving(from: Channel | 'here', id: number, serving: Serving): void {
-    let served = this.#served.get(from)
-    if (!served) this.#served.set(from, (served = new Map()))
-    served.set(id, serving)
-  }
-
-  ended(from: Channel | 'here', id: number): void {
-    const served = this.#served.get(from)
-    served?.delete(id)
-    if (served?.size === 0) this.#served.delete(from)
-  }
-
-  /** The asker cancelled. */
-  cancelled(from: Channel | 'here', id: number): void {
-    this.#served.get(from)?.get(id)?.abort(new HomingError('TIMEOUT', 'cancelled by the asker'))
-  }
-
-  #abortAll(from: Channel | 'here', why: string): void {
-    for (const serving of this.#served.get(from)?.values() ?? []) serving.abort(new HomingError('LOST', why))
-    this.#served.delete(from)
-  }
-
   close(error: HomingError): void {
     for (const asked of this.#asked.values()) this.#fail(asked, error)
-    for (const from of [...this.#served.keys()]) this.#abortAll(from, 'this peer is closing')
   }
 }
 
 function nameOf({ of, protocol }: Asked): string {
   return protocol === '' ? `request to '${of}'` : `${protocol} of ${of}`
-}
-
-/** A failure of a handler as the body of a reply: its code and text, never its stack. */
-export function failureBody(error: unknown): Buffer {
-  const given = error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : 'ERROR'
-  const code = given.replace(libraryPrefix, '')
-  const message = error instanceof Error ? error.message : String(error)
-  return encodeBody({ code: code.slice(0, 64), message: message.slice(0, 1_000) } satisfies RemoteFailure)
-}
-
-function remoteError(what: string, body: unknown): HomingError {
-  const { code, message } = readFailure(body)
-  const library = code.startsWith(libraryPrefix) ? code.slice(libraryPrefix.length) : undefined
-  if (library !== undefined && ownCodes.has(library)) return new HomingError(library as ErrorCode, message)
-  const cause = Object.assign(new Error(message), { code })
-  return new HomingError('REMOTE', `${what}: the other side failed with ${code}: ${message}`, { cause })
-}
-
-/** Marks a code as the library's own, so that a handler cannot speak in its name. */
-const libraryPrefix = 'homing:'
-
-/** A refusal of the library itself as the body of a reply. */
-export function libraryFailureBody(error: HomingError): Buffer {
-  return encodeBody({ code: libraryPrefix + error.code, message: error.message.slice(0, 1_000) } satisfies RemoteFailure)
-}
-
-function readFailure(body: unknown): RemoteFailure {
-  const { code, message } = (typeof body === 'object' && body !== null ? body : {}) as Partial<
-    Record<keyof RemoteFailure, unknown>
-  >
-  return {
-    code: typeof code === 'string' ? code : 'ERROR',
-    message: typeof message === 'string' ? message : 'no reason was given',
-  }
 }

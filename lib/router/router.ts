@@ -7,7 +7,7 @@ import { HomingError, homingError } from '../errors.ts'
 import type { Channel } from '../mesh/channel.ts'
 import type { Mesh } from '../mesh/mesh.ts'
 import type { Directory, Located, Run } from '../sessions/directory.ts'
-import { bytesHead, decodeBody, encodeBody, encodeBodyInto } from '../wire/body.ts'
+import { bytesHead, decodeBody, encodeBody } from '../wire/body.ts'
 import {
   BAD_BODY,
   FULL,
@@ -24,14 +24,16 @@ import { CALL, CANCEL, MESSAGE, REPLY, REQUEST, TELL } from '../wire/kinds.ts'
 import type { BodyLimits } from '../wire/scan.ts'
 import { scanBody } from '../wire/scan.ts'
 import { Budget } from './budget.ts'
-import { Calls, failureBody, isThenable, libraryFailureBody, Serving, type RequestContext } from './calls.ts'
+import { Calls } from './calls.ts'
 import { Flow, ownerKey, type FlowHost } from './flow.ts'
+import { atOnceBytes, Encoded, fillFrame, isLarge } from './frame-body.ts'
 import type { Inbox, InboxHost } from './inbox.ts'
 import { BytesMessage, originOf, type Message, type Serve } from './message.ts'
 import type { RouterOptions } from './options.ts'
 import { failure, NumberedReceipt, type Failure, type Receipt } from './receipt.ts'
 import { Reception } from './reception.ts'
 import { Send, type Settle } from './send.ts'
+import { Serving, type RequestContext, type Work } from './serving.ts'
 import { Signals } from './signals.ts'
 
 export interface SendOptions {
@@ -90,6 +92,7 @@ export class Router implements FlowHost {
   readonly inboxHost: InboxHost
   readonly reception: Reception
   readonly #calls = new Calls()
+  readonly #serving: Serving
   readonly #signals = new Signals()
   readonly #origin: string
   #directory: Directory | undefined
@@ -125,8 +128,17 @@ export class Router implements FlowHost {
     const { inboxBytesMax, requestsMax } = setup.options
     this.inboxHost = { inboxBytesMax, requestsMax, budget: this.budget, timers: setup.env.timers }
     this.#origin = originOf(setup.self)
+    this.#serving = new Serving({
+      limits: setup.limits,
+      nowMs: () => this.nowMs(),
+      turnMs: () => this.#turnMs(),
+      somethingWaits: () => this.#active.size > 0,
+      replyInTurn: (to, callId, failed, body, untilMs) =>
+        void this.#toPeer(to, REPLY, failed ? failedText : '', new Encoded(body), callId, untilMs, unheard),
+    })
     this.reception = new Reception(setup.env, {
-      serve: (channel, callId, deadlineMs, message) => this.#serve(channel, callId, deadlineMs, message),
+      serve: (channel, callId, deadlineMs, message) =>
+        this.#serving.answer(channel, callId, deadlineMs, context => setup.answer(message, context)),
       answers: setup.answers,
       notHere: address => void this.#lookForGhost(address),
       isSure: () => this.#isSure(),
@@ -304,7 +316,7 @@ export class Router implements FlowHost {
   /** Where the body ends, or -1 where it does not fit, or cannot be encoded, which its caller is told. */
   #encodeInto(channel: Channel, at: number, send: Send, body: unknown): number {
     try {
-      return fill(channel, at, body, this.#setup.limits)
+      return fillFrame(channel, at, body, this.#setup.limits)
     } catch (error) {
       return this.#notEncoded(send, error)
     }
@@ -588,7 +600,7 @@ export class Router implements FlowHost {
       case REPLY:
         return this.#replied(channel, reader)
       case CANCEL:
-        this.#calls.cancelled(channel, reader.u32())
+        this.#serving.cancelled(channel, reader.u32())
         return 0
       case TELL:
         return this.#told(channel, reader)
@@ -624,6 +636,7 @@ export class Router implements FlowHost {
   ended(channel: Channel): void {
     this.#blocked.delete(channel)
     this.#calls.lostOn(channel)
+    this.#serving.lostOn(channel)
     this.reception.ended(channel)
     for (const flow of this.#flows.values()) flow.channelEnded(channel)
     for (const { flow } of this.#peerFlows.values()) flow.channelEnded(channel)
@@ -691,7 +704,9 @@ export class Router implements FlowHost {
     if (scanBody(buffer, at, end) < 0) return BAD_BODY
     const handler = this.#protocols.get(name)?.call
     if (!handler) return NO_HANDLER
-    void this.#answer(channel, callId, deadlineMs, context => handler(channel.remote, decodeBody(buffer, at, end), context))
+    void this.#serving.answer(channel, callId, deadlineMs, context =>
+      handler(channel.remote, decodeBody(buffer, at, end), context),
+    )
     return 0
   }
 
@@ -704,96 +719,15 @@ export class Router implements FlowHost {
     return 0
   }
 
-  // Serving requests
-
-  /** Runs a client's handler; a promise means that it is busy. */
-  #serve(channel: Channel, callId: number, deadlineMs: number, message: BytesMessage): Promise<void> | undefined {
-    return this.#answer(channel, callId, deadlineMs, context => this.#setup.answer(message, context))
-  }
-
-  #answer(channel: Channel, callId: number, deadlineMs: number, work: Work): Promise<void> | undefined {
-    const untilMs = this.#turnMs() + deadlineMs
-    return this.#run(channel, callId, deadlineMs, work, (failed, value) => {
-      if (channel.hasEnded || this.nowMs() >= untilMs) return // nobody waits for it any more
-      this.#reply(channel, callId, untilMs, failed, value)
-    })
-  }
-
-  /** An answer that cannot be sent is the asker's timeout; there is nobody to tell it to. */
-  #reply(channel: Channel, callId: number, untilMs: number, failed: boolean, value: unknown): void {
-    try {
-      if (!failed && this.#replyAtOnce(channel, callId, value)) return
-      const body = failed ? failureOf(value) : encodeBody(value, this.#setup.limits)
-      this.#toPeer(channel.remote, REPLY, failed ? failedText : '', new Encoded(body), callId, untilMs, () => {})
-    } catch (error) {
-      this.#toPeer(channel.remote, REPLY, failedText, new Encoded(failureOf(error)), callId, untilMs, () => {})
-    }
-  }
-
-  /** Where nothing waits that would be overtaken. False: it could not be done, and nothing has happened. Throws as encoding does. */
-  #replyAtOnce(channel: Channel, callId: number, value: unknown): boolean {
-    if (this.#active.size > 0 || channel.hasEnded || !channel.admits(atOnceBytes)) return false
-    const start = channel.begin(REPLY, atOnceBytes)
-    const { buffer, writes } = channel
-    buffer[writeUint32(buffer, start, callId)] = 0
-    const end = fill(channel, start + 5, value, this.#setup.limits)
-    if (end < 0 || channel.writes !== writes) return false
-    channel.commit(end)
-    return true
-  }
-
-  /** `done` hears of its result, at once where the handler is no promise; later it may have been given up. */
-  #run(
-    from: Channel | 'here',
-    callId: number,
-    deadlineMs: number,
-    work: Work,
-    done: (failed: boolean, value: unknown) => void,
-  ): Promise<void> | undefined {
-    const context = new Serving(deadlineMs, this.#turnMs() + deadlineMs)
-    let value: unknown
-    try {
-      value = work(context)
-    } catch (error) {
-      done(true, error)
-      return undefined
-    }
-    if (!isThenable(value)) {
-      done(false, value)
-      return undefined
-    }
-    this.#calls.serving(from, callId, context)
-    // A handler that never settles, or too late, gives its place to the next request when nobody waits for it any more.
-    return context.unlessAborted(value).then(
-      result => {
-        this.#calls.ended(from, callId)
-        done(false, result)
-      },
-      (error: unknown) => {
-        this.#calls.ended(from, callId)
-        done(true, error)
-      },
-    )
-  }
-
   /** A request between two clients of this peer. */
   #serveHere(send: Send, message: BytesMessage): Promise<void> | undefined {
+    const { callId } = send
     const deadlineMs = Math.max(0, send.deadlineAtMs - this.#turnMs())
-    this.#calls.written(send.callId, 'here')
+    this.#calls.written(callId, 'here')
     const work: Work = context => this.#setup.answer(message, context)
-    return this.#run('here', send.callId, deadlineMs, work, (failed, value) => {
-      const { ok, body } = this.#bodyOf(failed, value)
-      this.#calls.replied(send.callId, ok, body, 0, body.length, 'here')
-    })
-  }
-
-  #bodyOf(failed: boolean, value: unknown): { ok: boolean; body: Buffer } {
-    if (failed) return { ok: false, body: failureOf(value) }
-    try {
-      return { ok: true, body: encodeBody(value, this.#setup.limits) }
-    } catch (error) {
-      return { ok: false, body: failureOf(error) }
-    }
+    return this.#serving.answerHere(callId, deadlineMs, work, (ok, body) =>
+      this.#calls.replied(callId, ok, body, 0, body.length, 'here'),
+    )
   }
 
   #cancel(callId: number, channel: Channel): void {
@@ -823,6 +757,7 @@ export class Router implements FlowHost {
     }
     for (const channel of this.#theMesh.channels()) channel.eachWaiter(waiter => this.#overdue(waiter as Send, channel, nowMs))
     this.#calls.sweep(nowMs, (id, channel) => this.#cancel(id, channel))
+    this.#serving.sweep(nowMs)
     this.reception.sweep(nowMs)
     for (const [key, { flow, run }] of this.#peerFlows) {
       if (flow.isIdle && !this.#theMesh.find(run)) this.#peerFlows.delete(key)
@@ -854,14 +789,12 @@ export class Router implements FlowHost {
     for (const flow of this.#flows.values()) flow.close({ status: 'refused', cause: error })
     for (const { flow } of this.#peerFlows.values()) flow.close({ status: 'refused', cause: error })
     this.#calls.close(error)
+    this.#serving.close()
   }
 }
 
 const nothing = Buffer.alloc(0)
 const none = {}
-
-/** Room that a frame asks for before it is known how long it will be; what takes more is encoded apart first. */
-const atOnceBytes = 2_048
 
 // The function that resolves a promise, without a function of our own for each promise.
 let caught: (receipt: Receipt) => void
@@ -870,50 +803,11 @@ const catchResolve = (resolve: (receipt: Receipt) => void): void => void (caught
 /** Sends of one flow in its turn, when several wait for one channel. */
 const turn = 16
 
-/** Encodes a body into the frame that was begun. Where it ends, or -1 where it does not fit. Throws as encoding does. */
-function fill(channel: Channel, at: number, body: unknown, limits: Readonly<BodyLimits>): number {
-  const outer = channel.filling
-  channel.filling = true
-  try {
-    return encodeBodyInto(body, channel.buffer, at, limits)
-  } finally {
-    channel.filling = outer
-  }
-}
-
-/** Bytes of a body from which on they are not copied, but left with the caller until they are acknowledged. */
-const largeBytes = 16 * 1024
-
-function isLarge(body: unknown): body is Uint8Array {
-  return body instanceof Uint8Array && body.length >= largeBytes
-}
-
-/** Runs a handler. */
-type Work = (context: RequestContext) => unknown
-
-/** A body that is encoded already. */
-class Encoded {
-  readonly bytes: Buffer
-  constructor(bytes: Buffer) {
-    this.bytes = bytes
-  }
-}
-
 /** Says in the place of the sender that a reply is a failure. */
 const failedText = 'failed'
 
-function failureOf(error: unknown): Buffer {
-  return error instanceof LibraryRefusal ? libraryFailureBody(error.error) : failureBody(error)
-}
-
-/** A refusal that the library, not a handler, answers a request with. */
-export class LibraryRefusal extends Error {
-  readonly error: HomingError
-  constructor(error: HomingError) {
-    super(error.message)
-    this.error = error
-  }
-}
+/** Of a send whose outcome nobody waits for. */
+const unheard: Settle = () => {}
 
 function unfound(error: unknown, destination: string): Failure {
   const code = error instanceof HomingError ? error.code : 'DATASTORE'

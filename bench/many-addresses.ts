@@ -9,9 +9,6 @@ const bareFew = 'bare, plain maps, 16 addresses, one socket'
 const bareMany = 'bare, plain maps, 100,000 addresses, ten sockets'
 const few = 'homing, receipts, 16 addresses, one peer'
 const many = 'homing, receipts, 100,000 addresses, ten peers'
-/** All locations fit into the cache then. */
-const remembering = 'homing, the same, locationsMax 131,072'
-const options = { locationsMax: 131_072 }
 
 function bare(name: string, setup: object): Contestant {
   return {
@@ -47,12 +44,10 @@ export const manyAddresses: Question = {
     bare(bareMany, { addresses, sockets: peers }),
     homing(few, folder, {}),
     homing(many, folder, { addresses, peers, otherSessions: sessions - addresses }),
-    homing(remembering, folder, { addresses, peers, otherSessions: sessions - addresses, options }),
   ],
-  charts: [{ title: 'many addresses, 140 bytes', figure: 'rate', of: [bareFew, bareMany, few, many, remembering] }],
+  charts: [{ title: 'many addresses, 140 bytes', figure: 'rate', of: [bareFew, bareMany, few, many] }],
   comparisons: [
     { of: many, to: few, figure: 'rate', atLeast: 0.7 },
-    { of: remembering, to: few, figure: 'rate' },
     { of: bareMany, to: bareFew, figure: 'rate' },
     { of: many, to: bareMany, figure: 'rate' },
   ],

@@ -26,7 +26,7 @@ export const routerDefaults: Readonly<RouterOptions> = {
   requestsMax: 256,
   waitingBytesMax: 256 << 20,
   waitingBytesPerAddressMax: 16 << 20,
-  locationsMax: 65_536,
+  locationsMax: 131_072,
   handOverMs: 1_000,
   strictFrom: false,
 }

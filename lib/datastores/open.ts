@@ -17,8 +17,8 @@ export interface DatastoreOptions {
 }
 
 /**
- * Opens `memory:`, `memory:name`, `lmdb:`, `lmdb:path`, `redis://...` or `rediss://...`; see docs/datastores.md. Throws `BAD_OPTION` for
- * another URL, before any I/O. Rejects with `BAD_OPTION` if the package of the driver is not installed, with `DATASTORE` if the engine
+ * Opens `memory:`, `memory:name`, `lmdb:`, `lmdb:path`, `redis://...`, `rediss://...` or `zookeeper://...`; see docs/datastores.md. Throws
+ * `BAD_OPTION` for another URL, before any I/O. Rejects with `BAD_OPTION` if the package of the driver is not installed, with `DATASTORE` if the engine
  * cannot be reached (try again), with `REFUSED` if the default folder of LMDB belongs to another user.
  */
 export function openDatastore(url: string, options: DatastoreOptions): Promise<Datastore> {
@@ -27,7 +27,7 @@ export function openDatastore(url: string, options: DatastoreOptions): Promise<D
   return openPlace(readPlace(url, options.cluster), options)
 }
 
-/** Where the URL leads, as text for people: a full path for LMDB, the URL without the password for Redis. Throws `BAD_OPTION`. */
+/** Where the URL leads, as text for people: a full path for LMDB, else the URL without the password. Throws `BAD_OPTION`. */
 export function datastorePlace(url: string, cluster: string): string {
   return placeText(readPlace(url, cluster))
 }
@@ -38,6 +38,10 @@ async function openPlace(place: Place, options: DatastoreOptions): Promise<Datas
   if (place.engine === 'lmdb') {
     const { lmdbDatastore } = await import('./lmdb.ts')
     return installed('lmdb', lmdbDatastore({ folder: place.folder, base: place.base, operationTimeoutMs }))
+  }
+  if (place.engine === 'zookeeper') {
+    const { zookeeperDatastore } = await import('./zookeeper.ts')
+    return installed('node-zookeeper-client', zookeeperDatastore({ ...place, operationTimeoutMs, warn }))
   }
   const { redisDatastore } = await import('./redis.ts')
   return installed('ioredis', redisDatastore({ ...place, operationTimeoutMs, warn }))

@@ -172,7 +172,9 @@ export class ZooKeeperConnection {
         splitter.push(chunk)
       } catch (error) {
         splitter.stop()
-        this.#fail(error instanceof Error ? error : new Error(String(error)))
+        this.#fail(
+          new Error(`the answer cannot be read: ${error instanceof Error ? error.message : String(error)}`, { cause: error }),
+        )
       }
     }
   }

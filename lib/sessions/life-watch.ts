@@ -91,9 +91,13 @@ export class LifeWatch {
   async #examine(member: Member): Promise<void> {
     if (this.#stopped || this.#examining.has(member.incarnation)) return
     this.#examining.add(member.incarnation)
+    const { membership, probe } = this.#options
     try {
-      const probe = await this.#options.probe(member)
-      if (!this.#stopped && this.#hasEnded(member, probe)) await this.#options.membership.ended(member)
+      // Its last beat may not have been seen yet: one that moves from here on is a sign of life.
+      const found = await membership.lookUp(member.identity)
+      if (found?.incarnation !== member.incarnation) return
+      const answer = await probe(found)
+      if (!this.#stopped && this.#hasEnded(found, answer)) await membership.ended(found)
     } catch (error) {
       this.#troubled(error)
     } finally {

@@ -105,6 +105,7 @@ export async function ask(port: number, word: string): Promise<string> {
   let answer = ''
   socket.setEncoding('utf8').on('data', text => (answer += text))
   socket.on('error', () => {}) // refused: it does not listen yet, which an empty answer says
+  socket.setTimeout(200, () => socket.destroy()) // what it takes in while it starts, it may never answer
   socket.end(word)
   await new Promise(resolve => socket.once('close', resolve))
   return answer

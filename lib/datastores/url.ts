@@ -4,6 +4,7 @@ import { tmpdir, userInfo } from 'node:os'
 import { isAbsolute, join, resolve } from 'node:path'
 import { hostAndPort } from '../env/endpoint.ts'
 import { HomingError } from '../errors.ts'
+import { readZooKeeperPlace, type ZooKeeperPlace, zooKeeperPlaceText } from './zookeeper-url.ts'
 
 /** Where a Redis server listens, and who we are to it. */
 export interface RedisPlace {
@@ -11,15 +12,6 @@ export interface RedisPlace {
   readonly port: number
   readonly db: number
   readonly tls: boolean
-  readonly username?: string
-  readonly password?: string
-}
-
-/** Where a ZooKeeper ensemble listens, below which node everything of ours lies, and who we are to it. */
-export interface ZooKeeperPlace {
-  readonly servers: readonly { readonly host: string; readonly port: number }[]
-  /** `/homing`: begins with a slash and does not end with one. */
-  readonly root: string
   readonly username?: string
   readonly password?: string
 }
@@ -42,7 +34,7 @@ export function readPlace(url: string, cluster: string): Place {
   if (scheme === 'memory') return rest === '' ? { engine: 'memory' } : { engine: 'memory', name: rest }
   if (scheme === 'lmdb') return rest === '' ? defaultFolder(cluster) : { engine: 'lmdb', folder: resolve(plainPath(rest)) }
   if (scheme === 'redis' || scheme === 'rediss') return { engine: 'redis', ...redisPlace(url, scheme) }
-  if (scheme === 'zookeeper') return { engine: 'zookeeper', ...zooKeeperPlace(url) }
+  if (scheme === 'zookeeper') return { engine: 'zookeeper', ...readZooKeeperPlace(url) }
   throw new HomingError('BAD_OPTION', `unknown datastore '${scheme}:'; known are ${known}`)
 }
 
@@ -50,9 +42,8 @@ export function readPlace(url: string, cluster: string): Place {
 export function placeText(place: Place): string {
   if (place.engine === 'memory') return place.name === undefined ? 'memory:' : `memory:${place.name}`
   if (place.engine === 'lmdb') return place.folder
+  if (place.engine === 'zookeeper') return zooKeeperPlaceText(place)
   const user = place.username === undefined ? '' : `${encodeURIComponent(place.username)}@`
-  if (place.engine === 'zookeeper')
-    return `zookeeper://${user}${place.servers.map(({ host, port }) => hostAndPort(host, port)).join(',')}${place.root}`
   return `${place.tls ? 'rediss' : 'redis'}://${user}${hostAndPort(place.host, place.port)}/${place.db}`
 }
 
@@ -88,38 +79,6 @@ function redisPlace(url: string, scheme: 'redis' | 'rediss'): RedisPlace {
     ...(username === '' ? {} : { username: decoded(username, bad) }),
     ...(password === '' ? {} : { password: decoded(password, bad) }),
   }
-}
-
-/** Several servers are written with commas between them, which the reader of URLs does not take. */
-function zooKeeperPlace(url: string): ZooKeeperPlace {
-  const bad = (why: string) =>
-    new HomingError('BAD_OPTION', `zookeeper: ${why}; expected zookeeper://[user:password@]host:port[,host:port]/path`)
-  const match = /^zookeeper:\/\/(?:([^/@]*)@)?([^/@?#]+)(\/[^?#]*)?$/.exec(url)
-  if (!match) throw bad('the URL cannot be read')
-  const [, user, hosts, path = ''] = match
-  const [username, ...password] = user?.split(':') ?? []
-  if (username === '') throw bad('the user is missing')
-  return {
-    servers: hosts!.split(',').map(host => serverOf(host, bad)),
-    root: rootOf(path.replace(/\/$/, ''), bad),
-    ...(username === undefined ? {} : { username: decoded(username, bad), password: decoded(password.join(':'), bad) }),
-  }
-}
-
-function serverOf(text: string, bad: (why: string) => HomingError): { host: string; port: number } {
-  const match = /^(?:\[([0-9a-fA-F:.]+)\]|([\w.-]+))(?::(\d{1,5}))?$/.exec(text)
-  const port = Number(match?.[3] ?? 2181)
-  if (!match || port > 65_535) throw bad('a host cannot be read')
-  return { host: match[1] ?? match[2]!, port }
-}
-
-/** Names in it are taken as they are; `/zookeeper` belongs to the ensemble itself. */
-function rootOf(path: string, bad: (why: string) => HomingError): string {
-  if (path === '') return '/homing'
-  const names = path.split('/').slice(1)
-  const odd = names.some(name => !/^[\w.:@!~+=-]+$/.test(name) || name === '.' || name === '..')
-  if (odd || names[0] === 'zookeeper' || path.length > 512) throw bad('the path cannot be that of a node')
-  return path
 }
 
 function decoded(text: string, bad: (why: string) => HomingError): string {

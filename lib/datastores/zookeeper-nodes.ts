@@ -1,10 +1,12 @@
 /** How nodes of ZooKeeper are made and removed: a key is an entry and its mark, always both. */
 
 import type { Stat, Transaction, TransactionResult, ZooKeeperPackage } from 'node-zookeeper-client'
-import type { ZooKeeperPlace } from './url.ts'
+import type { KeyPlace } from './folders.ts'
+import { userFrom } from './url-parts.ts'
+import type { ZooKeeperPlace } from './zookeeper-url.ts'
 import { decodeEntry, type StoredEntry, type Version } from './zookeeper-entry.ts'
 import { failures, isFailure, type ZooKeeperSession } from './zookeeper-session.ts'
-import { type KeyPlace, Tree } from './zookeeper-tree.ts'
+import { Tree } from './zookeeper-tree.ts'
 
 export const none = Buffer.alloc(0)
 
@@ -17,10 +19,10 @@ export class Nodes {
   readonly #session: ZooKeeperSession
   readonly #acls: readonly unknown[]
 
-  constructor(session: ZooKeeperSession, zookeeper: ZooKeeperPackage, { root, username }: ZooKeeperPlace) {
-    this.tree = new Tree(root)
+  constructor(session: ZooKeeperSession, zookeeper: ZooKeeperPackage, place: ZooKeeperPlace) {
+    this.tree = new Tree(place.root)
     this.#session = session
-    this.#acls = username === undefined ? zookeeper.ACL.OPEN_ACL_UNSAFE : zookeeper.ACL.CREATOR_ALL_ACL
+    this.#acls = userFrom(place) === undefined ? zookeeper.ACL.OPEN_ACL_UNSAFE : zookeeper.ACL.CREATOR_ALL_ACL
   }
 
   /** What is there, lapsed or not. */

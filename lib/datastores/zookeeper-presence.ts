@@ -3,12 +3,12 @@
 import type { Stat } from 'node-zookeeper-client'
 import { HomingError } from '../errors.ts'
 import type { Presence } from './datastore.ts'
+import { type KeyPlace, placeOf } from './folders.ts'
 import { checkKey, checkText } from './limits.ts'
 import { NotSent, Unanswered } from './zookeeper-connection.ts'
 import { encodeEntry, type Marks } from './zookeeper-entry.ts'
 import { anyVersion, type Nodes, none } from './zookeeper-nodes.ts'
 import { failures, isFailure, type ZooKeeperSession } from './zookeeper-session.ts'
-import { type KeyPlace, placeOf } from './zookeeper-tree.ts'
 
 export interface ZooKeeperPresenceOptions {
   readonly session: ZooKeeperSession

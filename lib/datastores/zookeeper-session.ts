@@ -1,7 +1,8 @@
 /** A session with a ZooKeeper ensemble: one connection after the other, resumed where that is possible, begun anew where it is not. */
 
 import type { Client, Exception, ZooKeeperPackage } from 'node-zookeeper-client'
-import type { ZooKeeperPlace } from './url.ts'
+import { userFrom } from './url-parts.ts'
+import type { ZooKeeperPlace } from './zookeeper-url.ts'
 import { type Answer, type Ending, NotSent, type Resumed, ZooKeeperConnection } from './zookeeper-connection.ts'
 
 export interface ZooKeeperSessionOptions {
@@ -82,7 +83,8 @@ export class ZooKeeperSession {
 
   #dial(): void {
     const { zookeeper, place, operationTimeoutMs } = this.#options
-    const { servers, username, password } = place
+    const { servers } = place
+    const user = userFrom(place)
     // A session that is over would be refused; so would one that knows more than a server whose data was lost: for ever.
     if (performance.now() >= this.#resumableUntilMs) this.#resumed = undefined
     const connection: ZooKeeperConnection = new ZooKeeperConnection({
@@ -91,7 +93,7 @@ export class ZooKeeperSession {
       sessionTimeoutMs: sessionOperations * operationTimeoutMs,
       timeoutMs: operationTimeoutMs,
       resumed: this.#resumed,
-      digest: username === undefined ? undefined : `${username}:${password ?? ''}`,
+      digest: user && `${user.username}:${user.password}`,
       handler: {
         opened: () => this.#opened(),
         closed: (why, error) => this.#ended(connection, why, error),

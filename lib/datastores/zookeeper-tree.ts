@@ -3,19 +3,7 @@
  * a node whose name tells this life of the key from earlier ones.
  */
 
-/** A key without its folder, and a folder: what is listed and watched together. */
-export interface KeyPlace {
-  readonly folder: string
-  readonly leaf: string
-}
-
-/** The kinds of records (`homing:<cluster>:<kind>:`) are folders, so that peers are listed without their sessions. */
-const folderPattern = /^[^:]*:[^:]*:[^:]*:/
-
-export function placeOf(key: string): KeyPlace {
-  const folder = folderPattern.exec(key)?.[0] ?? ''
-  return { folder, leaf: key.slice(folder.length) }
-}
+import type { KeyPlace } from './folders.ts'
 
 /** Names of nodes for texts that no name can be: nothing, and what the escape leaves over. */
 const empty = '%'

@@ -3,9 +3,11 @@
 import type { Stat, TransactionResult } from 'node-zookeeper-client'
 import { HomingError } from '../errors.ts'
 import type { Datastore, Entry, PutOptions, Removal, Write } from './datastore.ts'
+import { folderOf, type KeyPlace, mayHold, placeOf } from './folders.ts'
+import { chunkCallsMax, inTurn } from './in-turn.ts'
 import { checkKey, checkPut, checkText } from './limits.ts'
 import { closedError, within } from './settling.ts'
-import type { ZooKeeperPlace } from './url.ts'
+import type { ZooKeeperPlace } from './zookeeper-url.ts'
 import { NotSent } from './zookeeper-connection.ts'
 import {
   encodeEntry,
@@ -21,7 +23,7 @@ import {
 import { anyVersion, held, none, Nodes, only } from './zookeeper-nodes.ts'
 import { ZooKeeperPresence } from './zookeeper-presence.ts'
 import { failures, isFailure, ZooKeeperSession } from './zookeeper-session.ts'
-import { type KeyPlace, placeOf, readMarkName, textOf, type Tree } from './zookeeper-tree.ts'
+import { readMarkName, textOf, type Tree } from './zookeeper-tree.ts'
 
 export interface ZooKeeperDatastoreOptions extends ZooKeeperPlace {
   operationTimeoutMs: number
@@ -54,9 +56,6 @@ const requestBytesMax = 1_048_575
 const besideValueBytesMax = 8 * 1024
 const valueBytesMax = requestBytesMax - besideValueBytesMax
 
-/** What goes out before the answers to it are awaited. */
-const chunkCallsMax = 1_000
-const chunkBytesMax = 4 * 2 ** 20
 /** The leader's clock is looked at anew after this, ms. */
 const clockMs = 60_000
 /** Lapsed entries that are being removed at a time; who finds more leaves them to the next reader. */
@@ -72,6 +71,7 @@ class ZooKeeperDatastore implements Datastore {
   readonly #marks = new Marks()
   readonly #timeoutMs: number
   #clock: { leaderMs: number; atMs: number } | undefined
+  #clockReading: Promise<void> | undefined
   #sweeping = 0
   #closing: Promise<void> | undefined
 
@@ -119,8 +119,8 @@ class ZooKeeperDatastore implements Datastore {
 
   async *keys(prefix: string): AsyncGenerator<string> {
     checkText(prefix)
-    const place = placeOf(prefix)
-    for (const folder of place.folder === '' ? await this.#reading(() => this.#folders(prefix)) : [place.folder]) {
+    const single = folderOf(prefix)
+    for (const folder of single === undefined ? await this.#reading(() => this.#folders(prefix)) : [single]) {
       const names = await this.#reading(() => this.#children(this.#tree.marks(folder)))
       let may: KeyPlace[] = []
       for (const name of names) {
@@ -152,8 +152,8 @@ class ZooKeeperDatastore implements Datastore {
   }
 
   async #folders(prefix: string): Promise<string[]> {
-    const folders = (await this.#children(this.#tree.root)).map(textOf).filter(text => text !== undefined)
-    return folders.filter(folder => folder === '' || folder.startsWith(prefix))
+    const folders = (await this.#children(this.#tree.root)).map(textOf)
+    return folders.filter(folder => folder !== undefined).filter(folder => mayHold(folder, prefix))
   }
 
   #listed(folder: string, leaf: string): string {
@@ -190,13 +190,19 @@ class ZooKeeperDatastore implements Datastore {
   /** What the leader's clock shows. It is seen in answers to writes only. */
   async #leaderMs(): Promise<number> {
     if (!this.#clock || performance.now() - this.#clock.atMs > clockMs) {
-      const sentMs = performance.now()
-      const path = this.#tree.root
-      const stat = await this.#session.call<Stat>((client, answer) => client.setData(path, none, -1, answer))
-      this.#sawClock(stat, sentMs)
+      this.#clockReading ??= this.#readClock().finally(() => {
+        this.#clockReading = undefined
+      })
+      await this.#clockReading
     }
     const { leaderMs, atMs } = this.#clock!
     return leaderMs + performance.now() - atMs
+  }
+
+  async #readClock(): Promise<void> {
+    const sentMs = performance.now()
+    const path = this.#tree.root
+    this.#sawClock(await this.#session.call<Stat>((client, answer) => client.setData(path, none, anyVersion, answer)), sentMs)
   }
 
   #sawClock(stat: Stat, sentMs: number): void {
@@ -221,7 +227,9 @@ class ZooKeeperDatastore implements Datastore {
     const place = placeOf(key)
     if (typeof ifVersion === 'string') {
       const expected = readVersion(ifVersion)
-      return expected && (await this.#holds(place, expected)) ? this.#writeOver(place, expected, write) : undefined
+      if (!expected || !(await this.#holds(place, expected))) return undefined
+      this.#checkTime(untilMs)
+      return this.#writeOver(place, expected, write)
     }
     for (;;) {
       this.#checkTime(untilMs)
@@ -231,6 +239,7 @@ class ZooKeeperDatastore implements Datastore {
       if (!found) continue
       // What nobody can see any more is no obstacle, and may be written over as it is.
       if (ifVersion === null && !(await this.#hasLapsed(found))) return undefined
+      this.#checkTime(untilMs)
       const version = ifVersion === null ? found : { ...found, dataVersion: anyVersion }
       const written = await this.#writeOver(place, version, write)
       if (written !== undefined) return written
@@ -287,12 +296,16 @@ class ZooKeeperDatastore implements Datastore {
     const place = placeOf(key)
     if (ifVersion !== undefined) {
       const expected = readVersion(ifVersion)
-      return expected !== undefined && (await this.#holds(place, expected)) && this.#nodes.remove(place, expected)
+      if (!expected || !(await this.#holds(place, expected))) return false
+      this.#checkTime(untilMs)
+      return this.#nodes.remove(place, expected)
     }
     for (;;) {
       this.#checkTime(untilMs)
       const found = await this.#nodes.read(place)
-      if (!found || (await this.#nodes.remove(place, { ...found, dataVersion: anyVersion }))) return true
+      if (!found) return true
+      this.#checkTime(untilMs)
+      if (await this.#nodes.remove(place, { ...found, dataVersion: anyVersion })) return true
     }
   }
 
@@ -303,8 +316,9 @@ class ZooKeeperDatastore implements Datastore {
     return found !== undefined && versionText(found) === versionText(expected) && !(await this.#hasLapsed(found))
   }
 
+  /** Before each sending that follows an answer: who asked may have been told that it took too long. */
   #checkTime(untilMs: number): void {
-    if (performance.now() > untilMs) throw tooLong(this.#timeoutMs) // who asked was told so already
+    if (performance.now() > untilMs) throw tooLong(this.#timeoutMs)
   }
 
   // How calls end
@@ -318,52 +332,23 @@ class ZooKeeperDatastore implements Datastore {
     }
   }
 
-  /** Each by itself, those of one key one after the other, in chunks; in the order of `all`. */
+  /** Each by itself, in the order of `all`. */
   async #writing<O extends { key: string; bytes?: Uint8Array }, R>(
     all: readonly O[],
     work: (one: O, untilMs: number) => Promise<R>,
   ): Promise<R[]> {
     if (this.#closing) throw closedError('zookeeper')
     const untilMs = performance.now() + this.#timeoutMs
+    const check = (): void => this.#checkTime(untilMs)
     try {
-      return await within(this.#timeoutMs, this.#send(all, work, untilMs), () => tooLong(this.#timeoutMs))
+      return await within(
+        this.#timeoutMs,
+        inTurn(all, check, one => work(one, untilMs)),
+        () => tooLong(this.#timeoutMs),
+      )
     } catch (error) {
       throw failure('writing', error, all.length === 1 && neverDone(error) ? 'not-delivered' : 'unknown')
     }
-  }
-
-  async #send<O extends { key: string; bytes?: Uint8Array }, R>(
-    all: readonly O[],
-    work: (one: O, untilMs: number) => Promise<R>,
-    untilMs: number,
-  ): Promise<R[]> {
-    const results: R[] = []
-    for (const chunk of chunksOf(all)) {
-      this.#checkTime(untilMs)
-      const last = new Map<string, Promise<R>>()
-      const sent = chunk.map(one => {
-        const before = last.get(one.key)
-        const result = before ? before.then(() => work(one, untilMs)) : work(one, untilMs)
-        last.set(one.key, result)
-        return result
-      })
-      // All of them: what is still on its way when this rejects could take effect behind the next call.
-      for (const outcome of await Promise.allSettled(sent)) {
-        if (outcome.status === 'rejected') throw outcome.reason
-        results.push(outcome.value)
-      }
-    }
-    return results
-  }
-}
-
-function* chunksOf<O extends { bytes?: Uint8Array }>(all: readonly O[]): Generator<O[]> {
-  for (let begin = 0; begin < all.length;) {
-    let end = begin
-    let bytes = 0
-    while (end < all.length && end - begin < chunkCallsMax && bytes < chunkBytesMax) bytes += all[end++]!.bytes?.length ?? 0
-    yield all.slice(begin, end)
-    begin = end
   }
 }
 

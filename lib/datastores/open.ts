@@ -17,8 +17,8 @@ export interface DatastoreOptions {
 }
 
 /**
- * Opens `memory:`, `memory:name`, `lmdb:`, `lmdb:path`, `redis://...`, `rediss://...` or `zookeeper://...`; see docs/datastores.md. Throws
- * `BAD_OPTION` for another URL, before any I/O. Rejects with `BAD_OPTION` if the package of the driver is not installed, with `DATASTORE` if the engine
+ * Opens `memory:`, `memory:name`, `lmdb:`, `lmdb:path`, `redis://...`, `rediss://...`, `couchbase://...`, `couchbases://...` or
+ * `zookeeper://...`; see docs/datastores.md. Throws `BAD_OPTION` for another URL, before any I/O. Rejects with `BAD_OPTION` if the package of the driver is not installed, with `DATASTORE` if the engine
  * cannot be reached (try again), with `REFUSED` if the default folder of LMDB belongs to another user.
  */
 export function openDatastore(url: string, options: DatastoreOptions): Promise<Datastore> {
@@ -38,6 +38,10 @@ async function openPlace(place: Place, options: DatastoreOptions): Promise<Datas
   if (place.engine === 'lmdb') {
     const { lmdbDatastore } = await import('./lmdb.ts')
     return installed('lmdb', lmdbDatastore({ folder: place.folder, base: place.base, operationTimeoutMs }))
+  }
+  if (place.engine === 'couchbase') {
+    const { couchbaseDatastore } = await import('./couchbase.ts')
+    return installed('couchbase', couchbaseDatastore({ ...place, operationTimeoutMs }))
   }
   if (place.engine === 'zookeeper') {
     const { zookeeperDatastore } = await import('./zookeeper.ts')

@@ -4,6 +4,7 @@ import { tmpdir, userInfo } from 'node:os'
 import { isAbsolute, join, resolve } from 'node:path'
 import { hostAndPort } from '../env/endpoint.ts'
 import { HomingError } from '../errors.ts'
+import { type CouchbasePlace, couchbasePlaceText, readCouchbasePlace } from './couchbase-url.ts'
 import { readZooKeeperPlace, type ZooKeeperPlace, zooKeeperPlaceText } from './zookeeper-url.ts'
 
 /** Where a Redis server listens, and who we are to it. */
@@ -21,9 +22,13 @@ export type Place =
   | { readonly engine: 'memory'; readonly name?: string }
   | { readonly engine: 'lmdb'; readonly folder: string; readonly base?: string }
   | ({ readonly engine: 'redis' } & RedisPlace)
+  | ({ readonly engine: 'couchbase' } & CouchbasePlace)
   | ({ readonly engine: 'zookeeper' } & ZooKeeperPlace)
 
-const known = 'memory:, memory:name, lmdb:, lmdb:/folder, redis://host:port/db, rediss://host:port/db, zookeeper://host:port/path'
+const known = [
+  'memory:, memory:name, lmdb:, lmdb:/folder, redis://host:port/db, rediss://host:port/db',
+  'couchbase://host/bucket, couchbases://host/bucket, zookeeper://host:port/path',
+].join(', ')
 
 /** Reads the URL; nothing is opened or looked at. Throws `BAD_OPTION`, without repeating what may hold a password. */
 export function readPlace(url: string, cluster: string): Place {
@@ -34,6 +39,7 @@ export function readPlace(url: string, cluster: string): Place {
   if (scheme === 'memory') return rest === '' ? { engine: 'memory' } : { engine: 'memory', name: rest }
   if (scheme === 'lmdb') return rest === '' ? defaultFolder(cluster) : { engine: 'lmdb', folder: resolve(plainPath(rest)) }
   if (scheme === 'redis' || scheme === 'rediss') return { engine: 'redis', ...redisPlace(url, scheme) }
+  if (scheme === 'couchbase' || scheme === 'couchbases') return { engine: 'couchbase', ...readCouchbasePlace(url) }
   if (scheme === 'zookeeper') return { engine: 'zookeeper', ...readZooKeeperPlace(url) }
   throw new HomingError('BAD_OPTION', `unknown datastore '${scheme}:'; known are ${known}`)
 }
@@ -42,6 +48,7 @@ export function readPlace(url: string, cluster: string): Place {
 export function placeText(place: Place): string {
   if (place.engine === 'memory') return place.name === undefined ? 'memory:' : `memory:${place.name}`
   if (place.engine === 'lmdb') return place.folder
+  if (place.engine === 'couchbase') return couchbasePlaceText(place)
   if (place.engine === 'zookeeper') return zooKeeperPlaceText(place)
   const user = place.username === undefined ? '' : `${encodeURIComponent(place.username)}@`
   return `${place.tls ? 'rediss' : 'redis'}://${user}${hostAndPort(place.host, place.port)}/${place.db}`

@@ -161,8 +161,9 @@ function run(): void {
     const known = beats.get(id)
     beats.delete(id)
     try {
-      await known?.beat.stop()
-      if (known && ![...beats.values()].some(({ key }) => key === known.key)) await connections.close(known.key)
+      const last = known && ![...beats.values()].some(({ key }) => key === known.key)
+      // Side by side: a closing connection begins nothing more, so that a renewal under way is over after one operation at the latest.
+      await Promise.all([known?.beat.stop(), last ? connections.close(known.key) : undefined])
     } catch (error) {
       say({ at: 'failed', id, error: homingError(error, 'DATASTORE', 'closing').message })
     }

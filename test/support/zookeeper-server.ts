@@ -73,6 +73,7 @@ async function start(port: number, folder: string, tickMs: number): Promise<Chil
     '-XX:TieredStopAtLevel=1',
     '-Dzookeeper.jmx.log4j.disable=true',
     '-Dzookeeper.4lw.commands.whitelist=*',
+    '-Dzookeeper.forceSync=no', // what a killed process has written is safe without, and tests do not wait for a disk
   ]
   const main = 'org.apache.zookeeper.server.quorum.QuorumPeerMain'
   const child = spawn('java', [...flags, '-cp', jar, main, join(folder, 'zoo.cfg')], { stdio: 'ignore' })

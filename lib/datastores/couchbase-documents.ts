@@ -86,7 +86,7 @@ export class Documents {
     )
   }
 
-  /** Ends the connections, once what was sent is answered or late. The client ends the process where it has anything to do meanwhile. */
+  /** Ends the connections, once what was sent is answered or late: the client ends the process of a thread that ends before. */
   async close(): Promise<void> {
     this.#closed = true
     await Promise.allSettled(this.#pending)

@@ -205,7 +205,8 @@ export class CouchbaseIndex {
     const kept = [...latestOf(content)].filter(([key, minute]) => !(absent.has(key) && isOld(minute)))
     const shorter = Buffer.concat(kept.map(([key, minute]) => recordOf({ key, minute })))
     this.#lookAtBytes.set(id, Math.max(shardBytesMax, 2 * shorter.length))
-    if (shorter.length < content.length) await this.#documents.replace(id, shorter, cas)
+    if (shorter.length < content.length && (await this.#documents.replace(id, shorter, cas)) !== undefined)
+      for (const key of absent) this.#fresh.delete(key)
   }
 
   async #raise(folder: string, level: number): Promise<void> {

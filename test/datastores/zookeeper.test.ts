@@ -11,6 +11,7 @@ import { openDatastore } from '../../lib/datastores/open.ts'
 import { nameOf, readMarkName, textOf } from '../../lib/datastores/zookeeper-tree.ts'
 import type { HomingError } from '../../lib/errors.ts'
 import { datastoreContract } from '../contract/datastore.ts'
+import { standStill } from '../support/stopped.ts'
 import { startTcpProxy } from '../support/tcp-proxy.ts'
 import { startZooKeeper, zooKeeperMissing } from '../support/zookeeper-server.ts'
 
@@ -259,7 +260,7 @@ testOwn('a server that stands still is DATASTORE in time, with an unknown outcom
   await using server = await startZooKeeper()
   await using store = await openDatastore(server.url, { ...options, operationTimeoutMs: 200 })
   await store.put('a', bytes('1'))
-  process.kill(server.pid, 'SIGSTOP')
+  await standStill(server.pid)
   const since = performance.now()
   await Promise.all([
     t.rejects(store.get('a'), { code: 'DATASTORE' }),

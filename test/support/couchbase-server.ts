@@ -1,6 +1,6 @@
 /**
  * CouchbaseMock, which Couchbase's makers test their clients with, behind a port of loopback that stays: at each start the mock takes
- * another one, and tells clients its own. It forgets everything when it ends.
+ * another one, and tells clients its own. It forgets everything when it ends, lets everybody in, and knows no durable writes.
  */
 
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
@@ -97,7 +97,14 @@ interface Mock {
 
 async function start(): Promise<Mock> {
   const webPort = await freePort()
-  const options = { host: '127.0.0.1', port: webPort, nodes: 1, replicas: 0, vbuckets: 64, buckets: 'default::couchbase' }
+  const options = {
+    host: '127.0.0.1',
+    port: webPort,
+    nodes: 1,
+    replicas: 0,
+    vbuckets: 64,
+    buckets: 'default::couchbase',
+  }
   const args = Object.entries(options).flatMap(([name, value]) => [`--${name}`, `${value}`])
   const flags = ['-Xmx512m', '-XX:TieredStopAtLevel=1']
   const child = spawn('java', [...flags, '-jar', jar!, ...args, '--cccp'], { stdio: 'ignore' })

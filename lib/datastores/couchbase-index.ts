@@ -153,7 +153,7 @@ export class CouchbaseIndex {
     const level = await this.#readLevel(folder)
     if (level === undefined) {
       // Known, and not there: the engine has lost it, and so it may have lost whatever else was added.
-      if (this.#levels.has(folder)) this.#forget()
+      if (this.#levels.has(folder)) this.forget()
       return []
     }
     return shardsOfLevel
@@ -174,7 +174,8 @@ export class CouchbaseIndex {
     return document && { id, ...document }
   }
 
-  #forget(): void {
+  /** The engine has lost what was added: keys are added again with their next writing. */
+  forget(): void {
     this.#levels.clear()
     this.#fresh.clear()
     this.#lookAtBytes.clear()

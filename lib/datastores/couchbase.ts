@@ -1,5 +1,6 @@
 /** A datastore on a Couchbase bucket: a document a key, in one collection. */
 
+import { randomBytes } from 'node:crypto'
 import type { Cluster } from 'couchbase'
 import { hostAndPort } from '../env/endpoint.ts'
 import { HomingError } from '../errors.ts'
@@ -35,7 +36,7 @@ export async function couchbaseDatastore(options: CouchbaseDatastoreOptions): Pr
   )
   const checked = connecting.then(async documents => {
     await checkWriting(couchbase, documents, options)
-    return new CouchbaseDatastore(documents, options)
+    return new CouchbaseDatastore(documents, options, await worldOf(documents))
   })
   try {
     return await within(operationTimeoutMs, checked, () => tooLong(operationTimeoutMs))
@@ -92,6 +93,17 @@ async function checkWriting(
   }
 }
 
+/** The name of what the bucket holds: who finds another one, or none, finds another world. */
+async function worldOf(documents: Documents): Promise<string> {
+  for (;;) {
+    await documents.insert(worldId, Buffer.from(randomBytes(12).toString('base64url')))
+    const found = await documents.get(worldId)
+    if (found) return found.content.toString('latin1')
+  }
+}
+
+const worldId = `${indexPrefix}world`
+
 /** Whether it is the durability that cannot be had. */
 function isAbout(couchbase: CouchbasePackage, error: unknown): boolean {
   const { DurabilityImpossibleError, DurabilityLevelNotAvailableError, FeatureNotAvailableError } = couchbase
@@ -119,15 +131,19 @@ class CouchbaseDatastore implements Datastore {
   readonly #timeoutMs: number
   readonly #ofBucket: boolean
   readonly #calls = new Set<Promise<unknown>>()
+  readonly #lossListeners: (() => void)[] = []
+  #world: string
   #closing: Promise<void> | undefined
 
-  constructor(documents: Documents, { durability, scope, collection, operationTimeoutMs }: CouchbaseDatastoreOptions) {
+  constructor(documents: Documents, options: CouchbaseDatastoreOptions, world: string) {
+    const { durability, scope, collection, operationTimeoutMs } = options
     // With `majority` it depends on the bucket's replicas, which no operation on documents tells.
     const durable = durability === 'majorityAndPersistToActive' || durability === 'persistToMajority'
     this.promises = { atomicPut: true, durable, shared: true }
     this.#documents = documents
     this.#index = new CouchbaseIndex(documents)
     this.#timeoutMs = operationTimeoutMs
+    this.#world = world
     this.#ofBucket = scope === ofBucket && collection === ofBucket
   }
 
@@ -138,7 +154,11 @@ class CouchbaseDatastore implements Datastore {
 
   async getMany(keys: readonly string[]): Promise<(Entry | undefined)[]> {
     for (const key of keys) this.#checkKey(key)
-    return this.#reading(async () => (await this.#storedMany(keys)).map(liveOf).map(entryOf))
+    return this.#reading(async () => {
+      const found = await this.#storedMany(keys)
+      if (found.includes(undefined)) await this.#checkWorld()
+      return found.map(liveOf).map(entryOf)
+    })
   }
 
   async put(key: string, bytes: Uint8Array, options: PutOptions = {}): Promise<string | undefined> {
@@ -183,6 +203,11 @@ class CouchbaseDatastore implements Datastore {
     }
   }
 
+  /** Told before anything reads as absent for it; of a fail-over that lost only the latest writes, nothing is known. */
+  onLoss(lost: () => void): void {
+    this.#lossListeners.push(lost)
+  }
+
   [Symbol.asyncDispose](): Promise<void> {
     this.#closing ??= this.#close()
     return this.#closing
@@ -192,6 +217,17 @@ class CouchbaseDatastore implements Datastore {
   async #close(): Promise<void> {
     await Promise.allSettled(this.#calls)
     await this.#documents.close()
+  }
+
+  /** What is not there may have been lost with everything else. */
+  async #checkWorld(): Promise<void> {
+    const found = await this.#documents.get(worldId)
+    if (found?.content.toString('latin1') === this.#world) return
+    const world = await worldOf(this.#documents)
+    if (world === this.#world) return // somebody was faster, and told
+    this.#world = world
+    this.#index.forget()
+    for (const lost of this.#lossListeners) lost()
   }
 
   #checkKey(key: string): void {
@@ -286,18 +322,15 @@ class CouchbaseDatastore implements Datastore {
     const check = (): void => {
       if (performance.now() > untilMs) throw tooLong(this.#timeoutMs)
     }
-    let begun = false
     const writing = async (): Promise<R[]> => {
       if (making) await this.#index.add(all.map(({ key }) => key))
       check()
-      begun = true
       return inTurn(all, check, one => work(one, check))
     }
     try {
       return await this.#inTime(writing())
     } catch (error) {
-      const outcome = !begun ? 'not-delivered' : all.length === 1 ? undefined : 'unknown'
-      throw this.#documents.failureOf('writing', error, outcome)
+      throw this.#documents.failureOf('writing', error, all.length === 1 ? undefined : 'unknown')
     }
   }
 }

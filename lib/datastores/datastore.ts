@@ -79,4 +79,10 @@ export interface Datastore extends AsyncDisposable {
   deleteMany(removals: readonly Removal[]): Promise<boolean[]>
   /** Live keys with the prefix, each once, in no promised order; not a snapshot. */
   keys(prefix: string): AsyncIterable<string>
+  /**
+   * `lost` is called, from now on until disposal, whenever entries that were acknowledged may be gone or older than they were: a server is
+   * back after a crash, or another one has taken over; before an answer of that server is given to anybody. Once too often does no harm.
+   * Absent: the engine keeps what it acknowledged.
+   */
+  onLoss?(lost: () => void): void
 }

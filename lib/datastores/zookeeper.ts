@@ -8,7 +8,7 @@ import { chunkCallsMax, inTurn } from './in-turn.ts'
 import { checkKey, checkPut, checkText } from './limits.ts'
 import { closedError, within } from './settling.ts'
 import type { ZooKeeperPlace } from './zookeeper-url.ts'
-import { NotSent } from './zookeeper-connection.ts'
+import { NotSent, Unanswered } from './zookeeper-connection.ts'
 import {
   encodeEntry,
   Marks,
@@ -73,6 +73,9 @@ class ZooKeeperDatastore implements Datastore {
   #clock: { leaderMs: number; atMs: number } | undefined
   #clockReading: Promise<void> | undefined
   #sweeping = 0
+  /** Which transaction made the root: another one is another world. */
+  #rootMade: string | undefined
+  readonly #lossListeners: (() => void)[] = []
   #closing: Promise<void> | undefined
 
   constructor(session: ZooKeeperSession, nodes: Nodes, { operationTimeoutMs, warn }: ZooKeeperDatastoreOptions) {
@@ -81,6 +84,9 @@ class ZooKeeperDatastore implements Datastore {
     this.#tree = nodes.tree
     this.#timeoutMs = operationTimeoutMs
     this.presence = new ZooKeeperPresence({ session, nodes, marks: this.#marks, warn })
+    const look = (): void => void this.#lookAtRoot(warn)
+    session.onConnected(look)
+    look()
   }
 
   async get(key: string): Promise<Entry | undefined> {
@@ -136,9 +142,32 @@ class ZooKeeperDatastore implements Datastore {
     }
   }
 
+  /** An ensemble that was set up anew has lost everything; otherwise ZooKeeper keeps what it acknowledged. */
+  onLoss(lost: () => void): void {
+    this.#lossListeners.push(lost)
+  }
+
   [Symbol.asyncDispose](): Promise<void> {
     this.#closing ??= this.#session.close()
     return this.#closing
+  }
+
+  /** The first question on each connection: its answer is there before any other's. */
+  async #lookAtRoot(warn: (text: string) => void): Promise<void> {
+    const { root } = this.#tree
+    try {
+      let stat = await this.#session.call<Stat | null>((client, answer) => client.exists(root, undefined, answer))
+      const made = stat?.czxid.toString('hex')
+      if (this.#rootMade !== undefined && this.#rootMade !== made) for (const lost of this.#lossListeners) lost()
+      if (!stat) {
+        await this.#nodes.makeFolders(root)
+        stat = await this.#session.call<Stat | null>((client, answer) => client.exists(root, undefined, answer))
+      }
+      this.#rootMade = stat?.czxid.toString('hex') ?? this.#rootMade
+    } catch (error) {
+      // The connection is gone again: the next one is asked.
+      if (!(error instanceof NotSent || error instanceof Unanswered)) warn(`zookeeper: ${String(error)}`)
+    }
   }
 
   // Reading

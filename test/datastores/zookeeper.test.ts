@@ -247,11 +247,18 @@ testOwn('goes on by itself when the server was killed and is back, with all that
 testOwn('a server that has lost everything is used again once the session is over', async t => {
   await using server = await startZooKeeper()
   await using store = await openDatastore(server.url, { ...options, operationTimeoutMs: 400 })
+  let losses = 0
+  store.onLoss!(() => losses++)
   for (let i = 0; i < 100; i++) await store.put(`a/${i}`, bytes('1'))
+  await server.kill()
+  await server.restart()
+  t.equal(text(await answered(t, () => store.get('a/1'))), '1')
+  t.equal(losses, 0)
   await server.kill()
   await server.restart('empty')
   const back = performance.now()
   t.equal(await answered(t, () => store.get('a/1')), undefined)
+  t.equal(losses, 1, 'told before it was read')
   t.ok(performance.now() - back < 4 * 400 + 2_000)
   t.type(await store.put('a/1', bytes('2'), { ifVersion: null }), 'string')
 })

@@ -12,8 +12,8 @@ export interface Resumed {
   readonly zxid: Buffer
 }
 
-/** `lost`: the connection ended; `expired`: the session is over; `denied`: user or password are wrong. */
-export type Ending = 'lost' | 'expired' | 'denied'
+/** `lost`: the connection ended; `mute`: nobody answered the dialling; `expired`: the session is over; `denied`: user or password are wrong. */
+export type Ending = 'lost' | 'mute' | 'expired' | 'denied'
 
 export interface ConnectionHandler {
   /** It is agreed upon. */
@@ -26,7 +26,9 @@ export interface ConnectionOptions {
   readonly zookeeper: ZooKeeperPackage
   readonly server: { readonly host: string; readonly port: number }
   readonly sessionTimeoutMs: number
-  /** The longest that dialling may take, and half of what an answer may take before the connection is given up, ms. */
+  /** The longest that dialling may take, ms. */
+  readonly dialTimeoutMs: number
+  /** Half of what an answer may take before the connection is given up, ms. */
   readonly timeoutMs: number
   readonly resumed: Resumed | undefined
   /** `user:password`. */
@@ -72,7 +74,7 @@ export class ZooKeeperConnection {
   #ended: (() => void) | undefined
 
   constructor(options: ConnectionOptions) {
-    const { zookeeper, server, sessionTimeoutMs, timeoutMs, resumed, digest } = options
+    const { zookeeper, server, sessionTimeoutMs, timeoutMs, dialTimeoutMs, resumed, digest } = options
     this.#options = options
     this.#client = zookeeper.createClient('placeholder', {
       sessionTimeout: sessionTimeoutMs,
@@ -90,7 +92,7 @@ export class ZooKeeperConnection {
     // Its own way to a new connection takes half a packet and calls that waited for the old one along: each connection gets a new client.
     this.#manager.connect = () => {}
     process.nextTick(() => this.#dialled())
-    this.#timer = setInterval(() => this.#check(), Math.max(1, Math.min(timeoutMs, sessionTimeoutMs / 3) / 4))
+    this.#timer = setInterval(() => this.#check(), Math.max(1, Math.min(dialTimeoutMs, timeoutMs, sessionTimeoutMs / 3) / 4))
   }
 
   get isOpen(): boolean {
@@ -213,8 +215,8 @@ export class ZooKeeperConnection {
 
   #silence(): string | undefined {
     const nowMs = performance.now()
-    const { timeoutMs } = this.#options
-    if (this.#at === 'dialing') return nowMs - this.#beganMs >= timeoutMs ? `no answer within ${timeoutMs} ms` : undefined
+    const { timeoutMs, dialTimeoutMs } = this.#options
+    if (this.#at === 'dialing') return nowMs - this.#beganMs >= dialTimeoutMs ? `no answer within ${dialTimeoutMs} ms` : undefined
     const [oldest] = this.#pending
     const silentMs = nowMs - Math.max(this.#heardMs, oldest?.sinceMs ?? 0)
     if (oldest && silentMs >= 2 * timeoutMs) return `no answer for ${Math.round(silentMs)} ms`
@@ -223,7 +225,7 @@ export class ZooKeeperConnection {
   }
 
   #fail(error: Error): void {
-    this.#end('lost', (this.#error ??= error))
+    this.#end(this.#at === 'dialing' ? 'mute' : 'lost', (this.#error ??= error))
   }
 
   #end(why: Ending | undefined, error: Error): void {

@@ -22,6 +22,9 @@ const redialMsMin = 50
 /** With an operation's own second it keeps the recovery after an outage within two (FAULTS.md, F5). */
 const redialMsMax = 800
 
+/** What a server takes in while it starts, it may never answer: it is soon dialled again, with more patience each time. */
+const dialMsMin = 1_000
+
 /** How many operations' time a session outlives its connection; the server has limits of its own, by default 4 to 40 s. */
 const sessionOperations = 4
 
@@ -35,6 +38,7 @@ export class ZooKeeperSession {
   /** A random one first, so that the peers of a cluster spread over the servers. */
   #server: number
   #failed = 0
+  #dialMs = dialMsMin
   #redial: ReturnType<typeof setTimeout> | undefined
   #opening: { resolve(): void; reject(error: Error): void } | undefined
   #error: Error | undefined
@@ -92,6 +96,7 @@ export class ZooKeeperSession {
       server: servers[this.#server++ % servers.length]!,
       sessionTimeoutMs: sessionOperations * operationTimeoutMs,
       timeoutMs: operationTimeoutMs,
+      dialTimeoutMs: Math.min(this.#dialMs, operationTimeoutMs),
       resumed: this.#resumed,
       digest: user && `${user.username}:${user.password}`,
       handler: {
@@ -104,6 +109,7 @@ export class ZooKeeperSession {
 
   #opened(): void {
     this.#failed = 0
+    this.#dialMs = dialMsMin
     this.#resumableUntilMs = Infinity
     this.#opening?.resolve()
     this.#opening = undefined
@@ -116,7 +122,8 @@ export class ZooKeeperSession {
       this.#resumed = connection.resumable
       this.#resumableUntilMs = performance.now() + connection.sessionTimeoutMs
     }
-    if (why !== 'lost') this.#resumableUntilMs = 0
+    if (why === 'mute') this.#dialMs = Math.min(this.#dialMs * 2, 60_000)
+    if (why === 'expired' || why === 'denied') this.#resumableUntilMs = 0
     if (this.#closed) return
     this.#failed++
     const { servers } = this.#options.place

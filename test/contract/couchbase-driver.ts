@@ -1,11 +1,13 @@
 /** Couchbase under the contract: on its makers' mock, or on a bucket that somebody else runs. */
 
+import { keyBytesMax } from '../../lib/datastores/limits.ts'
 import { openDatastore } from '../../lib/datastores/open.ts'
 import { couchbaseMissing, startCouchbase } from '../support/couchbase-server.ts'
 import { standStill } from '../support/stopped.ts'
 import type { KnownDriver, StartedDriver } from './known-driver.ts'
 
-/** The sentence of docs/datastores.md. */
+/** The sentences of docs/datastores.md. */
+const shorterKeys = "A key in a collection other than the bucket's own has at most 246 bytes."
 const notOurs = 'A cluster that others may use is not stopped for a test.'
 
 export const couchbaseUnderTest: KnownDriver = {
@@ -34,6 +36,12 @@ export function couchbaseGiven(url: string): KnownDriver {
   return {
     name: 'couchbase, given',
     missing: () => undefined,
+    cannot: /[?&](scope|collection)=/.test(url)
+      ? {
+          [`a key may have ${keyBytesMax} bytes`]: shorterKeys,
+          [`a key of ${keyBytesMax} bytes may be unicode of any width`]: shorterKeys,
+        }
+      : {},
     lacks: { crash: notOurs, stall: notOurs },
     start: async () => ({ ...driverOn(url), async [Symbol.asyncDispose]() {} }),
   }
@@ -42,7 +50,7 @@ export function couchbaseGiven(url: string): KnownDriver {
 function driverOn(url: string): Pick<StartedDriver, 'open' | 'promises' | 'pass' | 'elsewhere'> {
   return {
     open: ({ operationTimeoutMs = 5_000 } = {}) => openDatastore(url, { operationTimeoutMs, cluster: 'contract' }),
-    promises: { atomicPut: true, durable: /persist/i.test(url), shared: true },
+    promises: { atomicPut: true, durable: /[?&]durability=\w*persist/i.test(url), shared: true },
     pass: ms => new Promise(resolve => setTimeout(resolve, ms)), // the lifetimes are by the wall clocks of the writers
     elsewhere: { url },
   }

@@ -1,6 +1,6 @@
 /** What watches and ephemeral nodes give: who leaves or ends is known at once; an outage, a pause and an expired session condemn nobody. */
 import t, { type Test } from 'tap'
-import { createPeer, type Peer } from '../../lib/index.ts'
+import { createBroker, createPeer, type Peer } from '../../lib/index.ts'
 import { Child } from '../support/processes.ts'
 import { startTcpProxy } from '../support/tcp-proxy.ts'
 import { ask, startZooKeeper, zooKeeperMissing, type ZooKeeperServer } from '../support/zookeeper-server.ts'
@@ -160,3 +160,16 @@ watched('a busy peer shows that it lives by its pulse', async (t, { server, watc
     ['up one'],
   )
 })
+
+if (!missing)
+  t.test('a peer that says goodbye to its broker is answered before it is gone, and does not come back', async t => {
+    await using server = await startZooKeeper({ tickMs })
+    await using broker = await createBroker({ identity: 'hub', store: server.url, listen: 'tcp://127.0.0.1:0' })
+    const joined: string[] = []
+    broker.on('peerJoined', ({ identity }) => joined.push(identity))
+    const names = Array.from({ length: 40 }, (_, i) => `peer-${i}`)
+    const peers = await Promise.all(names.map(identity => createPeer({ identity, broker: broker.endpoints[0]! })))
+    for (let at = 0; at < peers.length; at += 4) await Promise.all(peers.slice(at, at + 4).map(peer => peer.close()))
+    t.same(joined.sort(), names.sort())
+    t.equal(broker.peerCount, 0)
+  })

@@ -8,24 +8,16 @@ import { failureOf } from '../../lib/datastores/couchbase-documents.ts'
 import type { Datastore } from '../../lib/datastores/datastore.ts'
 import { openDatastore } from '../../lib/datastores/open.ts'
 import type { HomingError } from '../../lib/errors.ts'
-import { couchbaseGiven, couchbaseUnderTest } from '../contract/couchbase-driver.ts'
-import { contractOf } from '../contract/datastore.ts'
 import { standStill } from '../support/stopped.ts'
 import { couchbaseMissing, type CouchbaseServer, startCouchbase } from '../support/couchbase-server.ts'
 
-const given = process.env['HOMING_TEST_COUCHBASE']
 const missing = couchbaseMissing()
 const options = { operationTimeoutMs: 2_000, cluster: 'test' }
 const bytes = (text: string) => new TextEncoder().encode(text)
 const text = (entry: { bytes: Uint8Array } | undefined) => entry && new TextDecoder().decode(entry.bytes)
 const pass = (ms: number) => new Promise<void>(resolve => setTimeout(resolve, ms))
 
-if (missing)
-  t.test(
-    'Couchbase',
-    { skip: given === undefined ? missing : `${missing}; on HOMING_TEST_COUCHBASE only the contract runs` },
-    async () => {},
-  )
+if (missing) t.test('Couchbase', { skip: missing }, async () => {})
 
 /** A test that needs a server of its own. */
 const testOwn = (name: string, fn: (t: Test) => Promise<void>) => !missing && t.test(name, fn)
@@ -70,9 +62,6 @@ async function stranger(t: Test, { port }: CouchbaseServer) {
     },
   }
 }
-
-contractOf(t, couchbaseUnderTest)
-if (given !== undefined) contractOf(t, couchbaseGiven(given))
 
 testOwn('goes on by itself when the server was killed and is back', async t => {
   await using server = await startCouchbase()

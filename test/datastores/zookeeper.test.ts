@@ -10,8 +10,6 @@ import { placeOf } from '../../lib/datastores/folders.ts'
 import { openDatastore } from '../../lib/datastores/open.ts'
 import { nameOf, readMarkName, textOf } from '../../lib/datastores/zookeeper-tree.ts'
 import type { HomingError } from '../../lib/errors.ts'
-import { contractOf } from '../contract/datastore.ts'
-import { zooKeeperUnderTest } from '../contract/zookeeper-driver.ts'
 import { standStill } from '../support/stopped.ts'
 import { startTcpProxy } from '../support/tcp-proxy.ts'
 import { startZooKeeper, zooKeeperMissing } from '../support/zookeeper-server.ts'
@@ -24,8 +22,6 @@ const text = (entry: { bytes: Uint8Array } | undefined) => entry && new TextDeco
 const pass = (ms: number) => new Promise<void>(resolve => setTimeout(resolve, ms))
 
 if (missing) t.test('ZooKeeper', { skip: missing }, async () => {})
-
-contractOf(t, zooKeeperUnderTest)
 
 /** A test that needs a server of its own. */
 const testOwn = (name: string, fn: (t: Test) => Promise<void>) => !missing && t.test(name, fn)
@@ -237,7 +233,7 @@ testOwn('goes on by itself when the server was killed and is back, with all that
 
 testOwn('a server that has lost everything is used again once the session is over', async t => {
   await using server = await startZooKeeper()
-  await using store = await openDatastore(server.url, { ...options, operationTimeoutMs: 400 })
+  await using store = await openDatastore(server.url, { ...options, operationTimeoutMs: 1_000 })
   let losses = 0
   store.onLoss!(() => losses++)
   for (let i = 0; i < 100; i++) await store.put(`a/${i}`, bytes('1'))
@@ -250,13 +246,13 @@ testOwn('a server that has lost everything is used again once the session is ove
   const back = performance.now()
   t.equal(await answered(t, () => store.get('a/1')), undefined)
   t.equal(losses, 1, 'told before it was read')
-  t.ok(performance.now() - back < 4 * 400 + 2_000)
+  t.ok(performance.now() - back < 4 * 1_000 + 2_000)
   t.type(await store.put('a/1', bytes('2'), { ifVersion: null }), 'string')
 })
 
 testOwn('a server that stands still is DATASTORE in time, with an unknown outcome for writes', async t => {
   await using server = await startZooKeeper()
-  await using store = await openDatastore(server.url, { ...options, operationTimeoutMs: 200 })
+  await using store = await openDatastore(server.url, { ...options, operationTimeoutMs: 600 })
   await store.put('a', bytes('1'))
   await standStill(server.pid)
   const since = performance.now()
@@ -271,7 +267,7 @@ testOwn('a server that stands still is DATASTORE in time, with an unknown outcom
     t.rejects(listed(store), { code: 'DATASTORE' }),
   ])
   const tookMs = performance.now() - since
-  t.ok(tookMs >= 190 && tookMs < 600, `${tookMs} ms`)
+  t.ok(tookMs >= 590 && tookMs < 1_200, `${tookMs} ms`)
   process.kill(server.pid, 'SIGCONT')
   t.match(await answered(t, () => store.get('a')), { version: String })
 })
@@ -279,7 +275,7 @@ testOwn('a server that stands still is DATASTORE in time, with an unknown outcom
 testOwn('a connection that went silent is given up and replaced, with or without calls on it', async t => {
   await using server = await startZooKeeper()
   await using proxy = await startTcpProxy(server.port)
-  await using store = await openDatastore(`zookeeper://127.0.0.1:${proxy.port}/test`, { ...options, operationTimeoutMs: 200 })
+  await using store = await openDatastore(`zookeeper://127.0.0.1:${proxy.port}/test`, { ...options, operationTimeoutMs: 600 })
   await store.put('a', bytes('1'))
   proxy.swallow()
   await t.rejects(store.get('a'), { code: 'DATASTORE' })

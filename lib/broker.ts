@@ -39,6 +39,8 @@ export class Broker extends EventEmitter<BrokerEvents> implements AsyncDisposabl
   readonly #links = new Map<string, Link>()
   /** Peers that spoke through another broker, before their record was read. */
   readonly #behind = new Map<string, { incarnation: string; via: string }>()
+  /** Incarnations whose records are gone and who are linked here: they say goodbye, and may still have to be answered. */
+  readonly #leaving = new Set<string>()
   #datastore: Datastore | undefined
   #sessions: SessionStore | undefined
   #peers: ServedPeers | undefined
@@ -195,6 +197,11 @@ export class Broker extends EventEmitter<BrokerEvents> implements AsyncDisposabl
     return undefined
   }
 
+  #isLinkedPeer({ identity, incarnation }: Run): boolean {
+    const link = this.#links.get(identity)
+    return link !== undefined && link.isOpen && link.remote.role === 'peer' && link.remote.incarnation === incarnation
+  }
+
   #brokerOf(run: Run): string | undefined {
     const member = this.#directory?.member(run.identity)
     if (member?.incarnation === run.incarnation) return member.via
@@ -228,8 +235,9 @@ export class Broker extends EventEmitter<BrokerEvents> implements AsyncDisposabl
   #linkDown(link: Link, reason: CloseReason): void {
     this.#peers?.linkDown(link, reason)
     this.#relay.remove(link)
-    const { identity, role } = link.remote
+    const { identity, incarnation, role } = link.remote
     if (this.#links.get(identity) === link) this.#links.delete(identity)
+    if (role !== 'pulse' && this.#leaving.delete(incarnation)) this.#mesh.end({ identity, incarnation }, 'left')
     if (role === 'broker') for (const [behind, { via }] of this.#behind) if (via === identity) this.#behind.delete(behind)
     if (role === 'peer') this.emit('linkDown', { identity, reason, error: undefined })
   }
@@ -298,13 +306,16 @@ export class Broker extends EventEmitter<BrokerEvents> implements AsyncDisposabl
       held: () => [],
       displaced: () => {},
       memberUp: member => {
+        this.#leaving.delete(member.incarnation)
         this.#dialBroker(member)
         this.#tellAll({ op: 'memberUp', member })
         this.emit('memberUp', member)
       },
       memberChanged: member => this.#tellAll({ op: 'memberChanged', member }),
       memberDown: (run, why) => {
-        this.#mesh.end(run, why === 'lapsed' ? 'dead' : why)
+        // It hangs up by itself, once its goodbye was answered: cut off before, it would come back.
+        if (why === 'left' && this.#isLinkedPeer(run)) this.#leaving.add(run.incarnation)
+        else this.#mesh.end(run, why === 'lapsed' ? 'dead' : why)
         if (this.#behind.get(run.identity)?.incarnation === run.incarnation) this.#behind.delete(run.identity)
         this.#tellAll({ op: 'memberDown', run, why })
       },

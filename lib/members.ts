@@ -1,7 +1,7 @@
 /** What a process says of itself, and where another one can be dialled. */
+import { isLoopback } from './env/endpoint.ts'
 import type { Env } from './env/env.ts'
 import { HomingError } from './errors.ts'
-import { isLoopback } from './options.ts'
 import type { Member, Run } from './sessions/directory.ts'
 import { version } from './version.ts'
 

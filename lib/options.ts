@@ -1,5 +1,6 @@
 /** Everything that can be set of a peer or broker: one flat object, each name once, each unit in its name. */
 import type { Datastore } from './datastores/datastore.ts'
+import { isLoopback } from './env/endpoint.ts'
 import type { Env, TlsOptions } from './env/env.ts'
 import { HomingError } from './errors.ts'
 import { isName } from './link/handshake.ts'
@@ -183,13 +184,6 @@ function readSecrets(given: CommonOptions['secret']): Uint8Array[] {
     }
     return bytes
   })
-}
-
-const loopback = /^tcp:\/\/(127\.\d+\.\d+\.\d+|localhost|\[::1\])(:|$)/
-
-/** Whether only this machine reaches it. */
-export function isLoopback(endpoint: string): boolean {
-  return loopback.test(endpoint) || endpoint.startsWith('unix:') || endpoint.startsWith('memory:')
 }
 
 function checkExposure({ listen, secrets, tls, env }: Settings, insecure: boolean): void {

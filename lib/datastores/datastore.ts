@@ -43,6 +43,23 @@ export interface Promises {
 export type Merge = (key: string, a: Uint8Array, b: Uint8Array) => Uint8Array
 
 /**
+ * What only an engine with sessions of its own can tell; everything works without it, a little later. Duties: both go on over outages
+ * by themselves until they are disposed of, and neither rejects. What they tell is a hint to look, never a verdict.
+ */
+export interface Presence {
+  /**
+   * Keeps an empty entry under `key` while this process lives: the engine removes it by itself soon after the process has ended, and
+   * the driver puts it back whenever it is gone for another reason. Disposal removes it.
+   */
+  show(key: string): AsyncDisposable
+  /**
+   * Calls `changed` soon after a key with `prefix` came or went (not: was written over), and when one may have done so unseen: a listing
+   * that begins then shows it. `prefix` is that of a kind of records: `homing:<cluster>:<kind>:`.
+   */
+  watch(prefix: string, changed: () => void): AsyncDisposable
+}
+
+/**
  * A map from key to bytes, shared by the peers of a cluster. Duties of a driver, each a statement of lib/testing/contract:
  * keys are UTF-8 text of 1 to 250 bytes, values 0 bytes to 1 MiB (limits.ts); an absent or forgotten key reads as `undefined`, never as an
  * error; every call settles within `operationTimeoutMs`; a failing engine rejects with `HomingError` `DATASTORE`, its client's error
@@ -51,6 +68,7 @@ export type Merge = (key: string, a: Uint8Array, b: Uint8Array) => Uint8Array
  */
 export interface Datastore extends AsyncDisposable {
   readonly promises: Promises
+  readonly presence?: Presence | undefined
   get(key: string): Promise<Entry | undefined>
   /** In the order of the keys; one round trip where the engine can. Fails as a whole, perhaps with a `PartialFailure`. */
   getMany(keys: readonly string[]): Promise<(Entry | undefined)[]>

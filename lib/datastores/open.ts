@@ -19,9 +19,10 @@ export interface DatastoreOptions {
 }
 
 /**
- * Opens `memory:`, `memory:name`, `lmdb:`, `lmdb:path`, `redis://...`, `rediss://...` or `riak://...`; see docs/datastores.md. Throws `BAD_OPTION`
- * for another URL, before any I/O. Rejects with `BAD_OPTION` if the package of the driver is not installed, with `DATASTORE` if the engine
- * cannot be reached (try again), with `REFUSED` if the default folder of LMDB belongs to another user.
+ * Opens `memory:`, `memory:name`, `lmdb:`, `lmdb:path`, `redis://...`, `rediss://...`, `riak://...`, `couchbase://...`, `couchbases://...`
+ * or `zookeeper://...`; see docs/datastores.md. Throws `BAD_OPTION` for another URL, before any I/O. Rejects with `BAD_OPTION` if the
+ * package of the driver is not installed, with `DATASTORE` if the engine cannot be reached (try again), with `REFUSED` if the default
+ * folder of LMDB belongs to another user.
  */
 export function openDatastore(url: string, options: DatastoreOptions): Promise<Datastore> {
   const { operationTimeoutMs } = options
@@ -29,7 +30,7 @@ export function openDatastore(url: string, options: DatastoreOptions): Promise<D
   return openPlace(readPlace(url, options.cluster), options)
 }
 
-/** Where the URL leads, as text for people: a full path for LMDB, the URL without the password for Redis. Throws `BAD_OPTION`. */
+/** Where the URL leads, as text for people: a full path for LMDB, else the URL without the password. Throws `BAD_OPTION`. */
 export function datastorePlace(url: string, cluster: string): string {
   return placeText(readPlace(url, cluster))
 }
@@ -44,6 +45,14 @@ async function openPlace(place: Place, options: DatastoreOptions): Promise<Datas
   if (place.engine === 'riak') {
     const { riakDatastore } = await import('./riak.ts')
     return installed('basho-riak-client', riakDatastore({ ...place, operationTimeoutMs, warn, merge: options.merge }))
+  }
+  if (place.engine === 'couchbase') {
+    const { couchbaseDatastore } = await import('./couchbase.ts')
+    return installed('couchbase', couchbaseDatastore({ ...place, operationTimeoutMs }))
+  }
+  if (place.engine === 'zookeeper') {
+    const { zookeeperDatastore } = await import('./zookeeper.ts')
+    return installed('node-zookeeper-client', zookeeperDatastore({ ...place, operationTimeoutMs, warn }))
   }
   const { redisDatastore } = await import('./redis.ts')
   return installed('ioredis', redisDatastore({ ...place, operationTimeoutMs, warn }))

@@ -3,8 +3,10 @@
 import { tmpdir, userInfo } from 'node:os'
 import { isAbsolute, join, resolve } from 'node:path'
 import { HomingError } from '../errors.ts'
+import { type CouchbasePlace, couchbasePlaceText, readCouchbasePlace } from './couchbase-url.ts'
 import { readRedisPlace, redisPlaceText, redisWay, type RedisPlace } from './redis-url.ts'
 import { riakPlace, riakText, type RiakPlace } from './riak-url.ts'
+import { readZooKeeperPlace, type ZooKeeperPlace, zooKeeperPlaceText } from './zookeeper-url.ts'
 
 /** What a URL names. `name` absent: a memory store of its own; `base` present: a default folder, to be checked for its owner. */
 export type Place =
@@ -12,11 +14,14 @@ export type Place =
   | { readonly engine: 'lmdb'; readonly folder: string; readonly base?: string }
   | ({ readonly engine: 'redis' } & RedisPlace)
   | ({ readonly engine: 'riak' } & RiakPlace)
+  | ({ readonly engine: 'couchbase' } & CouchbasePlace)
+  | ({ readonly engine: 'zookeeper' } & ZooKeeperPlace)
 
 const known = [
   'memory:, memory:name, lmdb:, lmdb:/folder',
   'redis://host:port/db, redis+sentinel://host:port,host:port/master, redis+cluster://host:port,host:port (rediss: with TLS)',
   'riak://host:port,host:port',
+  'couchbase://host/bucket, couchbases://host/bucket, zookeeper://host:port/path',
 ].join(', ')
 
 /** Reads the URL; nothing is opened or looked at. Throws `BAD_OPTION`, without repeating what may hold a password. */
@@ -30,14 +35,18 @@ export function readPlace(url: string, cluster: string): Place {
   const redis = redisWay(scheme)
   if (redis) return { engine: 'redis', ...readRedisPlace(url, scheme, redis) }
   if (scheme === 'riak') return { engine: 'riak', ...riakPlace(url) }
+  if (scheme === 'couchbase' || scheme === 'couchbases') return { engine: 'couchbase', ...readCouchbasePlace(url) }
+  if (scheme === 'zookeeper') return { engine: 'zookeeper', ...readZooKeeperPlace(url) }
   throw new HomingError('BAD_OPTION', `unknown datastore '${scheme}:'; known are ${known}`)
 }
 
-/** The place as text for people: a full path for LMDB, the URL without the password for Redis. */
+/** The place as text for people: a full path for LMDB, else the URL without the password. */
 export function placeText(place: Place): string {
   if (place.engine === 'memory') return place.name === undefined ? 'memory:' : `memory:${place.name}`
   if (place.engine === 'lmdb') return place.folder
   if (place.engine === 'riak') return riakText(place)
+  if (place.engine === 'couchbase') return couchbasePlaceText(place)
+  if (place.engine === 'zookeeper') return zooKeeperPlaceText(place)
   return redisPlaceText(place)
 }
 

@@ -30,6 +30,13 @@ export function endpointText(endpoint: Endpoint): string {
   return endpoint.at === 'unix' ? `unix:${endpoint.path}` : `tcp://${hostAndPort(endpoint.host, endpoint.port)}`
 }
 
+const loopback = /^tcp:\/\/(127\.\d+\.\d+\.\d+|localhost|\[::1\])(:|$)/
+
+/** Whether only this machine reaches it. */
+export function isLoopback(endpoint: string): boolean {
+  return loopback.test(endpoint) || endpoint.startsWith('unix:') || endpoint.startsWith('memory:')
+}
+
 /** `host:port`, an IPv6 address in brackets. */
 export function hostAndPort(host: string, port: number): string {
   return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`

@@ -98,12 +98,14 @@ export class Health {
 /** Passes everything on, and says how it went. Disposal is not its business: it belongs to whoever opened the datastore. */
 class WatchedDatastore implements Datastore {
   readonly promises: Datastore['promises']
+  readonly presence: Datastore['presence']
   readonly #below: Datastore
   readonly #failed: (error: unknown) => void
   readonly #answered: () => void
 
   constructor(below: Datastore, failed: (error: unknown) => void, answered: () => void) {
     this.promises = below.promises
+    this.presence = below.presence
     this.#below = below
     this.#failed = failed
     this.#answered = answered

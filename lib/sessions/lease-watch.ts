@@ -64,6 +64,14 @@ export class LeaseWatch {
     }
   }
 
+  /** The run is known to have ended: its lease is over as it was last seen. `false`: this run was not. */
+  end({ identity, incarnation }: Run): boolean {
+    const seen = this.#seen.get(identity)
+    if (seen?.incarnation !== incarnation) return false
+    seen.lapsed = true
+    return true
+  }
+
   forget(identity: string): void {
     this.#seen.delete(identity)
   }

@@ -57,6 +57,7 @@ export class Membership {
   readonly #reads: BatchedReads<Member>
   #reading = 0
   #refreshing: Promise<void> | undefined
+  #again = false
   #refreshTimer: Timer | undefined
   #dueTimer: Timer | undefined
   /** Until then a missing record does not mean a goodbye: the datastore is known to have lost some. */
@@ -186,8 +187,25 @@ export class Membership {
   refresh(): Promise<void> {
     this.#refreshing ??= this.#refresh().finally(() => {
       this.#refreshing = undefined
+      if (!this.#again || this.#stopped) return
+      this.#again = false
+      void this.refresh()
     })
     return this.#refreshing
+  }
+
+  /** Records came or went just now. A reading that is under way began before that, and is followed by another. */
+  changed(): void {
+    if (this.#refreshing) this.#again = true
+    else void this.refresh()
+  }
+
+  /**
+   * The process of a run is known to have ended: it is judged now, as its record was last read. One more reading shows whether its beat has
+   * moved since, which undoes it. Rejects with `DATASTORE`.
+   */
+  async ended(run: Run): Promise<void> {
+    if (this.watch.end(run)) await this.readAfresh([run.identity])
   }
 
   /** Reads all records afresh. Rejects with `DATASTORE`. */

@@ -9,6 +9,7 @@ import { realClock } from '../env/clock.ts'
 import type { Env, Timer } from '../env/env.ts'
 import { realTimers } from '../env/timers.ts'
 import { homingError } from '../errors.ts'
+import { LifeSigns } from './life-signs.ts'
 import { mergeRecords } from './merge.ts'
 import { PeerRecords, type Renewal } from './peer-records.ts'
 import { doubtCell, movedCell, pulseCells, renewedCell, toMicros, type FromPulse, type ToPulse } from './pulse-messages.ts'
@@ -59,6 +60,8 @@ class Heartbeat {
   #renewedMs: number | undefined
   #beat = 0
   #begun = false
+  /** Shows that this process lives, also while its main loop stands still. */
+  #sign: AsyncDisposable | undefined
 
   constructor(
     env: ThreadEnv,
@@ -79,6 +82,7 @@ class Heartbeat {
   async stop(): Promise<void> {
     this.#poll.cancel()
     await this.#renewal
+    await this.#sign?.[Symbol.asyncDispose]()
   }
 
   #look(): void {
@@ -100,7 +104,10 @@ class Heartbeat {
   async #renew(startedMs: number): Promise<void> {
     const { id, run, cluster } = this.#added
     try {
-      const [renewal] = await this.#use(datastore => new PeerRecords(datastore, cluster).renewMany([{ run }]))
+      const [renewal] = await this.#use(datastore => {
+        this.#sign ??= LifeSigns.of(datastore, cluster)?.show(run, 'pulse')
+        return new PeerRecords(datastore, cluster).renewMany([{ run }])
+      })
       this.#learn(renewal!, startedMs)
     } catch (error) {
       this.#say({ at: 'failed', id, error: homingError(error, 'DATASTORE', 'renewing').message })
@@ -156,8 +163,9 @@ function run(): void {
     const known = beats.get(id)
     beats.delete(id)
     try {
-      await known?.beat.stop()
-      if (known && ![...beats.values()].some(({ key }) => key === known.key)) await connections.close(known.key)
+      const last = known && ![...beats.values()].some(({ key }) => key === known.key)
+      // Side by side: a closing connection begins nothing more, so that a renewal under way is over after one operation at the latest.
+      await Promise.all([known?.beat.stop(), last ? connections.close(known.key) : undefined])
     } catch (error) {
       say({ at: 'failed', id, error: homingError(error, 'DATASTORE', 'closing').message })
     }

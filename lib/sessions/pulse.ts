@@ -43,8 +43,8 @@ export interface PulseOptions {
   readonly listener: PulseListener
 }
 
-/** Nobody waits longer than that for the thread to say goodbye, ms. */
-const goodbyeMs = 1_500
+/** How much longer than an operation of the datastore the thread may take to say goodbye, ms. It is not ended within one: clients may not bear that. */
+const goodbyeMs = 500
 const restartMsMin = 500
 const restartMsMax = 30_000
 /** A thread that lived so long has earned a fresh backoff, ms. */
@@ -141,7 +141,7 @@ class Heart {
         this.#goodbyes.delete(id)
         resolve()
       }
-      const timer = given.env.timers.after(goodbyeMs, done)
+      const timer = given.env.timers.after(given.options.operationTimeoutMs + goodbyeMs, done)
       this.#goodbyes.set(id, done)
       worker.post({ at: 'remove', id } satisfies ToPulse)
     })

@@ -52,6 +52,7 @@ const encoder = new TextEncoder()
 export class Keys {
   readonly peers: string
   readonly sessions: string
+  readonly signs: string
   readonly #notes: string
 
   constructor(cluster: string) {
@@ -61,6 +62,7 @@ export class Keys {
     }
     this.peers = `homing:${cluster}:peers:`
     this.sessions = `homing:${cluster}:sessions:`
+    this.signs = `homing:${cluster}:signs:`
     this.#notes = `homing:${cluster}:notes:`
   }
 
@@ -70,6 +72,11 @@ export class Keys {
 
   session(address: string): string {
     return checked(this.sessions, address, 'address')
+  }
+
+  /** A run shows that it lives by each of its connections to the datastore. */
+  sign(incarnation: string, by: 'main' | 'pulse'): string {
+    return checked(this.signs, `${incarnation}/${by}`, 'incarnation')
   }
 
   notes(identity: string): string {

@@ -21,6 +21,8 @@ import type {
 } from './directory.ts'
 import { Health } from './health.ts'
 import { LeaseKeeper } from './lease-keeper.ts'
+import { LifeSigns } from './life-signs.ts'
+import { LifeWatch } from './life-watch.ts'
 import { Membership } from './membership.ts'
 import type { SessionOptions } from './options.ts'
 import { PeerRecords } from './peer-records.ts'
@@ -41,8 +43,8 @@ export interface StoreDirectoryOptions {
   readonly self: Self
   readonly options: Readonly<SessionOptions>
   readonly handler: DirectoryHandler
-  /** Asks who answers at the endpoints of an incumbent with our identity. Does not reject. */
-  readonly probe: (incumbent: Member) => Promise<Probe>
+  /** Asks who answers at the endpoints of an incumbent with our identity, or of a member whose sign of life is gone. Does not reject. */
+  readonly probe: (member: Member) => Promise<Probe>
   /** A silent incumbent has our identity: it is waited for, one lease long. */
   readonly waiting?: (incumbent: Member, forMs: number) => void
   /** What failed in the background, for the log. */
@@ -58,6 +60,8 @@ export class StoreDirectory implements Directory {
   readonly #sessions: SessionStore
   readonly #keeper: LeaseKeeper
   readonly #membership: Membership
+  /** Where the engine can tell that a process has ended. */
+  readonly #life: LifeWatch | undefined
   readonly #waiters: Waiters
   readonly #stale: StaleSessions
   readonly #finds: BatchedReads<Located>
@@ -97,6 +101,8 @@ export class StoreDirectory implements Directory {
         trouble,
       },
     })
+    const signs = LifeSigns.of(datastore, cluster)
+    this.#life = signs && new LifeWatch({ env, signs, membership: this.#membership, self, options, probe: given.probe, trouble })
     this.#waiters = new Waiters({
       env,
       pollMs: options.waitPollMs,
@@ -124,6 +130,7 @@ export class StoreDirectory implements Directory {
     }
     directory.#health.begin()
     await directory.#membership.begin()
+    directory.#life?.begin()
     return directory
   }
 
@@ -247,6 +254,7 @@ export class StoreDirectory implements Directory {
     this.#end(closed())
     await Promise.all([
       this.#keeper[Symbol.asyncDispose](),
+      this.#life?.stop(),
       this.#membership.stop(),
       this.#stale.stop(),
       this.#sessions[Symbol.asyncDispose](),

@@ -34,6 +34,10 @@ export class FaultyDatastore implements Datastore {
     return this.#store.promises
   }
 
+  get presence(): Datastore['presence'] {
+    return this.#store.presence
+  }
+
   get(key: string): Promise<Entry | undefined> {
     return this.#read(() => this.#reaching([key], () => this.#store.get(key)))
   }

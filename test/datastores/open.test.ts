@@ -77,6 +77,32 @@ t.test('what is no URL of a datastore throws BAD_OPTION at the call, and names t
     t.throws(() => openDatastore(url, options), { code: 'BAD_OPTION', message: /riak:\/\/host:port,host:port\?/ }, url)
   }
   t.throws(() => openDatastore('lmdb:/a\0b', options), { code: 'BAD_OPTION' })
+  for (const url of [
+    'zookeeper:',
+    'zookeeper://',
+    'zookeeper:localhost',
+    'zookeeper:///path',
+    'zookeeper://localhost:port',
+    'zookeeper://localhost:70000',
+    'zookeeper://localhost,',
+    'zookeeper://a b',
+    'zookeeper://[::1',
+    'zookeeper://::1',
+    'zookeeper://@localhost',
+    'zookeeper://:secret@localhost',
+    'zookeeper://me:%zz@localhost',
+    'zookeeper://localhost//a',
+    'zookeeper://localhost/a//b',
+    'zookeeper://localhost/a/../b',
+    'zookeeper://localhost/.',
+    'zookeeper://localhost/zookeeper/mine',
+    'zookeeper://localhost/a b',
+    'zookeeper://localhost/a?b=c',
+    'zookeeper://localhost/a#b',
+    `zookeeper://localhost/${'a'.repeat(513)}`,
+  ]) {
+    t.throws(() => openDatastore(url, options), { code: 'BAD_OPTION', message: /zookeeper:\/\/\[user:password@\]host:port/ }, url)
+  }
   for (const cluster of ['', '.', '..']) t.throws(() => openDatastore('lmdb:', { ...options, cluster }), { code: 'BAD_OPTION' })
   for (const operationTimeoutMs of [0, -1, NaN])
     t.throws(() => openDatastore('memory:', { ...options, operationTimeoutMs }), { code: 'BAD_OPTION' })
@@ -93,6 +119,11 @@ t.test('no password is in what is thrown', async t => {
     'redis+cluster://me:hush-hush@a,b/2',
     'redis+cluster://me:hush-hush%@a,b',
     'riak://me:hush-hush@localhost',
+    'zookeeper://me:hush-hush@localhost:port',
+    'zookeeper://me:hush-hush@localhost/.',
+    'zookeeper://me:hush-hush@',
+    'zookeeper://me:hush-hush/@h',
+    'zookeeper://me:hush-hush%@h',
   ]) {
     try {
       await openDatastore(url, options)
@@ -127,6 +158,13 @@ t.test('the place, for people', async t => {
     ['redis://localhost', 'redis://localhost:6379/0'],
     ['redis://me:secret@10.0.0.1:7000/3', 'redis://me@10.0.0.1:7000/3'],
     ['redis://:secret@host/', 'redis://host:6379/0'],
+    ['zookeeper://localhost', 'zookeeper://localhost:2181/homing'],
+    ['zookeeper://localhost/', 'zookeeper://localhost:2181/homing'],
+    [
+      'zookeeper://zoo-1.example,zoo-2.example:2182/prod/homing/',
+      'zookeeper://zoo-1.example:2181,zoo-2.example:2182/prod/homing',
+    ],
+    ['zookeeper://a%40b:secret:with:colons@[::1]:7000/x', 'zookeeper://a%40b@[::1]:7000/x'],
     ['rediss://a%40b:secret@[::1]:7000/12', 'rediss://a%40b@[::1]:7000/12'],
     ['redis+sentinel://a,b:1/main', 'redis+sentinel://a:26379,b:1/main/0'],
     ['rediss+sentinel://me:secret@[::1]:1,b/my%20master/3', 'rediss+sentinel://me@[::1]:1,b:26379/my%20master/3'],
@@ -145,14 +183,20 @@ t.test('a driver whose package is not installed says how to install it', async t
   const folder = await mkdtemp(join(tmpdir(), 'homing-bare-'))
   t.teardown(() => rm(folder, { recursive: true, force: true }))
   const lib = fileURLToPath(new URL('../../lib/', import.meta.url))
-  await cp(join(lib, 'datastores'), join(folder, 'lib/datastores'), { recursive: true })
-  await cp(join(lib, 'errors.js'), join(folder, 'lib/errors.js'))
+  for (const part of ['datastores', 'wire', 'env', 'errors.js'])
+    await cp(join(lib, part), join(folder, 'lib', part), { recursive: true })
   await writeFile(join(folder, 'package.json'), '{"type":"module"}')
   await writeFile(
     join(folder, 'try.js'),
     `import { openDatastore } from './lib/datastores/open.js'
     const options = { operationTimeoutMs: 1_000, cluster: 'test' }
-    for (const url of ['redis://localhost:1', 'riak://localhost:1', 'lmdb:' + import.meta.dirname + '/store']) {
+    for (const url of [
+      'redis://localhost:1',
+      'riak://localhost:1',
+      'lmdb:' + import.meta.dirname + '/store',
+      'zookeeper://localhost:1',
+      'couchbase://localhost/bucket',
+    ]) {
       await openDatastore(url, options).catch(error => console.log(error.code, error.message))
     }
     await using_memory()
@@ -162,13 +206,10 @@ t.test('a driver whose package is not installed says how to install it', async t
     }`,
   )
   const { stdout } = await promisify(execFile)(process.execPath, [join(folder, 'try.js')])
-  t.equal(
-    stdout,
-    [
-      'BAD_OPTION install ioredis: npm install ioredis',
-      'BAD_OPTION install basho-riak-client: npm install basho-riak-client',
-      'BAD_OPTION install lmdb: npm install lmdb',
-      'string\n',
-    ].join('\n'),
-  )
+  t.same(stdout.trim().split('\n'), [
+    ...['ioredis', 'basho-riak-client', 'lmdb', 'node-zookeeper-client', 'couchbase'].map(
+      name => `BAD_OPTION install ${name}: npm install ${name}`,
+    ),
+    'string',
+  ])
 })

@@ -1,5 +1,6 @@
 /** A cluster's directories on virtual time, over one memory store that each reaches through faults of its own. */
 
+import type { Presence } from '../../lib/datastores/datastore.ts'
 import { MemoryEngine } from '../../lib/datastores/memory.ts'
 import type { Env } from '../../lib/env/env.ts'
 import { MemoryNetwork } from '../../lib/env/memory-network.ts'
@@ -17,6 +18,9 @@ export interface PeerSettings {
   incarnation?: string
   probe?: (incumbent: Member) => Promise<Probe>
   options?: Partial<SessionOptions>
+  /** What the engine can tell of processes; absent: nothing, as most engines. */
+  presence?: Presence
+  endpoints?: readonly string[]
 }
 
 /** What one peer has, and what it was told. */
@@ -63,14 +67,22 @@ export class World {
   /** A peer that is about to join; `directory` is there once `joining` resolved. */
   joining(
     host: string,
-    { identity = host, machine, incarnation, probe = async () => 'silent', options = {} }: PeerSettings = {},
+    {
+      identity = host,
+      machine,
+      incarnation,
+      probe = async () => 'silent',
+      options = {},
+      presence,
+      endpoints = [`tcp://${host}:1`],
+    }: PeerSettings = {},
   ) {
     const env = virtualEnv(this.time, this.network, host, machine)
-    const store = new FaultyDatastore(this.engine.connect(), env.timers)
+    const store = new FaultyDatastore(Object.assign(this.engine.connect(), presence && { presence }), env.timers)
     const self: Self = {
       identity,
       incarnation: incarnation ?? `run-${++this.#incarnations}`,
-      endpoints: [`tcp://${host}:1`],
+      endpoints,
       role: 'peer',
       state: 'up',
       version: '0.1.0',

@@ -1,0 +1,137 @@
+/**
+ * CouchbaseMock, which Couchbase's makers test their clients with, behind a port of loopback that stays: at each start the mock takes
+ * another one, and tells clients its own. It forgets everything when it ends, lets everybody in, and knows no durable writes.
+ */
+
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { existsSync } from 'node:fs'
+import { createConnection, createServer, type Socket } from 'node:net'
+import { freePort } from './free-port.ts'
+
+export interface CouchbaseServer extends AsyncDisposable {
+  /** Of keys and values. */
+  readonly port: number
+  readonly url: string
+  readonly pid: number
+  /** Ends it as a crash would. */
+  kill(): Promise<void>
+  /** Starts it again on the same port, empty. */
+  restart(): Promise<void>
+}
+
+const jar = process.env['COUCHBASE_MOCK_JAR']
+
+/** Why there is no server to be had; `undefined` if there is. */
+export function couchbaseMissing(): string | undefined {
+  if (jar === undefined || !existsSync(jar)) {
+    const copy = 'mvn dependency:copy -Dartifact=com.couchbase.mock:CouchbaseMock:1.5.25 -DoutputDirectory=FOLDER'
+    return `no CouchbaseMock: ${copy}, then COUCHBASE_MOCK_JAR=FOLDER/CouchbaseMock-1.5.25.jar`
+  }
+  try {
+    execFileSync('java', ['-version'], { stdio: 'ignore' })
+    return undefined
+  } catch {
+    return 'no java: apt-get install default-jre-headless' // not installed: that is the answer
+  }
+}
+
+export async function startCouchbase(): Promise<CouchbaseServer> {
+  const port = await freePort()
+  let mock = await start()
+  const open = new Set<Socket>()
+  const keep = (socket: Socket): Socket => {
+    open.add(socket)
+    return socket.on('error', () => socket.destroy()).on('close', () => open.delete(socket))
+  }
+  const proxy = createServer(socket => {
+    const onward = keep(createConnection(mock.port, '127.0.0.1'))
+    keep(socket).on('close', () => onward.destroy())
+    onward.on('close', () => socket.destroy())
+    socket.pipe(onward)
+    onward.on('data', chunk => {
+      replaceAll(chunk, `${mock.port}`, `${port}`)
+      if (!socket.write(chunk)) onward.pause()
+    })
+    socket.on('drain', () => onward.resume())
+  })
+  const listen = (): Promise<unknown> => once(proxy.listen(port, '127.0.0.1'), 'listening')
+  const hangUp = async (): Promise<void> => {
+    if (!proxy.listening) return
+    const closed = once(proxy, 'close')
+    proxy.close()
+    for (const socket of open) socket.destroy()
+    await closed
+  }
+  await listen()
+  return {
+    port,
+    url: `couchbase://default@127.0.0.1:${port}/default?durability=none`,
+    get pid() {
+      return mock.process.pid!
+    },
+    async kill() {
+      await end(mock.process)
+      await hangUp()
+    },
+    async restart() {
+      mock = await start()
+      await listen()
+    },
+    async [Symbol.asyncDispose]() {
+      await end(mock.process)
+      await hangUp()
+    },
+  }
+}
+
+/** The mock names its port in what it tells of itself. Both have five digits, so that nothing moves. */
+function replaceAll(chunk: Buffer, port: string, by: string): void {
+  for (let at = chunk.indexOf(port); at >= 0; at = chunk.indexOf(port, at)) chunk.write(by, at, 'latin1')
+}
+
+interface Mock {
+  readonly process: ChildProcess
+  readonly port: number
+}
+
+async function start(): Promise<Mock> {
+  const webPort = await freePort()
+  const options = {
+    host: '127.0.0.1',
+    port: webPort,
+    nodes: 1,
+    replicas: 0,
+    vbuckets: 64,
+    buckets: 'default::couchbase',
+  }
+  const args = Object.entries(options).flatMap(([name, value]) => [`--${name}`, `${value}`])
+  const flags = ['-Xmx512m', '-XX:TieredStopAtLevel=1']
+  const child = spawn('java', [...flags, '-jar', jar!, ...args, '--cccp'], { stdio: 'ignore' })
+  const failed = once(child, 'exit').then(() => {
+    throw new Error('CouchbaseMock ended before it served')
+  })
+  const port = await Promise.race([keyValuePort(webPort, child), failed])
+  failed.catch(() => {}) // from here on its end is the test's business
+  return { process: child, port }
+}
+
+async function keyValuePort(webPort: number, child: ChildProcess): Promise<number> {
+  for (;;) {
+    try {
+      const answer = await fetch(`http://127.0.0.1:${webPort}/pools/default/buckets/default`)
+      const { nodes } = (await answer.json()) as { nodes: { ports: { direct: number } }[] }
+      return nodes[0]!.ports.direct
+    } catch (error) {
+      if (child.exitCode !== null) throw error
+      await new Promise(resolve => setTimeout(resolve, 20)) // it does not answer yet
+    }
+  }
+}
+
+async function end(child: ChildProcess): Promise<void> {
+  if (child.exitCode !== null || child.signalCode !== null) return
+  const gone = once(child, 'exit')
+  child.kill('SIGKILL')
+  await gone
+}

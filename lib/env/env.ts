@@ -127,5 +127,9 @@ export interface BackgroundWorker {
   onMessage(fn: (message: unknown) => void): void
   /** It ended although nobody asked it to. */
   onFailure(fn: (error: Error) => void): void
-  stop(): Promise<void>
+  /**
+   * Ends it at once; or, where it was told to end by itself, after `patienceMs` at the latest: native code in it may be about to call back,
+   * and keeps the process alive meanwhile.
+   */
+  stop(patienceMs?: number): Promise<void>
 }

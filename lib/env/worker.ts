@@ -15,6 +15,7 @@ export function startWorker(module: URL, data: unknown): BackgroundWorker {
   const listeners: ((error: Error) => void)[] = []
   let failure: Error | undefined
   let stopped = false
+  let exited = false
   const fail = (error: Error): void => {
     if (stopped || failure) return
     failure = error
@@ -22,7 +23,10 @@ export function startWorker(module: URL, data: unknown): BackgroundWorker {
   }
   worker.on('error', fail)
   worker.on('messageerror', fail)
-  worker.on('exit', code => fail(new Error(`worker ${module.pathname} ended with code ${code}`)))
+  worker.on('exit', code => {
+    exited = true
+    fail(new Error(`worker ${module.pathname} ended with code ${code}`))
+  })
 
   return {
     post: message => worker.postMessage(message),
@@ -32,9 +36,21 @@ export function startWorker(module: URL, data: unknown): BackgroundWorker {
       const before = failure
       if (before) queueMicrotask(() => fn(before))
     },
-    async stop() {
+    async stop(patienceMs = 0) {
       stopped = true
+      if (patienceMs > 0 && !exited) await ending(worker, patienceMs)
       await worker.terminate()
     },
   }
+}
+
+function ending(worker: Worker, ms: number): Promise<void> {
+  worker.ref()
+  return new Promise(resolve => {
+    const timer = setTimeout(resolve, ms)
+    worker.once('exit', () => {
+      clearTimeout(timer)
+      resolve()
+    })
+  })
 }

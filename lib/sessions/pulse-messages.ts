@@ -6,6 +6,8 @@ import type { SessionOptions } from './options.ts'
 export type ToPulse =
   | { at: 'add'; id: number; storeUrl: string; cluster: string; run: Run; options: SessionOptions; shared: SharedArrayBuffer }
   | { at: 'remove'; id: number }
+  /** Nobody comes any more: the thread ends as soon as nothing is under way in it. */
+  | { at: 'end' }
 
 /** One renewal that succeeded. `startedMs` is when it began, by the main loop's monotonic clock. */
 export interface PulseRenewal {

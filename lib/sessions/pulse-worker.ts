@@ -171,9 +171,18 @@ function run(): void {
     }
     say({ at: 'removed', id })
   }
+  const removals = new Set<Promise<void>>()
   port.on('message', (message: ToPulse) => {
-    if (message.at === 'add') add(message)
-    else void remove(message.id)
+    switch (message.at) {
+      case 'add':
+        return add(message)
+      case 'remove': {
+        const removal = remove(message.id).finally(() => removals.delete(removal))
+        return void removals.add(removal)
+      }
+      case 'end':
+        return void Promise.all(removals).then(() => port.close())
+    }
   })
 }
 

@@ -43,8 +43,10 @@ export interface PulseOptions {
   readonly listener: PulseListener
 }
 
-/** How much longer than an operation of the datastore the thread may take to say goodbye, ms. It is not ended within one: clients may not bear that. */
+/** How much longer than an operation of the datastore the thread may take to say goodbye, ms. */
 const goodbyeMs = 500
+/** How much longer than that it may take to end by itself, ms: ended from outside, native clients of datastores may end the process. */
+const endingMs = 5_000
 const restartMsMin = 500
 const restartMsMax = 30_000
 /** A thread that lived so long has earned a fresh backoff, ms. */
@@ -100,7 +102,7 @@ class PeerPulse implements Pulse {
 class Heart {
   readonly #startWorker: NonNullable<Env['startWorker']>
   readonly #peers = new Map<number, PeerPulse>()
-  readonly #goodbyes = new Map<number, () => void>()
+  readonly #goodbyes = new Map<number, (said: boolean) => void>()
   #worker: BackgroundWorker | undefined
   #startedMs = 0
   #failures = 0
@@ -126,22 +128,24 @@ class Heart {
       this.#restart?.cancel()
     }
     const worker = this.#worker
-    if (worker) await this.#goodbye(worker, peer)
+    const said = worker && (await this.#goodbye(worker, peer))
     if (worker && this.#peers.size === 0 && this.#worker === worker) {
       this.#worker = undefined
-      await worker.stop()
+      worker.post({ at: 'end' } satisfies ToPulse)
+      const ended = worker.stop(endingMs)
+      if (said) await ended // who leaves does not wait for one that is stuck
     }
   }
 
-  /** The thread finishes what it has begun for the peer, and closes its connection with the last one on it. */
-  #goodbye(worker: BackgroundWorker, { id, given }: PeerPulse): Promise<void> {
+  /** The thread finishes what it has begun for the peer, and closes its connection with the last one on it. `false`: it did not say so. */
+  #goodbye(worker: BackgroundWorker, { id, given }: PeerPulse): Promise<boolean> {
     return new Promise(resolve => {
-      const done = (): void => {
+      const done = (said: boolean): void => {
         timer.cancel()
         this.#goodbyes.delete(id)
-        resolve()
+        resolve(said)
       }
-      const timer = given.env.timers.after(given.options.operationTimeoutMs + goodbyeMs, done)
+      const timer = given.env.timers.after(given.options.operationTimeoutMs + goodbyeMs, () => done(false))
       this.#goodbyes.set(id, done)
       worker.post({ at: 'remove', id } satisfies ToPulse)
     })
@@ -175,7 +179,7 @@ class Heart {
   }
 
   #heard(message: FromPulse): void {
-    if (message.at === 'removed') return this.#goodbyes.get(message.id)?.()
+    if (message.at === 'removed') return this.#goodbyes.get(message.id)?.(true)
     const listener = this.#peers.get(message.id)?.given.listener
     if (!listener) return
     switch (message.at) {
@@ -193,7 +197,7 @@ class Heart {
   #failed(worker: BackgroundWorker | undefined, cause: unknown): void {
     if (worker !== this.#worker) return
     this.#worker = undefined
-    for (const done of [...this.#goodbyes.values()]) done()
+    for (const done of [...this.#goodbyes.values()]) done(false)
     const peers = [...this.#peers.values()]
     const [first] = peers
     if (!first) return

@@ -50,6 +50,14 @@ export function placeText(place: Place): string {
   return redisPlaceText(place)
 }
 
+/**
+ * Whether its client may be used in a thread that ends before the process does. Couchbase's is native code with threads of its own: ended
+ * while one of them calls back, it aborts the process.
+ */
+export function livesInThreads(url: string): boolean {
+  return !/^couchbases?:/.test(url)
+}
+
 /** Where all processes of one user on one machine meet. */
 function defaultFolder(cluster: string): Place {
   if (cluster === '' || cluster === '.' || cluster === '..')

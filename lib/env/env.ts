@@ -120,9 +120,16 @@ export interface Env {
    * pulse is then a timer of the main loop). `module` is a file URL of a worker's code; `data` is structured-cloneable.
    */
   startWorker: ((module: URL, data: unknown) => BackgroundWorker) | undefined
+  /**
+   * Starts code that may not live in a thread of this process in a process of its own, which ends with this one; or says that this environment has none.
+   * No memory can be shared with it. `module` is a file URL.
+   */
+  startProcess: ((module: URL) => BackgroundWorker) | undefined
 }
 
+/** A thread or a process; `workerPort` is its own side of it. */
 export interface BackgroundWorker {
+  /** What can be cloned; to a thread also memory to share. */
   post(message: unknown): void
   onMessage(fn: (message: unknown) => void): void
   /** It ended although nobody asked it to. */

@@ -3,6 +3,7 @@
 import { realClock } from './clock.ts'
 import type { Env } from './env.ts'
 import { machineText } from './machine.ts'
+import { startProcess } from './process.ts'
 import { realRandom } from './random.ts'
 import { tcpTransport } from './tcp.ts'
 import { realTimers } from './timers.ts'
@@ -16,5 +17,6 @@ export function realEnv(): Env {
     transport: tcpTransport(),
     machine: machineText(),
     startWorker,
+    startProcess,
   }
 }

@@ -16,6 +16,7 @@ export function virtualEnv(time: VirtualTime, network: MemoryNetwork, host: stri
     transport: network.transportOf(host),
     machine,
     startWorker: undefined,
+    startProcess: undefined,
   }
 }
 

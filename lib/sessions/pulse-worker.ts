@@ -1,13 +1,13 @@
-/** The thread of the pulse: renews the leases of this process's peers while their main loop moves. */
+/** The code of the pulse, thread or process: renews the leases of a process's peers while their main loop moves. */
 
 // The entry point of a thread is where its environment begins: here, and only here in this folder, the real one is taken. What this
 // thread does not need of it (sockets, TLS) is not loaded: every server has this thread.
-import { parentPort } from 'node:worker_threads'
 import { openDatastore } from '../datastores/open.ts'
 import type { Datastore } from '../datastores/datastore.ts'
 import { realClock } from '../env/clock.ts'
 import type { Env, Timer } from '../env/env.ts'
 import { realTimers } from '../env/timers.ts'
+import { workerPort } from '../env/worker-port.ts'
 import { homingError } from '../errors.ts'
 import { LifeSigns } from './life-signs.ts'
 import { mergeRecords } from './merge.ts'
@@ -55,7 +55,7 @@ class Heartbeat {
   #dueMs: number
   #moved = -1n
   #movedMs: number
-  /** The main loop's clock less this thread's, at least: what is written there was read a moment ago. */
+  /** The main loop's clock less this one, at least: what is written there was read a moment ago. */
   #aheadMs = -Infinity
   #renewedMs: number | undefined
   #beat = 0
@@ -71,12 +71,19 @@ class Heartbeat {
   ) {
     this.#env = env
     this.#added = added
-    this.#cells = pulseCells(added.shared)
+    const { memory } = added
+    this.#cells = pulseCells(memory.at === 'shared' ? memory.cells : new ArrayBuffer(pulseCells.bytes))
+    if (memory.at === 'apart') this.moved(memory.movedMs)
     this.#say = say
     this.#use = use
     this.#dueMs = this.#movedMs = env.clock.monotonicMs()
     this.#look()
     this.#poll = env.timers.every(Math.min(pollMsMax, added.options.renewEveryMs / 4), () => this.#look())
+  }
+
+  /** What a thread reads from shared memory, a process is told. */
+  moved(nowMs: number): void {
+    Atomics.store(this.#cells, movedCell, toMicros(nowMs))
   }
 
   async stop(): Promise<void> {
@@ -90,8 +97,9 @@ class Heartbeat {
     const moved = Atomics.load(this.#cells, movedCell)
     if (moved !== this.#moved) {
       this.#moved = moved
-      this.#movedMs = nowMs
       this.#aheadMs = Math.max(this.#aheadMs, Number(moved) / 1_000 - nowMs)
+      // Not "now": who stood still may read late what was said long ago.
+      this.#movedMs = Number(moved) / 1_000 - this.#aheadMs
     }
     // A main loop that stands still for too long is as good as dead: its lease may lapse.
     if (nowMs - this.#movedMs > this.#added.options.stallMs || nowMs < this.#dueMs || this.#renewal) return
@@ -122,7 +130,7 @@ class Heartbeat {
       case 'failed':
         return this.#say({ at: 'failed', id, error: renewal.error.message })
       case 'fenced':
-        Atomics.store(this.#cells, doubtCell, 1n) // nothing may be delivered before the main loop has looked
+        this.#doubt() // nothing may be delivered before the main loop has looked
         return this.#say({ at: 'lost', id })
       case 'missing':
         return this.#say({ at: 'lost', id })
@@ -132,7 +140,7 @@ class Heartbeat {
   #renewed({ beat, noted }: Extract<Renewal, { at: 'renewed' }>, startedMs: number): void {
     const { id, options } = this.#added
     const gapMs = startedMs - (this.#renewedMs ?? startedMs)
-    if (gapMs >= options.leaseMs - options.guardMs) Atomics.store(this.#cells, doubtCell, 1n)
+    if (gapMs >= options.leaseMs - options.guardMs) this.#doubt()
     this.#renewedMs = startedMs
     const mainMs = startedMs + this.#aheadMs
     Atomics.store(this.#cells, renewedCell, toMicros(mainMs))
@@ -142,15 +150,20 @@ class Heartbeat {
     this.#begun = true
     this.#say({ at: 'renewed', id, renewal: { startedMs: mainMs, beat, noted, forgot } })
   }
+
+  #doubt(): void {
+    const { id, memory } = this.#added
+    Atomics.store(this.#cells, doubtCell, 1n)
+    if (memory.at === 'apart') this.#say({ at: 'doubted', id })
+  }
 }
 
 function run(): void {
-  const port = parentPort
-  if (!port) throw new Error('pulse-worker is the code of a worker thread')
+  const port = workerPort()
   const env: ThreadEnv = { clock: realClock(), timers: realTimers() }
   const connections = new Connections()
   const beats = new Map<number, { beat: Heartbeat; key: string }>()
-  const say = (message: FromPulse): void => port.postMessage(message)
+  const say = (message: FromPulse): void => port.post(message)
 
   const add = (added: Added): void => {
     const { id, storeUrl, cluster, options } = added
@@ -172,10 +185,13 @@ function run(): void {
     say({ at: 'removed', id })
   }
   const removals = new Set<Promise<void>>()
-  port.on('message', (message: ToPulse) => {
+  port.onMessage(said => {
+    const message = said as ToPulse
     switch (message.at) {
       case 'add':
         return add(message)
+      case 'moved':
+        return beats.get(message.id)?.beat.moved(message.movedMs)
       case 'remove': {
         const removal = remove(message.id).finally(() => removals.delete(removal))
         return void removals.add(removal)

@@ -1,5 +1,6 @@
-/** Renews leases from a worker thread, one for all peers of this process, as long as the main loop shows that it moves. */
+/** Renews leases beside the main loop, in one thread or process for all its peers, as long as that loop shows that it moves. */
 
+import { livesInThreads } from '../datastores/url.ts'
 import type { BackgroundWorker, Env, Timer } from '../env/env.ts'
 import { homingError, HomingError } from '../errors.ts'
 import type { Run } from './directory.ts'
@@ -17,11 +18,11 @@ export interface PulseListener {
   failed(error: HomingError): void
   /** The record is missing, or another incarnation's: the main loop decides what that means. */
   lost(): void
-  /** The thread failed. It is started again by and by; `begun` says when it renews again. */
+  /** The thread or process failed. It is started again by and by; `begun` says when it renews again. */
   ended(error: HomingError): void
 }
 
-/** The main loop's hold on its pulse; cheap, through shared memory. */
+/** The main loop's hold on its pulse; cheap. What a thread knows is known at once, through shared memory; what a process knows, when it was heard. */
 export interface Pulse {
   /** The main loop moves: call it each second or so, with the monotonic clock. */
   moved(nowMs: number): void
@@ -35,7 +36,7 @@ export interface Pulse {
 
 export interface PulseOptions {
   readonly env: Env
-  /** Where the thread opens its own connection. */
+  /** Where it opens its own connection. */
   readonly storeUrl: string
   readonly cluster: string
   readonly run: Run
@@ -43,26 +44,33 @@ export interface PulseOptions {
   readonly listener: PulseListener
 }
 
-/** How much longer than an operation of the datastore the thread may take to say goodbye, ms. */
+/** How much longer than an operation of the datastore it may take to say goodbye, ms. */
 const goodbyeMs = 500
 /** How much longer than that it may take to end by itself, ms: ended from outside, native clients of datastores may end the process. */
 const endingMs = 5_000
 const restartMsMin = 500
 const restartMsMax = 30_000
-/** A thread that lived so long has earned a fresh backoff, ms. */
+/** Who lived so long has earned a fresh backoff, ms. */
 const provenMs = 60_000
 
 const code = new URL('./pulse-worker.js', import.meta.url)
 
-/** The threads that run, by what starts them: in production one a process. */
-const hearts = new Map<NonNullable<Env['startWorker']>, Heart>()
+type Form = 'thread' | 'process'
+type Start = NonNullable<Env['startWorker'] | Env['startProcess']>
 
-/** `undefined` where there is no thread to be had, or no other connection can see the same store. */
+/** The threads and processes that run, by what starts them: in production at most one each. */
+const hearts = new Map<Start, Heart>()
+
+/** `undefined` where there is neither thread nor process to be had, or no other connection can see the same store. */
 export function startPulse(given: PulseOptions): Pulse | undefined {
-  const { startWorker } = given.env
-  if (!startWorker || given.storeUrl.startsWith('memory:')) return undefined
-  const heart = hearts.get(startWorker) ?? new Heart(startWorker)
-  hearts.set(startWorker, heart)
+  const { startWorker, startProcess } = given.env
+  if (given.storeUrl.startsWith('memory:')) return undefined
+  // A thread shares memory with us, and needs less of it; a process may abort without taking us along.
+  const form: Form = startWorker && livesInThreads(given.storeUrl) ? 'thread' : 'process'
+  const start = form === 'thread' ? startWorker : startProcess
+  if (!start) return undefined
+  const heart = hearts.get(start) ?? new Heart(form, start)
+  hearts.set(start, heart)
   return heart.add(given)
 }
 
@@ -77,10 +85,21 @@ class PeerPulse implements Pulse {
     this.given = given
     this.cells = pulseCells(new SharedArrayBuffer(pulseCells.bytes))
     this.#heart = heart
-    this.moved(given.env.clock.monotonicMs())
+    this.#moved(given.env.clock.monotonicMs())
   }
 
   moved(nowMs: number): void {
+    this.#moved(nowMs)
+    this.#heart.moved(this.id, nowMs)
+  }
+
+  /** What the memory of a process says is told here, when it was heard. */
+  heard(message: FromPulse): void {
+    if (message.at === 'doubted') Atomics.store(this.cells, doubtCell, 1n)
+    if (message.at === 'renewed') Atomics.store(this.cells, renewedCell, toMicros(message.renewal.startedMs))
+  }
+
+  #moved(nowMs: number): void {
     Atomics.store(this.cells, movedCell, toMicros(nowMs))
   }
 
@@ -98,9 +117,10 @@ class PeerPulse implements Pulse {
   }
 }
 
-/** One worker thread and the peers that it renews for. */
+/** One thread or process and the peers that it renews for. */
 class Heart {
-  readonly #startWorker: NonNullable<Env['startWorker']>
+  readonly #form: Form
+  readonly #startWorker: Start
   readonly #peers = new Map<number, PeerPulse>()
   readonly #goodbyes = new Map<number, (said: boolean) => void>()
   #worker: BackgroundWorker | undefined
@@ -109,7 +129,8 @@ class Heart {
   #restart: Timer | undefined
   #lastId = 0
 
-  constructor(startWorker: NonNullable<Env['startWorker']>) {
+  constructor(form: Form, startWorker: Start) {
+    this.#form = form
     this.#startWorker = startWorker
   }
 
@@ -119,6 +140,11 @@ class Heart {
     if (this.#worker) this.#post(this.#worker, peer)
     else if (!this.#restart) this.#start(given.env)
     return peer
+  }
+
+  /** A thread reads it from the memory. */
+  moved(id: number, movedMs: number): void {
+    if (this.#form === 'process') this.#worker?.post({ at: 'moved', id, movedMs } satisfies ToPulse)
   }
 
   async remove(peer: PeerPulse): Promise<void> {
@@ -137,7 +163,7 @@ class Heart {
     }
   }
 
-  /** The thread finishes what it has begun for the peer, and closes its connection with the last one on it. `false`: it did not say so. */
+  /** It finishes what it has begun for the peer, and closes its connection with the last one on it. `false`: it did not say so. */
   #goodbye(worker: BackgroundWorker, { id, given }: PeerPulse): Promise<boolean> {
     return new Promise(resolve => {
       const done = (said: boolean): void => {
@@ -174,14 +200,19 @@ class Heart {
       cluster,
       run: { identity, incarnation },
       options: { ...options },
-      shared: cells.buffer as SharedArrayBuffer,
+      memory:
+        this.#form === 'thread'
+          ? { at: 'shared', cells: cells.buffer as SharedArrayBuffer }
+          : { at: 'apart', movedMs: Number(Atomics.load(cells, movedCell)) / 1_000 },
     } satisfies ToPulse)
   }
 
   #heard(message: FromPulse): void {
     if (message.at === 'removed') return this.#goodbyes.get(message.id)?.(true)
-    const listener = this.#peers.get(message.id)?.given.listener
-    if (!listener) return
+    const peer = this.#peers.get(message.id)
+    if (!peer) return
+    if (this.#form === 'process') peer.heard(message)
+    const { listener } = peer.given
     switch (message.at) {
       case 'begun':
         return listener.begun()
@@ -191,6 +222,8 @@ class Heart {
         return listener.failed(new HomingError('DATASTORE', `the pulse could not renew the lease: ${message.error}`))
       case 'lost':
         return listener.lost()
+      case 'doubted':
+        return
     }
   }
 
@@ -202,7 +235,7 @@ class Heart {
     const [first] = peers
     if (!first) return
     this.#restartLater(first.given.env)
-    const error = homingError(cause, 'STORAGE', 'the thread that renews leases failed')
+    const error = homingError(cause, 'STORAGE', `the ${this.#form} that renews leases failed`)
     for (const peer of peers) peer.given.listener.ended(error)
   }
 

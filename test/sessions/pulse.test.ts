@@ -12,26 +12,32 @@ import { StoreDirectory } from '../../lib/sessions/store-directory.ts'
 
 const options = sessionOptions({ leaseMs: 1_200, renewEveryMs: 300, guardMs: 300, operationTimeoutMs: 800, stallMs: 3_000 })
 
-/** The environment, with an eye on its workers; `broken` of them throw as soon as they start. */
-function watchedEnv(broken = 0) {
+type Form = 'thread' | 'process'
+const forms: readonly Form[] = ['thread', 'process']
+const planted = new URL('./planted.js', import.meta.url)
+
+/** The environment, with an eye on its workers, which are of this form; `broken` of them throw as soon as they start. */
+function watchedEnv(form: Form, broken = 0) {
   const real = realEnv()
   const started: BackgroundWorker[] = []
   const heard: string[] = []
   let stopped = 0
   let wake = (): void => undefined
-  const startWorker = (module: URL, data: unknown): BackgroundWorker => {
-    const worker = real.startWorker!(
-      started.length < broken ? new URL('data:text/javascript,throw new Error("planted")') : module,
-      data,
-    )
+  const start = (module: URL): BackgroundWorker => {
+    const code = started.length < broken ? planted : module
+    const worker = form === 'thread' ? real.startWorker!(code, undefined) : real.startProcess!(code)
     started.push(worker)
     worker.onMessage(message => {
       heard.push((message as { at: string }).at)
       wake()
     })
-    return { ...worker, stop: () => (stopped++, worker.stop()) }
+    return { ...worker, stop: patienceMs => (stopped++, worker.stop(patienceMs)) }
   }
-  const env: Env = { ...real, startWorker }
+  const env: Env = {
+    ...real,
+    startWorker: form === 'thread' ? start : undefined,
+    startProcess: form === 'process' ? start : undefined,
+  }
   return {
     env,
     started,
@@ -84,6 +90,8 @@ async function join(t: Test, env: Env, storeUrl: string, identity: string) {
   return { directory, told, held, leave }
 }
 
+const turn = (env: Env): Promise<void> => new Promise(resolve => env.timers.soon(resolve))
+
 function block(ms: number): void {
   Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms)
 }
@@ -107,69 +115,74 @@ async function observer(t: Test, storeUrl: string) {
   }
 }
 
-t.test(
-  'a busy peer is not a dead one: while its main loop stands still, others believe it, and it is sure afterwards',
-  async t => {
-    const storeUrl = `lmdb:${t.testdir()}`
-    const { env, hears } = watchedEnv()
-    const { directory, told } = await join(t, env, storeUrl, 'busy')
-    const { seen, sees } = await observer(t, storeUrl)
-    await Promise.all([hears('begun'), sees('up busy')])
-    await hears('renewed', 3)
+for (const form of forms) {
+  t.test(
+    `${form}: a busy peer is not a dead one: while its main loop stands still, others believe it, and it is sure afterwards`,
+    async t => {
+      const storeUrl = `lmdb:${t.testdir()}`
+      const { env, hears } = watchedEnv(form)
+      const { directory, told } = await join(t, env, storeUrl, 'busy')
+      const { seen, sees } = await observer(t, storeUrl)
+      await Promise.all([hears('begun'), sees('up busy')])
+      await hears('renewed', 3)
 
-    block(2 * options.leaseMs)
-    t.equal(directory.lease, 'sure', 'at once, before any message of the thread was heard')
-    await hears('renewed', 6)
-    t.same(seen, ['up busy'])
-    t.same(told, [])
+      block(2 * options.leaseMs)
+      if (form === 'thread') t.equal(directory.lease, 'sure', 'at once, before any message of the thread was heard')
+      else t.equal(directory.lease, 'unsure', 'until what the process said meanwhile was heard')
+      await hears('renewed', 6)
+      t.same(seen, ['up busy'])
+      if (form === 'process') while (told.length < 2) await turn(env)
+      t.same(told.splice(0), form === 'thread' ? [] : ['lease unsure late', 'lease sure'])
 
-    // Beyond `stallMs` it is as good as dead: the lease lapses, and nothing is to be delivered before it was checked.
-    block(options.stallMs + 2 * options.leaseMs)
-    t.equal(directory.lease, 'unsure')
-    t.same(told, ['lease unsure late'])
-    await sees('down busy lapsed')
-    while (told.length < 2) await hears('renewed', 1).then(() => new Promise<void>(resolve => void env.timers.soon(resolve)))
-    t.same(told, ['lease unsure late', 'lease sure'])
-    t.equal(directory.lease, 'sure')
-  },
-)
-
-t.test('one thread a process, shared by its peers, ended with the last', async t => {
-  const storeUrl = `lmdb:${t.testdir()}`
-  const { env, started, stopped, hears } = watchedEnv()
-  const [a, b] = [await join(t, env, storeUrl, 'a'), await join(t, env, storeUrl, 'b')]
-  await hears('begun', 2)
-  await a.leave()
-  t.equal(stopped(), 0)
-  await hears('renewed', 8)
-  t.equal(b.directory.lease, 'sure')
-  await b.leave()
-  t.equal(stopped(), 1)
-  t.equal(started.length, 1)
-  const c = await join(t, env, storeUrl, 'c')
-  await hears('begun', 3)
-  t.equal(started.length, 2, 'and begun anew for the next')
-  t.same(
-    [...a.told, ...b.told, ...c.told].filter(what => !what.startsWith('down')),
-    [],
-    'besides goodbyes',
+      // Beyond `stallMs` it is as good as dead: the lease lapses, and nothing is to be delivered before it was checked.
+      block(options.stallMs + 2 * options.leaseMs)
+      t.equal(directory.lease, 'unsure')
+      t.same(told, ['lease unsure late'])
+      await sees('down busy lapsed')
+      while (told.length < 2) await turn(env)
+      t.same(told, ['lease unsure late', 'lease sure'])
+      t.equal(directory.lease, 'sure')
+    },
   )
-})
 
-t.test('without its thread the main loop renews; the thread is started again', async t => {
-  const storeUrl = `lmdb:${t.testdir()}`
-  const { env, started, hears } = watchedEnv(1)
-  const { directory, told } = await join(t, env, storeUrl, 'a')
-  await hears('begun')
-  t.equal(started.length, 2)
-  t.equal(directory.lease, 'sure')
-  t.match(told, [/^trouble .*planted/])
-  block(2 * options.leaseMs)
-  t.equal(directory.lease, 'sure')
-})
+  t.test(`one ${form} a process, shared by its peers, ended with the last`, async t => {
+    const storeUrl = `lmdb:${t.testdir()}`
+    const { env, started, stopped, hears } = watchedEnv(form)
+    const [a, b] = [await join(t, env, storeUrl, 'a'), await join(t, env, storeUrl, 'b')]
+    await hears('begun', 2)
+    await a.leave()
+    t.equal(stopped(), 0)
+    await hears('renewed', 8)
+    t.equal(b.directory.lease, 'sure')
+    await b.leave()
+    t.equal(stopped(), 1)
+    t.equal(started.length, 1)
+    const c = await join(t, env, storeUrl, 'c')
+    await hears('begun', 3)
+    t.equal(started.length, 2, 'and begun anew for the next')
+    t.same(
+      [...a.told, ...b.told, ...c.told].filter(what => !what.startsWith('down')),
+      [],
+      'besides goodbyes',
+    )
+  })
+
+  t.test(`without its ${form} the main loop renews; the ${form} is started again`, async t => {
+    const storeUrl = `lmdb:${t.testdir()}`
+    const { env, started, hears } = watchedEnv(form, 1)
+    const { directory, told } = await join(t, env, storeUrl, 'a')
+    await hears('begun')
+    t.equal(started.length, 2)
+    t.equal(directory.lease, 'sure')
+    t.match(told, [/^trouble .*planted/])
+    block(2 * options.leaseMs)
+    if (form === 'process') while (told.length < 3) await turn(env)
+    t.equal(directory.lease, 'sure')
+  })
+}
 
 t.test('no thread for a store that it could not see', async t => {
-  const { env, started } = watchedEnv()
+  const { env, started } = watchedEnv('thread')
   const { directory } = await join(t, env, 'memory:', 'a')
   t.equal(directory.lease, 'sure')
   t.equal(started.length, 0)

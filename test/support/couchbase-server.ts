@@ -1,12 +1,18 @@
 /**
  * CouchbaseMock, which Couchbase's makers test their clients with, behind a port of loopback that stays: at each start the mock takes
  * another one, and tells clients its own. It forgets everything when it ends, lets everybody in, and knows no durable writes.
+ *
+ * Its port for administration listens on every address, and no option changes that: so Java is told to take in nobody but loopback. (Whoever
+ * knocks from elsewhere ends that port, which a test needs only while the mock starts.)
  */
 
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync } from 'node:fs'
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { createConnection, createServer, type Socket } from 'node:net'
+import { homedir, tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { freePort } from './free-port.ts'
 
 export interface CouchbaseServer extends AsyncDisposable {
@@ -20,19 +26,35 @@ export interface CouchbaseServer extends AsyncDisposable {
   restart(): Promise<void>
 }
 
-const jar = process.env['COUCHBASE_MOCK_JAR']
+const version = '1.5.25'
+const jar =
+  process.env['COUCHBASE_MOCK_JAR'] ??
+  join(process.env['XDG_CACHE_HOME'] ?? join(homedir(), '.cache'), 'homing', `CouchbaseMock-${version}.jar`)
+
+/** What the mock may do: anything that it does, but listen to strangers. */
+const policy = `grant {
+  permission java.net.SocketPermission "127.0.0.1", "accept,connect,resolve";
+  permission java.net.SocketPermission "localhost:0-", "listen,resolve";
+  permission java.io.FilePermission "<<ALL FILES>>", "read";
+  permission java.lang.RuntimePermission "*";
+  permission java.lang.reflect.ReflectPermission "*";
+  permission java.util.PropertyPermission "*", "read,write";
+  permission java.security.SecurityPermission "*";
+};
+`
+const guarded = ['-Djava.security.manager']
 
 /** Why there is no server to be had; `undefined` if there is. */
 export function couchbaseMissing(): string | undefined {
-  if (jar === undefined || !existsSync(jar)) {
-    const copy = 'mvn dependency:copy -Dartifact=com.couchbase.mock:CouchbaseMock:1.5.25 -DoutputDirectory=FOLDER'
-    return `no CouchbaseMock: ${copy}, then COUCHBASE_MOCK_JAR=FOLDER/CouchbaseMock-1.5.25.jar`
+  if (!existsSync(jar)) {
+    const copy = `mvn dependency:copy -Dartifact=com.couchbase.mock:CouchbaseMock:${version} -DoutputDirectory=FOLDER`
+    return `no CouchbaseMock: ${copy}, then COUCHBASE_MOCK_JAR=FOLDER/CouchbaseMock-${version}.jar`
   }
   try {
-    execFileSync('java', ['-version'], { stdio: 'ignore' })
+    execFileSync('java', [...guarded, '-version'], { stdio: 'ignore' })
     return undefined
   } catch {
-    return 'no java: apt-get install default-jre-headless' // not installed: that is the answer
+    return 'no java before 24, which cannot keep the mock to loopback: apt-get install default-jre-headless' // that is the answer
   }
 }
 
@@ -106,12 +128,16 @@ async function start(): Promise<Mock> {
     buckets: 'default::couchbase',
   }
   const args = Object.entries(options).flatMap(([name, value]) => [`--${name}`, `${value}`])
-  const flags = ['-Xmx512m', '-XX:TieredStopAtLevel=1']
-  const child = spawn('java', [...flags, '-jar', jar!, ...args, '--cccp'], { stdio: 'ignore' })
+  const folder = await mkdtemp(join(tmpdir(), 'homing-couchbase-'))
+  const policyFile = join(folder, 'policy')
+  await writeFile(policyFile, policy)
+  const flags = ['-Xmx512m', '-XX:TieredStopAtLevel=1', ...guarded, `-Djava.security.policy==${policyFile}`]
+  const child = spawn('java', [...flags, '-jar', jar, ...args, '--cccp'], { stdio: 'ignore' })
   const failed = once(child, 'exit').then(() => {
     throw new Error('CouchbaseMock ended before it served')
   })
   const port = await Promise.race([keyValuePort(webPort, child), failed])
+  await rm(folder, { recursive: true })
   failed.catch(() => {}) // from here on its end is the test's business
   return { process: child, port }
 }

@@ -1,13 +1,27 @@
-/** A port of loopback that nobody listens on: for programs that cannot choose one by themselves. */
+/** A port of loopback that nobody listens on: for programs that cannot choose one by themselves, and those that come back to theirs. */
 
 import { once } from 'node:events'
-import { createServer, type AddressInfo } from 'node:net'
+import { createServer } from 'node:net'
+
+/** Below those that systems give to whoever asks for any: so nobody gets it meanwhile who does not ask here. Five digits each. */
+const [lowest, highest] = [10_100, 32_700]
 
 export async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address() as AddressInfo
+  for (;;) {
+    const port = lowest + Math.floor(Math.random() * (highest - lowest))
+    if (await isFree(port)) return port
+  }
+}
+
+async function isFree(port: number): Promise<boolean> {
+  const server = createServer()
+  try {
+    await once(server.listen(port, '127.0.0.1'), 'listening')
+  } catch (error) {
+    if (error instanceof Error && 'code' in error && error.code === 'EADDRINUSE') return false
+    throw error
+  }
   server.close()
   await once(server, 'close')
-  return port
+  return true
 }

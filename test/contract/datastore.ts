@@ -1,7 +1,7 @@
 /** The contract of datastores (homing/testing) as tests of tap. */
 
 import type { Test } from 'tap'
-import { datastoreContract as statements, exemption, type DriverUnderTest } from '../../lib/testing/index.ts'
+import { datastoreContract as statements, exemption, type DriverUnderTest, type Statement } from '../../lib/testing/index.ts'
 import { started, type KnownDriver } from './known-driver.ts'
 
 /** Statements of the seed, and what of the contract holds a driver to each. P50: one contract for all engines. */
@@ -18,8 +18,8 @@ export const ofSeed: Readonly<Record<string, readonly string[]>> = {
 }
 
 /** What an engine does not promise, or a test does not have, is skipped and says so. */
-export function datastoreContract(t: Test, driver: DriverUnderTest): void {
-  for (const statement of statements) {
+function datastoreContract(t: Test, driver: DriverUnderTest, part: readonly Statement[]): void {
+  for (const statement of part) {
     const exempt = exemption(statement, driver)
     const skip = exempt && ('sentence' in exempt ? exempt.sentence : `there is no '${exempt.missing}' for this driver here`)
     t.test(statement.name, { skip: skip ?? false }, async t => {
@@ -29,17 +29,29 @@ export function datastoreContract(t: Test, driver: DriverUnderTest): void {
   }
 }
 
+/** Where all of it takes long, two files share it: what an engine is ended or made to stand still for, and the rest. */
+export type Part = 'all' | 'calm' | 'outages'
+
+function partOf(part: Part): readonly Statement[] {
+  const isOutage = ({ needs }: Statement): boolean => needs.includes('crash') || needs.includes('stall')
+  return statements.filter(statement => part === 'all' || isOutage(statement) === (part === 'outages'))
+}
+
 /** The contract for a driver of the list, on an engine that is started for it. */
-export function contractOf(t: Test, known: KnownDriver): void {
+export function contractOf(t: Test, known: KnownDriver, part: Part = 'all'): void {
   const missing = known.missing()
-  t.test(`the contract: ${known.name}`, { skip: missing ?? false, timeout: 170_000 }, async t => {
-    const driver = await started(known)
-    t.teardown(() => driver[Symbol.asyncDispose]())
-    for (const statement of statements) {
-      const exempt = exemption(statement, driver)
-      if (exempt && 'missing' in exempt)
-        t.fail(`'${statement.name}' needs ${exempt.missing}, and no sentence says why it is not here`)
-    }
-    datastoreContract(t, driver)
-  })
+  t.test(
+    `the contract: ${known.name}${part === 'all' ? '' : `, ${part}`}`,
+    { skip: missing ?? false, timeout: 170_000 },
+    async t => {
+      const driver = await started(known)
+      t.teardown(() => driver[Symbol.asyncDispose]())
+      for (const statement of partOf(part)) {
+        const exempt = exemption(statement, driver)
+        if (exempt && 'missing' in exempt)
+          t.fail(`'${statement.name}' needs ${exempt.missing}, and no sentence says why it is not here`)
+      }
+      datastoreContract(t, driver, partOf(part))
+    },
+  )
 }

@@ -4,4 +4,5 @@ import { contractOf } from '../contract/datastore.ts'
 
 const given = process.env['HOMING_TEST_COUCHBASE']
 
-contractOf(t, given === undefined ? couchbaseUnderTest : couchbaseGiven(given))
+if (given === undefined) contractOf(t, couchbaseUnderTest, 'calm')
+else contractOf(t, couchbaseGiven(given))

@@ -66,8 +66,8 @@ export async function startCouchbase(): Promise<CouchbaseServer> {
     open.add(socket)
     return socket.on('error', () => socket.destroy()).on('close', () => open.delete(socket))
   }
-  const proxy = createServer(socket => {
-    const onward = keep(createConnection(mock.port, '127.0.0.1'))
+  const proxy = createServer({ noDelay: true }, socket => {
+    const onward = keep(createConnection({ port: mock.port, host: '127.0.0.1', noDelay: true }))
     keep(socket).on('close', () => onward.destroy())
     onward.on('close', () => socket.destroy())
     socket.pipe(onward)

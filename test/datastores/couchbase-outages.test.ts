@@ -1,0 +1,5 @@
+import t from 'tap'
+import { couchbaseUnderTest } from '../contract/couchbase-driver.ts'
+import { contractOf } from '../contract/datastore.ts'
+
+contractOf(t, couchbaseUnderTest, 'outages')

@@ -51,6 +51,13 @@ declare module 'node-zookeeper-client' {
     connectTimeoutHandler: NodeJS.Timeout | null
     connect(): void
     onSocketData(chunk: Buffer): void
+    queue(request: Request, callback: (error: Exception | null, response: unknown) => void): void
+  }
+
+  /** What the client sends. Of what it gets back it reads as much as answers of this type have. */
+  export interface Request {
+    readonly header: { xid: number; readonly type: number }
+    toBuffer(): Buffer
   }
 
   export interface Client extends EventEmitter {

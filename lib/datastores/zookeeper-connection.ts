@@ -3,6 +3,7 @@
 import type { Client, ConnectionManager, Exception, ZooKeeperPackage } from 'node-zookeeper-client'
 import { PREFIX } from '../wire/frame.ts'
 import { Splitter } from '../wire/splitter.ts'
+import { syncRequest } from './zookeeper-sync.ts'
 
 /** A session that an earlier connection began, to be gone on with. */
 export interface Resumed {
@@ -71,6 +72,8 @@ export class ZooKeeperConnection {
   #heardMs = performance.now()
   #error: Error | undefined
   #corked = false
+  /** Of this turn. */
+  #synced: Promise<void> | undefined
   #ended: (() => void) | undefined
 
   constructor(options: ConnectionOptions) {
@@ -134,6 +137,20 @@ export class ZooKeeperConnection {
         reject(error)
       }
     })
+  }
+
+  /**
+   * As `call`, of all that was acknowledged to anybody until now: the server, which may be behind, is told to catch up first. Those that are
+   * sent in one turn share that.
+   */
+  async read<T>(send: (client: Client, answer: Answer<T>) => void): Promise<T> {
+    if (!this.#synced) {
+      this.#synced = this.call<unknown>((_, answer) => this.#manager.queue(syncRequest(), answer)).then(() => undefined)
+      process.nextTick(() => (this.#synced = undefined))
+    }
+    // Answers come in the order of the calls, so that nothing is lost by not waiting.
+    const [, value] = await Promise.all([this.#synced, this.call(send)])
+    return value
   }
 
   /** Ends the session: the server removes what depended on it. Calls under way get their answers first. Settles within `timeoutMs`. */

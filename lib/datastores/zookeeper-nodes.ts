@@ -29,7 +29,7 @@ export class Nodes {
   async read(place: KeyPlace): Promise<StoredEntry | undefined> {
     const path = this.tree.entry(place)
     try {
-      const { data, stat } = await this.#session.call<{ data: Buffer | undefined; stat: Stat }>((client, answer) =>
+      const { data, stat } = await this.#session.read<{ data: Buffer | undefined; stat: Stat }>((client, answer) =>
         client.getData(path, (error, data, stat) => answer(error, { data, stat })),
       )
       return decodeEntry(data, stat)

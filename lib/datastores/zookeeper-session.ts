@@ -71,9 +71,18 @@ export class ZooKeeperSession {
   /** See `ZooKeeperConnection.call`. */
   call<T>(send: (client: Client, answer: Answer<T>) => void): Promise<T> {
     const connection = this.#connection
-    if (connection?.isOpen) return connection.call(send)
+    return connection?.isOpen ? connection.call(send) : Promise.reject(this.#notSent())
+  }
+
+  /** See `ZooKeeperConnection.read`. */
+  read<T>(send: (client: Client, answer: Answer<T>) => void): Promise<T> {
+    const connection = this.#connection
+    return connection?.isOpen ? connection.read(send) : Promise.reject(this.#notSent())
+  }
+
+  #notSent(): NotSent {
     const because = this.#error ? `: ${this.#error.message}` : ''
-    return Promise.reject(new NotSent(`not connected${because}`, { cause: this.#error }))
+    return new NotSent(`not connected${because}`, { cause: this.#error })
   }
 
   async close(): Promise<void> {

@@ -156,12 +156,12 @@ class ZooKeeperDatastore implements Datastore {
   async #lookAtRoot(warn: (text: string) => void): Promise<void> {
     const { root } = this.#tree
     try {
-      let stat = await this.#session.call<Stat | null>((client, answer) => client.exists(root, undefined, answer))
+      let stat = await this.#session.read<Stat | null>((client, answer) => client.exists(root, undefined, answer))
       const made = stat?.czxid.toString('hex')
       if (this.#rootMade !== undefined && this.#rootMade !== made) for (const lost of this.#lossListeners) lost()
       if (!stat) {
         await this.#nodes.makeFolders(root)
-        stat = await this.#session.call<Stat | null>((client, answer) => client.exists(root, undefined, answer))
+        stat = await this.#session.read<Stat | null>((client, answer) => client.exists(root, undefined, answer))
       }
       this.#rootMade = stat?.czxid.toString('hex') ?? this.#rootMade
     } catch (error) {
@@ -173,7 +173,7 @@ class ZooKeeperDatastore implements Datastore {
   // Reading
 
   #children(path: string): Promise<string[]> {
-    const reading = this.#session.call<string[]>((client, answer) => client.getChildren(path, undefined, answer))
+    const reading = this.#session.read<string[]>((client, answer) => client.getChildren(path, undefined, answer))
     return reading.catch((error: unknown) => {
       if (isFailure(error, failures.noNode)) return []
       throw error

@@ -2,4 +2,4 @@ import t from 'tap'
 import { couchbaseUnderTest } from '../contract/couchbase-driver.ts'
 import { contractOf } from '../contract/datastore.ts'
 
-contractOf(t, couchbaseUnderTest, 'outages')
+contractOf(t, couchbaseUnderTest, 'rough')

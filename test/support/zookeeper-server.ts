@@ -1,4 +1,4 @@
-/** A ZooKeeper server of a test's own: on loopback, on a free port, in a folder of its own. */
+/** ZooKeeper servers of a test's own, one or an ensemble: on loopback, on free ports, in folders of their own. */
 
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -56,7 +56,53 @@ export async function startZooKeeper({ tickMs = 200 }: { tickMs?: number } = {})
   }
 }
 
-async function start(port: number, folder: string, tickMs: number): Promise<ChildProcess> {
+/** Three servers, of which two have to be up. */
+export interface ZooKeeperEnsemble extends AsyncDisposable {
+  /** Of all three. */
+  readonly url: string
+  readonly servers: readonly ZooKeeperServer[]
+}
+
+export async function startZooKeeperEnsemble({ tickMs = 200 }: { tickMs?: number } = {}): Promise<ZooKeeperEnsemble> {
+  const folder = await mkdtemp(join(tmpdir(), 'homing-zookeeper-'))
+  const ports = await Promise.all(Array.from({ length: 3 }, async () => [await freePort(), await freePort(), await freePort()]))
+  const members: Record<string, string | number> = { initLimit: 20, syncLimit: 10 }
+  for (const [i, [, quorum, election]] of ports.entries()) members[`server.${i + 1}`] = `127.0.0.1:${quorum}:${election}`
+  const starts = ports.map(([port], i) => async () => {
+    const own = join(folder, `${i + 1}`)
+    await mkdir(join(own, 'data'), { recursive: true })
+    await writeFile(join(own, 'data', 'myid'), `${i + 1}`)
+    return start(port!, own, tickMs, members)
+  })
+  const children = await Promise.all(starts.map(each => each()))
+  const servers = ports.map(([port], i): ZooKeeperServer => ({
+    port: port!,
+    url: `zookeeper://127.0.0.1:${port}/test`,
+    get pid() {
+      return children[i]!.pid!
+    },
+    kill: () => end(children[i]!),
+    async restart() {
+      children[i] = await starts[i]!()
+    },
+    [Symbol.asyncDispose]: () => end(children[i]!),
+  }))
+  return {
+    url: `zookeeper://${ports.map(([port]) => `127.0.0.1:${port}`).join(',')}/test`,
+    servers,
+    async [Symbol.asyncDispose]() {
+      await Promise.all(children.map(end))
+      await rm(folder, { recursive: true, force: true })
+    },
+  }
+}
+
+async function start(
+  port: number,
+  folder: string,
+  tickMs: number,
+  more: Record<string, string | number> = {},
+): Promise<ChildProcess> {
   await mkdir(join(folder, 'data'), { recursive: true })
   const options = {
     tickTime: tickMs,
@@ -65,6 +111,7 @@ async function start(port: number, folder: string, tickMs: number): Promise<Chil
     clientPortAddress: '127.0.0.1',
     'admin.enableServer': false,
     maxClientCnxns: 0,
+    ...more,
   }
   const lines = Object.entries(options).map(([name, value]) => `${name}=${value}\n`)
   await writeFile(join(folder, 'zoo.cfg'), lines.join(''))

@@ -34,7 +34,7 @@ export function addClusterOptions(command: Command, defaults: ClusterFlagDefault
     .option('--cluster <name>', 'name of the cluster; processes of other clusters are refused (default: homing)')
     .option(
       '--store <url>',
-      'session store: lmdb: | lmdb:/folder | redis://host:port (redis+sentinel:, redis+cluster:) | memory: (default: $HOMING_STORE, else lmdb:)',
+      'session store: lmdb: | lmdb:/folder | redis://host:port (redis+sentinel:, redis+cluster:) | riak://host:port | couchbase://host/bucket | zookeeper://host:port | memory: (default: $HOMING_STORE, else lmdb:)',
     )
     .option('--identity <name>', 'name of this process in the cluster')
     .option('--listen <endpoint>', 'where to listen: tcp://host:port (port 0: any free one)')

@@ -233,7 +233,9 @@ testOwn('goes on by itself when the server was killed and is back, with all that
 
 testOwn('a server that has lost everything is used again once the session is over', async t => {
   await using server = await startZooKeeper()
-  await using store = await openDatastore(server.url, { ...options, operationTimeoutMs: 1_000 })
+  const operationTimeoutMs = 600
+  const sessionMs = 4 * operationTimeoutMs
+  await using store = await openDatastore(server.url, { ...options, operationTimeoutMs })
   let losses = 0
   store.onLoss!(() => losses++)
   for (let i = 0; i < 100; i++) await store.put(`a/${i}`, bytes('1'))
@@ -246,7 +248,7 @@ testOwn('a server that has lost everything is used again once the session is ove
   const back = performance.now()
   t.equal(await answered(t, () => store.get('a/1')), undefined)
   t.equal(losses, 1, 'told before it was read')
-  t.ok(performance.now() - back < 4 * 1_000 + 2_000)
+  t.ok(performance.now() - back < sessionMs + 2_000, 'F5: within 2 s, once it is over')
   t.type(await store.put('a/1', bytes('2'), { ifVersion: null }), 'string')
 })
 
@@ -267,7 +269,7 @@ testOwn('a server that stands still is DATASTORE in time, with an unknown outcom
     t.rejects(listed(store), { code: 'DATASTORE' }),
   ])
   const tookMs = performance.now() - since
-  t.ok(tookMs >= 590 && tookMs < 1_200, `${tookMs} ms`)
+  t.ok(tookMs >= 590 && tookMs < 1_000, `${tookMs} ms`)
   process.kill(server.pid, 'SIGCONT')
   t.match(await answered(t, () => store.get('a')), { version: String })
 })

@@ -471,14 +471,20 @@ export class Peer extends EventEmitter<PeerEvents> implements AsyncDisposable {
   // Looking
 
   /** Who holds the address now, read afresh; undefined: nobody. Rejects with `DATASTORE`. */
-  async whereIs(address: string): Promise<Whereabouts | undefined> {
-    checkName('address', address)
-    const located = await this.#up().directory.find(address)
-    return located && this.#whereabouts(located)
+  whereIs(address: string): Promise<Whereabouts | undefined> {
+    try {
+      checkName('address', address)
+      return this.#up().directory.find(address).then(this.#whereabouts)
+    } catch (error) {
+      return Promise.reject(error as HomingError)
+    }
   }
 
-  #whereabouts({ address, owner, moving }: Located): Whereabouts {
-    return { address, ...owner, here: owner.incarnation === this.#incarnation, moving }
+  readonly #whereabouts = (located: Located | undefined): Whereabouts | undefined => {
+    if (!located) return undefined
+    const { address, owner, moving } = located
+    const { identity, incarnation, claim } = owner
+    return { address, identity, incarnation, claim, here: incarnation === this.#incarnation, moving }
   }
 
   /** Where the address lives, by which way, and why a send to it fails, if it does. Never rejects for a datastore that is down. */
@@ -501,7 +507,7 @@ export class Peer extends EventEmitter<PeerEvents> implements AsyncDisposable {
       }
     }
     if (!located) return { ...rest, owner: undefined, path: undefined, summary: `Nobody holds '${address}'.` }
-    const owner = this.#whereabouts(located)
+    const owner = this.#whereabouts(located)!
     if (owner.here)
       return { ...rest, owner, path: undefined, summary: `'${address}' is a client of this peer, '${this.identity}'.` }
     const path = mesh.explain(located.owner)

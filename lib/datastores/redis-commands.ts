@@ -75,6 +75,22 @@ export function isUnseenScript(answer: unknown): boolean {
 export function entryOf(value: unknown): Entry | undefined {
   if (value === null) return undefined
   if (!Buffer.isBuffer(value) || value.length < versionBytes) throw new Error('a key holds what Homing did not write')
-  // A copy: the buffer may be a part of what was read from the socket.
-  return { version: value.toString('latin1', 0, versionBytes), bytes: new Uint8Array(value.subarray(versionBytes)) }
+  return new RedisEntry(value)
+}
+
+class RedisEntry implements Entry {
+  readonly #value: Uint8Array
+
+  /** A copy: the buffer may be a part of what was read from the socket. */
+  constructor(value: Buffer) {
+    this.#value = Uint8Array.prototype.slice.call(value)
+  }
+
+  get bytes(): Uint8Array {
+    return this.#value.subarray(versionBytes)
+  }
+
+  get version(): string {
+    return Buffer.from(this.#value.buffer, this.#value.byteOffset, versionBytes).toString('latin1')
+  }
 }

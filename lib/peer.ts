@@ -112,8 +112,8 @@ export class Peer extends EventEmitter<PeerEvents> implements AsyncDisposable {
   #handOver: HandOver | undefined
   #broadcasts: Broadcasts | undefined
   #lastClaim = 0
-  /** Claims that are being written; each resolves with its answer, good or bad. */
-  #underWay = new Map<number, Promise<void>>()
+  /** Claims that are being written, in rows of consecutive counters; each row resolves with its answer, good or bad. */
+  readonly #underWay = new Set<{ from: number; to: number; answer: Promise<void> }>()
   /** Clients that left during a drain and have not been seen elsewhere, and their claims. Their records stay, marked as moving. */
   readonly #moved = new Map<string, number>()
   #storeUp = true
@@ -176,7 +176,7 @@ export class Peer extends EventEmitter<PeerEvents> implements AsyncDisposable {
     )
     this.#handOver.serve(
       (address, claim, by) => this.#giveUp(address, claim, by),
-      claim => this.#underWay.get(claim),
+      claim => this.#answerTo(claim),
       (address, claim) => this.#stillOurs(address, claim),
     )
     this.#broadcasts = new Broadcasts(run, router, this.#membership.directory)
@@ -265,12 +265,10 @@ export class Peer extends EventEmitter<PeerEvents> implements AsyncDisposable {
     for (const inbox of inboxes) router.reception.claiming(inbox)
     let answered!: () => void
     const answer = new Promise<void>(resolve => (answered = resolve))
-    for (const { claim } of inboxes) this.#underWay.set(claim, answer)
+    const underWay = { from: inboxes[0]!.claim, to: inboxes.at(-1)!.claim, answer }
+    this.#underWay.add(underWay)
     try {
-      const claimed = await directory.claim(
-        inboxes.map(({ address, claim }) => ({ address, claim })),
-        untilMs,
-      )
+      const claimed = await directory.claim(inboxes, untilMs)
       if (this.#closing) throw closedError()
       for (const [at, { previous }] of claimed.entries()) {
         this.#connected(clients[at]!, inboxes[at]!, previous, router)
@@ -283,10 +281,15 @@ export class Peer extends EventEmitter<PeerEvents> implements AsyncDisposable {
       }
       throw error
     } finally {
-      for (const { claim } of inboxes) this.#underWay.delete(claim)
-      if (this.#underWay.size === 0) this.#underWay = new Map() // a Map that is filled and emptied keeps its garbage: see SessionStore
+      this.#underWay.delete(underWay)
       answered()
     }
+  }
+
+  /** Resolves when a claim that is being written has its answer; undefined for one that is not. */
+  #answerTo(claim: number): Promise<void> | undefined {
+    for (const { from, to, answer } of this.#underWay) if (from <= claim && claim <= to) return answer
+    return undefined
   }
 
   #inboxFor(client: Client, router: Router): Inbox {
@@ -403,7 +406,7 @@ export class Peer extends EventEmitter<PeerEvents> implements AsyncDisposable {
 
   /** The directory says so: perhaps before it answered the claim. */
   async #displaced(address: string, claim: number, by: Owner | undefined): Promise<void> {
-    const claiming = this.#underWay.get(claim)
+    const claiming = this.#answerTo(claim)
     if (claiming) await claiming
     const left = this.#giveUp(address, claim, by)
     if (by) this.#handOver?.keep(address, claim, left)
@@ -728,8 +731,7 @@ function closedError(): HomingError {
 
 /** By sorting: a set of 100,000 would leave more garbage than all that is kept of them. */
 function hasTwins(addresses: readonly string[]): boolean {
-  const sorted = addresses.toSorted()
-  return sorted.some((address, at) => at > 0 && address === sorted[at - 1])
+  return new Set(addresses).size < addresses.length
 }
 
 /** All inboxes of this peer are of its clients. */

@@ -129,11 +129,11 @@ export function entryOf(value: unknown): Entry | undefined {
 }
 
 class RedisEntry implements Entry {
-  readonly #value: Uint8Array
+  /** Perhaps a part of what was read from the socket, which nobody writes to again. */
+  readonly #value: Buffer
 
-  /** A copy: the buffer may be a part of what was read from the socket. */
   constructor(value: Buffer) {
-    this.#value = Uint8Array.prototype.slice.call(value)
+    this.#value = value
   }
 
   get bytes(): Uint8Array {
@@ -141,6 +141,6 @@ class RedisEntry implements Entry {
   }
 
   get version(): string {
-    return Buffer.from(this.#value.buffer, this.#value.byteOffset, versionBytes).toString('latin1')
+    return this.#value.toString('latin1', 0, versionBytes)
   }
 }

@@ -262,7 +262,7 @@ export class Peer extends EventEmitter<PeerEvents> implements AsyncDisposable {
   ): Promise<void> {
     const clients = addresses.map(address => new Client(address, host))
     const inboxes = clients.map(client => this.#inboxFor(client, router))
-    for (const inbox of inboxes) router.reception.claiming(inbox)
+    router.reception.claiming(inboxes)
     let answered!: () => void
     const answer = new Promise<void>(resolve => (answered = resolve))
     const underWay = { from: inboxes[0]!.claim, to: inboxes.at(-1)!.claim, answer }
@@ -275,12 +275,10 @@ export class Peer extends EventEmitter<PeerEvents> implements AsyncDisposable {
         done.push(clients[at]!)
       }
     } catch (error) {
-      for (const inbox of inboxes) {
-        router.reception.claimFailed(inbox)
-        inbox.close(false)
-      }
+      for (const inbox of inboxes) inbox.close(false)
       throw error
     } finally {
+      router.reception.claimsEnded(inboxes)
       this.#underWay.delete(underWay)
       answered()
     }

@@ -110,6 +110,8 @@ export class SessionStore implements AsyncDisposable {
   #lines = new Map<string, Op>()
   /** In order; those that are not `ready` any more are passed over. */
   #ready: Op[] = []
+  /** Those before this place were taken. */
+  #readyFrom = 0
   #readyCount = 0
   readonly #flights = new Set<Promise<void>>()
   #scheduled = false
@@ -260,6 +262,7 @@ export class SessionStore implements AsyncDisposable {
     this.#ended = error
     this.#pause?.cancel()
     this.#ready = []
+    this.#readyFrom = 0
     this.#readyCount = 0
     for (const address of this.#lines.keys()) {
       for (const op of this.#line(address)) {
@@ -355,8 +358,7 @@ export class SessionStore implements AsyncDisposable {
     op.ready = false
     this.#readyCount--
     // During an outage nothing is taken out at the head.
-    if (this.#ready.length > batchMax && this.#ready.length > 2 * this.#readyCount)
-      this.#ready = this.#ready.filter(op => op.ready)
+    if (this.#ready.length > batchMax && this.#ready.length > 2 * this.#readyCount) this.#tidyReady()
   }
 
   #settle(op: Op, found: Moved): void {
@@ -470,18 +472,22 @@ export class SessionStore implements AsyncDisposable {
     }
   }
 
+  #tidyReady(): void {
+    this.#ready = this.#ready.filter(op => op.ready)
+    this.#readyFrom = 0
+  }
+
   #takeBatch(max: number): Op[] {
     const batch: Op[] = []
-    let taken = 0
-    while (taken < this.#ready.length && batch.length < max) {
-      const op = this.#ready[taken++]!
+    while (this.#readyFrom < this.#ready.length && batch.length < max) {
+      const op = this.#ready[this.#readyFrom++]!
       if (!op.ready) continue
       op.ready = false
       this.#readyCount--
       op.flying = true
       batch.push(op)
     }
-    this.#ready = this.#ready.slice(taken)
+    if (this.#readyFrom > this.#ready.length / 2) this.#tidyReady()
     return batch
   }
 

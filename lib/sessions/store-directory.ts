@@ -68,7 +68,7 @@ export class StoreDirectory implements Directory {
   /** Owners of what was looked up last; and those that were also among the ones before: their records are read beside the next sessions. */
   #lastOwners = new Map<string, Owner>()
   #likelyOwners: readonly Owner[] = []
-  /** Readings of all members: the one that runs, and the one that begins when it ends. */
+  /** Readings of all members: the one that runs (it does not reject), and the one that begins when it ends. */
   #reading: Promise<void> | undefined
   #readingNext: Promise<void> | undefined
   readonly #turns = new Turns()
@@ -203,18 +203,17 @@ export class StoreDirectory implements Directory {
     return this.#membership.members()
   }
 
-  /** Calls that come while one is read share the next reading: each gets what was read after it asked. */
+  /** Calls of one turn of the loop, and those that come while one is read, share the next reading: each gets what was read after it asked. */
   #readAll(): Promise<void> {
-    const begin = (): Promise<void> => {
-      this.#reading = this.#membership.readAll().finally(() => (this.#reading = undefined))
-      return this.#reading
-    }
-    if (!this.#reading) return begin()
-    const after = (): Promise<void> => {
-      this.#readingNext = undefined
-      return begin()
-    }
-    return (this.#readingNext ??= this.#reading.then(after, after))
+    return (this.#readingNext ??= this.#readNext())
+  }
+
+  async #readNext(): Promise<void> {
+    await Promise.all([this.#reading, new Promise<void>(resolve => this.#env.timers.soon(resolve))])
+    this.#readingNext = undefined
+    const reading = this.#membership.readAll()
+    this.#reading = settled(reading)
+    await reading
   }
 
   member(identity: string): Member | undefined {
@@ -382,6 +381,10 @@ function unreadable(error: unknown): HomingError {
 function asIfGone(error: unknown): undefined {
   unreadable(error)
   return undefined
+}
+
+async function settled(work: Promise<unknown>): Promise<void> {
+  await Promise.allSettled([work])
 }
 
 function closed(): HomingError {

@@ -13,7 +13,8 @@ import type { Message } from './router/message.ts'
 import type { Receipt } from './router/receipt.ts'
 import { LibraryRefusal } from './router/remote-failure.ts'
 import { bodyDefaults } from './wire/scan.ts'
-import { Router, type CallOptions, type ProtocolHandlers, type RequestOptions, type SendOptions } from './router/router.ts'
+import type { ProtocolHandlers } from './router/protocols.ts'
+import { Router, type CallOptions, type RequestOptions, type SendOptions } from './router/router.ts'
 import type { Directory, DirectoryHandler, Held, Located, Member, Owner, Run } from './sessions/directory.ts'
 
 /** What a disconnect found: our record is gone; another peer holds the address; nobody held it. */

@@ -1,6 +1,6 @@
 /** One message to every client of every peer: one copy a peer, which gives it to each of its clients. */
-import type { Timer } from './env/env.ts'
 import { HomingError, homingError, type ErrorCode } from './errors.ts'
+import { Encoded } from './router/frame-body.ts'
 import { BytesMessage, messageId, originOf } from './router/message.ts'
 import type { Router } from './router/router.ts'
 import type { Directory, Member, Run } from './sessions/directory.ts'
@@ -58,38 +58,47 @@ export class Broadcasts {
 
   async send(body: unknown, { from = '', own = false, ...options }: BroadcastOptions): Promise<BroadcastResult> {
     const copy: Copy = { from, number: ++this.#lastNumber, bytes: encodeBody(body) }
-    const deadlineAtMs = this.#router.nowMs() + (options.deadlineMs ?? this.#router.deadlineMs)
-    const members = await this.#members(deadlineAtMs)
+    const givenMs = options.deadlineMs ?? this.#router.deadlineMs
+    const deadlineAtMs = this.#router.nowMs() + givenMs
+    const members = await this.#members(givenMs)
     const peers = members.filter(({ role, identity }) => role === 'peer' && (own || identity !== this.#self.identity))
     const deadlineMs = Math.max(0, deadlineAtMs - this.#router.nowMs())
-    const results = await Promise.all(peers.map(member => this.#sendTo(member, copy, { ...options, deadlineMs })))
+    const encoded = new Encoded(encodeBody(copy)) // once, for all of them
+    const results = await Promise.all(peers.map(member => this.#sendTo(member, copy, encoded, { ...options, deadlineMs })))
     results.sort((a, b) => (a.identity < b.identity ? -1 : 1))
     const reached = results.reduce((sum, result) => sum + result.reached, 0)
     return { id: this.#id(this.#self, copy.number), reached, peers: results }
   }
 
   /** Read afresh, so that who has just joined is reached; those that are known where that takes half of the time, or fails. */
-  async #members(deadlineAtMs: number): Promise<readonly Member[]> {
-    let timer: Timer | undefined
-    const known = new Promise<readonly Member[]>(resolve => {
-      const ms = (deadlineAtMs - this.#router.nowMs()) / 2
-      timer = this.#router.after(ms, () => resolve(this.#directory.members()))
+  #members(deadlineMs: number): Promise<readonly Member[]> {
+    return new Promise((resolve, reject) => {
+      const known = (): void => resolve(this.#directory.members())
+      const timer = this.#router.after(deadlineMs / 2, known)
+      this.#directory.readMembers().then(
+        members => {
+          timer.cancel()
+          resolve(members)
+        },
+        (error: unknown) => {
+          timer.cancel()
+          if (error instanceof HomingError && error.code === 'DATASTORE') known()
+          else reject(error as Error)
+        },
+      )
     })
-    try {
-      return await Promise.race([this.#directory.readMembers(), known])
-    } catch (error) {
-      if (error instanceof HomingError && error.code === 'DATASTORE') return this.#directory.members()
-      throw error
-    } finally {
-      timer?.cancel()
-    }
   }
 
-  async #sendTo(member: Member, copy: Copy, options: Pick<BroadcastOptions, 'deadlineMs' | 'signal'>): Promise<BroadcastAtPeer> {
+  async #sendTo(
+    member: Member,
+    copy: Copy,
+    encoded: Encoded,
+    options: Pick<BroadcastOptions, 'deadlineMs' | 'signal'>,
+  ): Promise<BroadcastAtPeer> {
     const { identity } = member
     if (identity === this.#self.identity) return { identity, ...this.#spread(this.#self, copy) }
     try {
-      const answer = (await this.#router.call(member, protocol, copy, options)) as { reached: number; full: number }
+      const answer = (await this.#router.call(member, protocol, encoded, options)) as { reached: number; full: number }
       return { identity, reached: Number(answer.reached), full: Number(answer.full) }
     } catch (error) {
       const cause = homingError(error, 'UNREACHABLE', `${identity} was not reached`)

@@ -158,8 +158,12 @@ export class HandOver {
     const got: BytesMessage[] = []
     let missing: number | undefined = 0
     try {
-      if (former) got.push(...(await this.#lateOf(former.inbox)), ...former.left)
-      if (previous) missing = await this.#fetch(inbox.address, by, previous, got)
+      if (previous) {
+        // `previous` came between the former client here and this one: what that had left is for `previous` first, and comes through it.
+        const requests = former ? this.#leaveFor(former) : []
+        missing = await this.#fetch(inbox.address, by, previous, got)
+        if (former) got.unshift(...(await this.#lateOf(former.inbox)), ...requests)
+      } else if (former) got.push(...(await this.#lateOf(former.inbox)), ...former.left)
     } finally {
       if (inbox.state === 'held') inbox.open(got)
       else this.#keepAhead(inbox, got)
@@ -167,7 +171,14 @@ export class HandOver {
     return missing
   }
 
-  /** What a former inbox of this peer was still to get when it was closed. */
+  /** Keeps the messages that a former client here had not taken for whoever displaced it. Returns its requests, which cannot move. */
+  #leaveFor({ inbox: { address, claim }, left }: Former): BytesMessage[] {
+    const messages = left.filter(({ serve }) => !serve)
+    if (messages.length > 0) this.keep(address, claim, messages)
+    return left.filter(({ serve }) => serve)
+  }
+
+  /** What a former inbox of this peer was still to get when it was closed, and what was kept of it that nobody has asked for. */
   async #lateOf(former: Inbox): Promise<BytesMessage[]> {
     const key = keyOf(former)
     await this.#filling.get(key)

@@ -13,7 +13,8 @@ import type { Message } from './router/message.ts'
 import type { Receipt } from './router/receipt.ts'
 import { LibraryRefusal } from './router/remote-failure.ts'
 import { bodyDefaults } from './wire/scan.ts'
-import { Router, type CallOptions, type ProtocolHandlers, type RequestOptions, type SendOptions } from './router/router.ts'
+import type { ProtocolHandlers } from './router/protocols.ts'
+import { Router, type CallOptions, type RequestOptions, type SendOptions } from './router/router.ts'
 import type { Directory, DirectoryHandler, Held, Located, Member, Owner, Run } from './sessions/directory.ts'
 
 /** What a disconnect found: our record is gone; another peer holds the address; nobody held it. */
@@ -112,8 +113,8 @@ export class Peer extends EventEmitter<PeerEvents> implements AsyncDisposable {
   #handOver: HandOver | undefined
   #broadcasts: Broadcasts | undefined
   #lastClaim = 0
-  /** Claims that are being written; each resolves with its answer, good or bad. */
-  #underWay = new Map<number, Promise<void>>()
+  /** Claims that are being written, in rows of consecutive counters; each row resolves with its answer, good or bad. */
+  readonly #underWay = new Set<{ from: number; to: number; answer: Promise<void> }>()
   /** Clients that left during a drain and have not been seen elsewhere, and their claims. Their records stay, marked as moving. */
   readonly #moved = new Map<string, number>()
   #storeUp = true
@@ -176,7 +177,7 @@ export class Peer extends EventEmitter<PeerEvents> implements AsyncDisposable {
     )
     this.#handOver.serve(
       (address, claim, by) => this.#giveUp(address, claim, by),
-      claim => this.#underWay.get(claim),
+      claim => this.#answerTo(claim),
       (address, claim) => this.#stillOurs(address, claim),
     )
     this.#broadcasts = new Broadcasts(run, router, this.#membership.directory)
@@ -262,31 +263,32 @@ export class Peer extends EventEmitter<PeerEvents> implements AsyncDisposable {
   ): Promise<void> {
     const clients = addresses.map(address => new Client(address, host))
     const inboxes = clients.map(client => this.#inboxFor(client, router))
-    for (const inbox of inboxes) router.reception.claiming(inbox)
+    router.reception.claiming(inboxes)
     let answered!: () => void
     const answer = new Promise<void>(resolve => (answered = resolve))
-    for (const { claim } of inboxes) this.#underWay.set(claim, answer)
+    const underWay = { from: inboxes[0]!.claim, to: inboxes.at(-1)!.claim, answer }
+    this.#underWay.add(underWay)
     try {
-      const claimed = await directory.claim(
-        inboxes.map(({ address, claim }) => ({ address, claim })),
-        untilMs,
-      )
+      const claimed = await directory.claim(inboxes, untilMs)
       if (this.#closing) throw closedError()
       for (const [at, { previous }] of claimed.entries()) {
         this.#connected(clients[at]!, inboxes[at]!, previous, router)
         done.push(clients[at]!)
       }
     } catch (error) {
-      for (const inbox of inboxes) {
-        router.reception.claimFailed(inbox)
-        inbox.close(false)
-      }
+      for (const inbox of inboxes) inbox.close(false)
       throw error
     } finally {
-      for (const { claim } of inboxes) this.#underWay.delete(claim)
-      if (this.#underWay.size === 0) this.#underWay = new Map() // a Map that is filled and emptied keeps its garbage: see SessionStore
+      router.reception.claimsEnded(inboxes)
+      this.#underWay.delete(underWay)
       answered()
     }
+  }
+
+  /** Resolves when a claim that is being written has its answer; undefined for one that is not. */
+  #answerTo(claim: number): Promise<void> | undefined {
+    for (const { from, to, answer } of this.#underWay) if (from <= claim && claim <= to) return answer
+    return undefined
   }
 
   #inboxFor(client: Client, router: Router): Inbox {
@@ -403,7 +405,7 @@ export class Peer extends EventEmitter<PeerEvents> implements AsyncDisposable {
 
   /** The directory says so: perhaps before it answered the claim. */
   async #displaced(address: string, claim: number, by: Owner | undefined): Promise<void> {
-    const claiming = this.#underWay.get(claim)
+    const claiming = this.#answerTo(claim)
     if (claiming) await claiming
     const left = this.#giveUp(address, claim, by)
     if (by) this.#handOver?.keep(address, claim, left)
@@ -471,14 +473,20 @@ export class Peer extends EventEmitter<PeerEvents> implements AsyncDisposable {
   // Looking
 
   /** Who holds the address now, read afresh; undefined: nobody. Rejects with `DATASTORE`. */
-  async whereIs(address: string): Promise<Whereabouts | undefined> {
-    checkName('address', address)
-    const located = await this.#up().directory.find(address)
-    return located && this.#whereabouts(located)
+  whereIs(address: string): Promise<Whereabouts | undefined> {
+    try {
+      checkName('address', address)
+      return this.#up().directory.find(address).then(this.#whereabouts)
+    } catch (error) {
+      return Promise.reject(error as HomingError)
+    }
   }
 
-  #whereabouts({ address, owner, moving }: Located): Whereabouts {
-    return { address, ...owner, here: owner.incarnation === this.#incarnation, moving }
+  readonly #whereabouts = (located: Located | undefined): Whereabouts | undefined => {
+    if (!located) return undefined
+    const { address, owner, moving } = located
+    const { identity, incarnation, claim } = owner
+    return { address, identity, incarnation, claim, here: incarnation === this.#incarnation, moving }
   }
 
   /** Where the address lives, by which way, and why a send to it fails, if it does. Never rejects for a datastore that is down. */
@@ -501,7 +509,7 @@ export class Peer extends EventEmitter<PeerEvents> implements AsyncDisposable {
       }
     }
     if (!located) return { ...rest, owner: undefined, path: undefined, summary: `Nobody holds '${address}'.` }
-    const owner = this.#whereabouts(located)
+    const owner = this.#whereabouts(located)!
     if (owner.here)
       return { ...rest, owner, path: undefined, summary: `'${address}' is a client of this peer, '${this.identity}'.` }
     const path = mesh.explain(located.owner)
@@ -722,8 +730,7 @@ function closedError(): HomingError {
 
 /** By sorting: a set of 100,000 would leave more garbage than all that is kept of them. */
 function hasTwins(addresses: readonly string[]): boolean {
-  const sorted = addresses.toSorted()
-  return sorted.some((address, at) => at > 0 && address === sorted[at - 1])
+  return new Set(addresses).size < addresses.length
 }
 
 /** All inboxes of this peer are of its clients. */

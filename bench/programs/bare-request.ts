@@ -1,5 +1,5 @@
 /** Requests over bare sockets: numbered frames, a promise a request, nothing else. */
-import { Window } from '../kit/load.ts'
+import { asking } from '../kit/asking.ts'
 import type { Part, Role } from '../kit/role.ts'
 import { addresses, Arrivals, bodyOf, Replies, replyTo, Routes, type Envelope, type Reply, type Way } from '../kit/traffic.ts'
 import { FrameReader, FrameWriter, unpack } from './bare-frames.ts'
@@ -41,16 +41,7 @@ async function asker({ setup, reach }: Part): Promise<Role> {
     writer.write({ from: route.from, to: route.to, body }, asked.tag)
     return reply
   }
-  const window = new Window(outstanding, ask, replies.answered)
-  return {
-    count: () => replies.count,
-    faults: () => ({ 'wrong replies': window.idle ? replies.wrong : 0 }),
-    start: () => window.start(),
-    stop: () => window.stop(),
-    figures: () => window.figures(),
-    forget: () => window.forget(),
-    close: async () => void socket.destroy(),
-  }
+  return asking({ outstanding, replies, ask, answered: replies.answered, close: async () => void socket.destroy() })
 }
 
 /** Requests without a reply, in a ring: the answerer answers in order, so that no more than `outstanding` of them are in it. */

@@ -176,9 +176,12 @@ async function connector(part: Part): Promise<Role> {
   const keyOf = keyIn(part)
   let next = 0
   let refused = 0
+  // Whoever holds clients finds them by their address.
+  const clients = new Map<string, { readonly address: string; readonly take: () => void }>()
   const series = new Series(async () => {
-    const names = Array.from({ length: batch }, () => keyOf(`client-${next++}`))
-    refused += batch - (await store.claimMany(names, sessionOf(next)))
+    const addresses = Array.from({ length: batch }, () => `client-${next++}`)
+    refused += batch - (await store.claimMany(addresses.map(keyOf), sessionOf(next)))
+    for (const address of addresses) clients.set(address, { address, take() {} })
     return batch
   })
   return {

@@ -1,5 +1,6 @@
 /** Homing as its users have it: default options, the public face, and nothing else. */
 import { createBroker, type Message, type Peer, type Receipt } from '../../lib/index.ts'
+import { asking } from '../kit/asking.ts'
 import { Window } from '../kit/load.ts'
 import type { Part, Role } from '../kit/role.ts'
 import {
@@ -153,16 +154,7 @@ async function asker(part: Part): Promise<Role> {
     const route = routes.next()
     return peer.request(route.to, bodyOf(replies.asks(route.next++)), { from: route.from })
   }
-  const window = new Window(outstanding, ask, reply => replies.answered(reply as Reply))
-  return {
-    count: () => replies.count,
-    faults: () => ({ 'wrong replies': window.idle ? replies.wrong : 0 }),
-    start: () => window.start(),
-    stop: () => window.stop(),
-    figures: () => window.figures(),
-    forget: () => window.forget(),
-    close: () => peer.close(),
-  }
+  return asking({ outstanding, replies, ask, answered: reply => replies.answered(reply as Reply), close: () => peer.close() })
 }
 
 export const roles = { broker, receiver, crowdedReceiver, members, sender, answerer, asker }

@@ -1,5 +1,5 @@
 /** Moleculer's calls between two of its nodes over its own TCP transporter, as it comes: no discovery by broadcast, no logs. */
-import { Window } from '../kit/load.ts'
+import { asking } from '../kit/asking.ts'
 import { loadPeer } from '../kit/peers.ts'
 import type { Part, Role } from '../kit/role.ts'
 import { Arrivals, bodyOf, Replies, replyTo, Routes, type Envelope, type Reply } from '../kit/traffic.ts'
@@ -58,16 +58,7 @@ async function asker({ setup, reach }: Part): Promise<Role> {
     const { from, to } = route
     return broker.call('clients.ask', { from, to, body: bodyOf(replies.asks(route.next++)) })
   }
-  const window = new Window(outstanding, ask, reply => replies.answered(reply as Reply))
-  return {
-    count: () => replies.count,
-    faults: () => ({ 'wrong replies': window.idle ? replies.wrong : 0 }),
-    start: () => window.start(),
-    stop: () => window.stop(),
-    figures: () => window.figures(),
-    forget: () => window.forget(),
-    close: () => broker.stop(),
-  }
+  return asking({ outstanding, replies, ask, answered: reply => replies.answered(reply as Reply), close: () => broker.stop() })
 }
 
 export const roles = { answerer, asker }

@@ -2,8 +2,9 @@
 import { spawn } from 'node:child_process'
 import { createInterface } from 'node:readline'
 import { Packr } from 'msgpackr'
+import { asking } from '../kit/asking.ts'
 import { LargeArrivals, LargeBodies } from '../kit/large-bodies.ts'
-import { Pour, Window } from '../kit/load.ts'
+import { Pour } from '../kit/load.ts'
 import { loadPeer } from '../kit/peers.ts'
 import type { Part, Role } from '../kit/role.ts'
 import { addresses, Arrivals, bodyOf, Replies, replyTo, Routes, waysTo, type Envelope, type Reply } from '../kit/traffic.ts'
@@ -209,16 +210,13 @@ async function asker({ setup, reach }: Part): Promise<Role> {
     const packed = packr.pack({ from, to, body: bodyOf(replies.asks(route.next++)) })
     return connection.request(subjects.get(to)!, packed, { timeout: requestTimeoutMs })
   }
-  const window = new Window(outstanding, ask, ({ data }) => replies.answered(packr.unpack(data) as Reply))
-  return {
-    count: () => replies.count,
-    faults: () => ({ 'wrong replies': window.idle ? replies.wrong : 0 }),
-    start: () => window.start(),
-    stop: () => window.stop(),
-    figures: () => window.figures(),
-    forget: () => window.forget(),
+  return asking({
+    outstanding,
+    replies,
+    ask,
+    answered: ({ data }) => replies.answered(packr.unpack(data) as Reply),
     close: () => connection.close(),
-  }
+  })
 }
 
 export const roles = { server, receiver, answerer, sender, asker, broadcaster, subscribers, largeSender, largeReceiver }

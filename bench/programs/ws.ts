@@ -2,7 +2,8 @@
 import type { Socket } from 'node:net'
 import { once, type EventEmitter } from 'node:events'
 import { Packr } from 'msgpackr'
-import { Pour, Window } from '../kit/load.ts'
+import { asking } from '../kit/asking.ts'
+import { Pour } from '../kit/load.ts'
 import { loadPeer } from '../kit/peers.ts'
 import type { Part, Role } from '../kit/role.ts'
 import { Arrivals, bodyOf, Replies, replyTo, Routes, type Envelope, type Reply } from '../kit/traffic.ts'
@@ -151,16 +152,7 @@ async function asker({ setup, reach }: Part): Promise<Role> {
       corked.send({ id, from, to, body })
     })
   }
-  const window = new Window(outstanding, ask, replies.answered)
-  return {
-    count: () => replies.count,
-    faults: () => ({ 'wrong replies': window.idle ? replies.wrong : 0 }),
-    start: () => window.start(),
-    stop: () => window.stop(),
-    figures: () => window.figures(),
-    forget: () => window.forget(),
-    close: async () => connection.terminate(),
-  }
+  return asking({ outstanding, replies, ask, answered: replies.answered, close: async () => connection.terminate() })
 }
 
 export const roles = { receiver, sender, answerer, asker }

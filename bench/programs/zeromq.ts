@@ -1,6 +1,6 @@
 /** ZeroMQ: a pipeline one way, a dealer and a router for requests. Packed as plain maps; large bodies go as they are. */
 import { Packr } from 'msgpackr'
-import { Window } from '../kit/load.ts'
+import { asking } from '../kit/asking.ts'
 import { loadPeer } from '../kit/peers.ts'
 import type { Part, Role } from '../kit/role.ts'
 import { LargeArrivals, LargeBodies } from '../kit/large-bodies.ts'
@@ -190,16 +190,7 @@ async function asker({ setup, reach }: Part): Promise<Role> {
       inTurn.send([id, packed])
     })
   }
-  const window = new Window(outstanding, ask, replies.answered)
-  return {
-    count: () => replies.count,
-    faults: () => ({ 'wrong replies': window.idle ? replies.wrong : 0 }),
-    start: () => window.start(),
-    stop: () => window.stop(),
-    figures: () => window.figures(),
-    forget: () => window.forget(),
-    close: async () => socket.close(),
-  }
+  return asking({ outstanding, replies, ask, answered: replies.answered, close: async () => socket.close() })
 }
 
 export const roles = { receiver, sender, largeReceiver, largeSender, answerer, asker }

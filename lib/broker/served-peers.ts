@@ -37,6 +37,10 @@ interface Served {
   silentSinceMs: number | undefined
   /** It was the other end that closed it: its process has ended, or lets go. */
   hungUp: boolean
+  /** It said goodbye: that its record is missing is as it should be. */
+  leaving: boolean
+  /** Its record is being put back. */
+  restoring: Promise<void> | undefined
 }
 
 export class ServedPeers {
@@ -130,6 +134,8 @@ export class ServedPeers {
       links,
       silentSinceMs: links.size > 0 ? undefined : env.clock.monotonicMs(),
       hungUp: false,
+      leaving: false,
+      restoring: undefined,
     })
     if (before?.run.incarnation !== run.incarnation) this.#setup.joined(run)
   }
@@ -154,9 +160,16 @@ export class ServedPeers {
 
   /** The peer says goodbye. */
   async leave(run: Run): Promise<void> {
-    await this.#setup.records.remove(run)
-    const served = this.#served.get(run.identity)
-    if (served?.run.incarnation === run.incarnation) this.#drop(served, 'left')
+    const served = this.serves(run) ? this.#served.get(run.identity) : undefined
+    if (served) served.leaving = true
+    try {
+      await served?.restoring
+      await this.#setup.records.remove(run)
+    } catch (error) {
+      if (served) served.leaving = false
+      throw error
+    }
+    if (served && this.serves(run)) this.#drop(served, 'left')
   }
 
   #mustServe(run: Run): Served {
@@ -205,7 +218,7 @@ export class ServedPeers {
     const { identity, tell, trouble } = this.#setup
     if (!this.serves(served.run)) return
     if (renewal.at === 'failed') return trouble(renewal.error)
-    if (renewal.at === 'missing') return void this.#restore(served)
+    if (renewal.at === 'missing') return this.#restore(served)
     if (renewal.at === 'fenced') {
       tell(served.run, { op: 'fenced', by: renewal.by })
       return this.#drop(served, 'replaced')
@@ -227,7 +240,12 @@ export class ServedPeers {
   }
 
   /** The datastore has forgotten the record, or somebody thought the peer gone: it is put back, and what it holds is checked. */
-  async #restore(served: Served): Promise<void> {
+  #restore(served: Served): void {
+    if (served.leaving) return
+    served.restoring ??= this.#putBack(served).finally(() => (served.restoring = undefined))
+  }
+
+  async #putBack(served: Served): Promise<void> {
     try {
       await this.#setup.records.put({ member: served.member, beat: 1 }, null)
       this.#setup.tell(served.run, { op: 'revalidate' })

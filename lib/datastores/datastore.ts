@@ -2,8 +2,8 @@
 
 /** Bytes, and the version they were written as: opaque, never used twice for a key; only equality may be asked of it. */
 export interface Entry {
-  bytes: Uint8Array
-  version: string
+  readonly bytes: Uint8Array
+  readonly version: string
 }
 
 export interface PutOptions {

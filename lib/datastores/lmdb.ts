@@ -156,6 +156,21 @@ const notFinished = (timeoutMs: number) =>
  * transaction of ours at a time, so that one that hangs (another process was stopped while it held the lock) costs one thread and no more.
  * Never a transaction callback: it would hold the lock of all processes while our event loop is blocked.
  */
+/** Most readers never ask for the version: its text costs as much as finding the entry. */
+class LmdbEntry implements Entry {
+  readonly bytes: Uint8Array
+  readonly #version: number
+
+  constructor(bytes: Uint8Array, version: number) {
+    this.bytes = bytes
+    this.#version = version
+  }
+
+  get version(): string {
+    return versionText(this.#version)
+  }
+}
+
 class LmdbDatastore implements Datastore {
   readonly promises: Datastore['promises']
   readonly #engine: Engine
@@ -244,7 +259,7 @@ class LmdbDatastore implements Datastore {
     const row = file.getBinaryFast(Buffer.from(key))
     const head = row && this.#headOf(row)
     if (!head || head.expired) return undefined
-    return { bytes: Uint8Array.prototype.slice.call(row, headBytes, row.length), version: versionText(head.version) }
+    return new LmdbEntry(Uint8Array.prototype.slice.call(row, headBytes, row.length), head.version)
   }
 
   #head(file: File, key: Uint8Array): Head | undefined {

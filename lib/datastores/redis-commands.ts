@@ -23,6 +23,11 @@ const putIf = new Script(`if ${held} then
   return 1
 end
 return 0`)
+const putAbsent = new Script(`local done = {}
+for i, key in ipairs(KEYS) do
+  if redis.call('SET', key, ARGV[i], 'NX') then done[i] = 1 else done[i] = 0 end
+end
+return done`)
 const deleteIf = new Script(`if ${held} then return redis.call('DEL', KEYS[1]) end
 return 0`)
 
@@ -33,18 +38,63 @@ export interface Command {
   readonly name: string
   /** The key, as the server knows it; it says which server. */
   readonly key: string
-  /** All but the key. */
+  /** More keys of a command for several: it answers a list. */
+  readonly moreKeys?: readonly string[]
+  /** All but the keys. */
   readonly args: readonly Argument[]
   readonly script?: Script
   /** What of the arguments takes space. */
   readonly bytes: number
 }
 
-/** `name` is the key as the server knows it. */
-export function putCommand(name: string, { bytes, ttlMs, ifVersion }: Write, version: string): Command {
+/** A write with its key as the server knows it, and the version that it is to have. */
+export interface Put extends Write {
+  readonly name: string
+  readonly version: string
+}
+
+/** What one script may keep a server from everybody else with: well below a millisecond. */
+const keysMax = 200
+const scriptBytesMax = 256 * 1024
+
+/** In the order of the writes; claims, which are many and only for absent keys, go several in one command. */
+export function putCommands(puts: readonly Put[], takesMany: boolean): Command[] {
+  const commands: Command[] = []
+  let row: Put[] = []
+  let bytes = 0
+  const endRow = (): void => {
+    if (row.length === 1) commands.push(putCommand(row[0]!))
+    else if (row.length > 1) commands.push(putAbsentCommand(row, bytes))
+    row = []
+    bytes = 0
+  }
+  for (const put of puts) {
+    const many = takesMany && put.ifVersion === null && put.ttlMs === undefined
+    if (!many || row.length === keysMax || bytes + put.bytes.length > scriptBytesMax) endRow()
+    if (many) {
+      row.push(put)
+      bytes += versionBytes + put.bytes.length
+    } else commands.push(putCommand(put))
+  }
+  endRow()
+  return commands
+}
+
+function putAbsentCommand(puts: readonly Put[], bytes: number): Command {
+  const [key, ...moreKeys] = puts.map(({ name }) => name)
+  return { name: 'EVALSHA', key: key!, moreKeys, args: puts.map(valueOf), script: putAbsent, bytes }
+}
+
+function valueOf({ bytes, version }: Put): Buffer {
   const value = Buffer.allocUnsafe(versionBytes + bytes.length)
   value.write(version, 'latin1')
   value.set(bytes, versionBytes)
+  return value
+}
+
+function putCommand(put: Put): Command {
+  const { name, ttlMs, ifVersion } = put
+  const value = valueOf(put)
   const ttl = ttlMs === undefined ? [] : [Math.ceil(ttlMs)]
   if (typeof ifVersion === 'string') return scriptCommand(putIf, name, ifVersion, [value, ...ttl], value.length)
   const px = ttl.length > 0 ? ['PX', ...ttl] : []
@@ -75,6 +125,22 @@ export function isUnseenScript(answer: unknown): boolean {
 export function entryOf(value: unknown): Entry | undefined {
   if (value === null) return undefined
   if (!Buffer.isBuffer(value) || value.length < versionBytes) throw new Error('a key holds what Homing did not write')
-  // A copy: the buffer may be a part of what was read from the socket.
-  return { version: value.toString('latin1', 0, versionBytes), bytes: new Uint8Array(value.subarray(versionBytes)) }
+  return new RedisEntry(value)
+}
+
+class RedisEntry implements Entry {
+  /** Perhaps a part of what was read from the socket, which nobody writes to again. */
+  readonly #value: Buffer
+
+  constructor(value: Buffer) {
+    this.#value = value
+  }
+
+  get bytes(): Uint8Array {
+    return this.#value.subarray(versionBytes)
+  }
+
+  get version(): string {
+    return this.#value.toString('latin1', 0, versionBytes)
+  }
 }

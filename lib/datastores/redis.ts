@@ -8,11 +8,12 @@ import { checkKey, checkPut, checkText } from './limits.ts'
 import { PartialFailure } from './partial-failure.ts'
 import { RedisCluster } from './redis-cluster.ts'
 import {
+  type Argument,
   type Command,
   deleteCommand,
   entryOf,
   isUnseenScript,
-  putCommand,
+  putCommands,
   type Script,
   versionBytes,
   wasPut,
@@ -151,10 +152,14 @@ class RedisDatastore implements Datastore {
 
   async putMany(writes: readonly Write[]): Promise<(string | undefined)[]> {
     for (const write of writes) checkPut(write.key, write)
-    const versions = writes.map(() => this.#nextVersion())
-    const commands = writes.map((write, i) => putCommand(this.#servers.nameOf(write.key), write, versions[i]!))
+    const puts = writes.map(write => ({ ...write, name: this.#servers.nameOf(write.key), version: this.#nextVersion() }))
+    const commands = putCommands(puts, this.#servers.takesMany)
     const answers = await this.#calling(commands)
-    return this.#results('writing', answers, (answer, i) => (wasPut(answer) ? versions[i] : undefined))
+    return this.#results(
+      'writing',
+      answers.flatMap((answer, i) => parted(answer, commands[i]!)),
+      (answer, i) => (wasPut(answer) ? puts[i]!.version : undefined),
+    )
   }
 
   async delete(key: string, options: { ifVersion?: string } = {}): Promise<boolean> {
@@ -291,17 +296,26 @@ class RedisDatastore implements Datastore {
 }
 
 /** What a command for several keys answers, by the key. */
-function parted(answer: unknown, { name, args }: Command): readonly unknown[] {
-  if (name !== 'MGET') return [answer]
-  return Array.isArray(answer) ? (answer as unknown[]) : [answer, ...args.map(() => answer)]
+function parted(answer: unknown, { moreKeys, script }: Command): readonly unknown[] {
+  if (!moreKeys) return [answer]
+  if (Array.isArray(answer)) return answer as unknown[]
+  // A script that fails may have done a part of its work.
+  const told = script && answer instanceof Error && !(answer instanceof NeverSent) ? new HalfDone(answer) : answer
+  return [told, ...moreKeys.map(() => told)]
+}
+
+class HalfDone extends Error {
+  constructor(cause: Error) {
+    super(cause.message, { cause })
+  }
 }
 
 function getCommands(names: readonly string[], takesMany: boolean): Command[] {
   if (!takesMany || names.length === 1) return names.map(key => ({ name: 'GET', key, args: [], bytes: 0 }))
   const commands: Command[] = []
   for (let i = 0; i < names.length; i += chunkCommandsMax) {
-    const [key, ...args] = names.slice(i, i + chunkCommandsMax)
-    commands.push({ name: 'MGET', key: key!, args, bytes: 0 })
+    const [key, ...moreKeys] = names.slice(i, i + chunkCommandsMax)
+    commands.push({ name: 'MGET', key: key!, moreKeys, args: [], bytes: 0 })
   }
   return commands
 }
@@ -325,12 +339,10 @@ async function pipeline(jobs: readonly Job[], answers: unknown[]): Promise<void>
   const sent = new Set<Script>()
   const places: (number | undefined)[] = []
   for (const { at, command, asking, inFull } of jobs) {
-    const { name, key, args, script } = command
+    const { script } = command
     if (asking) places.push((commands.call('ASKING'), undefined))
-    if (!script) commands.callBuffer(name, key, ...args)
     // Once in full is enough: from then on the server knows it by its hash.
-    else if (inFull && !sent.has(script)) commands.callBuffer('EVAL', script.lua, 1, key, ...args)
-    else commands.callBuffer('EVALSHA', script.sha, 1, key, ...args)
+    commands.callBuffer(...wordsOf(command, inFull && script !== undefined && !sent.has(script)))
     if (script) sent.add(script)
     places.push(at)
   }
@@ -343,10 +355,14 @@ async function pipeline(jobs: readonly Job[], answers: unknown[]): Promise<void>
 }
 
 async function single({ at, command, client, inFull }: Job, answers: unknown[]): Promise<void> {
-  const { name, key, args, script } = command
-  if (!script) answers[at] = await client.callBuffer(name, key, ...args)
-  else if (inFull) answers[at] = await client.callBuffer('EVAL', script.lua, 1, key, ...args)
-  else answers[at] = await client.callBuffer('EVALSHA', script.sha, 1, key, ...args)
+  answers[at] = await client.callBuffer(...wordsOf(command, inFull))
+}
+
+/** The command as it is sent; a script in full or by its hash. */
+function wordsOf({ name, key, moreKeys = [], args, script }: Command, inFull: boolean): [string, ...Argument[]] {
+  if (!script) return [name, key, ...moreKeys, ...args]
+  const count = 1 + moreKeys.length
+  return inFull ? ['EVAL', script.lua, count, key, ...moreKeys, ...args] : [name, script.sha, count, key, ...moreKeys, ...args]
 }
 
 /** From where to where. */

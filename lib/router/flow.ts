@@ -270,8 +270,10 @@ export class Flow {
 
   /** The destination is at a client of this peer now. */
   claimedHere(): void {
+    if (this.route.at !== 'channel') return
     this.#claimedMeanwhile = this.outstanding > 0
-    if (this.state !== 'open' || this.route.at !== 'channel') return
+    if (this.state === 'settling') this.route = { at: 'none' }
+    if (this.state !== 'open' && this.state !== 'paused') return
     this.#reroute()
     this.#settled()
     this.pump()

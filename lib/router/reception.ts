@@ -5,6 +5,7 @@ import type { Run } from '../sessions/directory.ts'
 import { BAD_BODY, FULL, MOVING, NO_HANDLER, NOT_HERE, NumbersOut, OVERTAKEN, UNSURE, type Reader } from '../wire/frame.ts'
 import { REQUEST, ROOM } from '../wire/kinds.ts'
 import { scanBody } from '../wire/scan.ts'
+import { ClaimsUnderWay } from './claims-under-way.ts'
 import type { Inbox } from './inbox.ts'
 import { BytesMessage, originOf, type Serve } from './message.ts'
 
@@ -31,7 +32,7 @@ export class Reception {
   readonly #env: Env
   readonly #inboxes = new Map<string, Inbox>()
   /** Claims in progress, by address; ahead of an inbox of the same address that still serves. */
-  #claiming = new Map<string, Inbox>()
+  readonly #claiming = new ClaimsUnderWay()
   /** Addresses that left here and are expected elsewhere, until when. */
   readonly #moved = new Map<string, number>()
   /**
@@ -61,7 +62,7 @@ export class Reception {
 
   /** The inbox that serves an address, or will as soon as its claim is written. */
   at(address: string): Inbox | undefined {
-    return (this.#claiming.size > 0 ? this.#claiming.get(address) : undefined) ?? this.#inboxes.get(address)
+    return this.#claiming.at(address) ?? this.#inboxes.get(address)
   }
 
   /** The inbox that serves an address. */
@@ -69,23 +70,20 @@ export class Reception {
     return this.#inboxes.get(address)
   }
 
-  claiming(inbox: Inbox): void {
-    this.#claiming.set(inbox.address, inbox)
+  /** Their claims are being written; `claimed` follows for those that succeed, then `claimsEnded`. */
+  claiming(inboxes: readonly Inbox[]): void {
+    this.#claiming.add(inboxes)
   }
 
-  /** The claim failed: nothing changes for the address. */
-  claimFailed(inbox: Inbox): void {
-    if (this.#claiming.get(inbox.address) !== inbox) return
-    this.#claiming.delete(inbox.address)
-    if (this.#claiming.size === 0) this.#claiming = new Map() // a Map that is filled and emptied keeps its garbage: see SessionStore
+  claimsEnded(inboxes: readonly Inbox[]): void {
+    this.#claiming.end(inboxes)
   }
 
   /** The claim is written: this inbox serves the address from now on. Returns the one that served it here before. */
   claimed(inbox: Inbox): Inbox | undefined {
-    this.claimFailed(inbox)
     const former = this.#inboxes.get(inbox.address)
     this.#inboxes.set(inbox.address, inbox)
-    this.#moved.delete(inbox.address)
+    if (this.#moved.size > 0) this.#moved.delete(inbox.address)
     return former
   }
 

@@ -7,11 +7,10 @@ import { HomingError, homingError } from '../errors.ts'
 import type { Channel } from '../mesh/channel.ts'
 import type { Mesh } from '../mesh/mesh.ts'
 import type { Directory, Located, Run } from '../sessions/directory.ts'
-import { bytesHead, decodeBody, encodeBody } from '../wire/body.ts'
+import { bytesHead, encodeBody } from '../wire/body.ts'
 import {
   BAD_BODY,
   FULL,
-  NO_HANDLER,
   NumbersOut,
   UNSURE,
   writeShortText,
@@ -31,6 +30,7 @@ import type { Inbox, InboxHost } from './inbox.ts'
 import { BytesMessage, originOf, type Message, type Serve } from './message.ts'
 import type { RouterOptions } from './options.ts'
 import { failure, NumberedReceipt, type Failure, type Receipt } from './receipt.ts'
+import { Protocols, type ProtocolHandlers } from './protocols.ts'
 import { Reception } from './reception.ts'
 import { Send, type Settle } from './send.ts'
 import { Serving, type RequestContext, type Work } from './serving.ts'
@@ -54,14 +54,6 @@ export type RequestOptions = Omit<SendOptions, 'level'>
 export interface CallOptions {
   deadlineMs?: number
   signal?: AbortSignal
-}
-
-/** What answers a protocol here. */
-export interface ProtocolHandlers {
-  /** A message of another peer; nothing is answered. */
-  tell?(from: Run, body: unknown): void
-  /** A call of another peer; what it returns is the answer. */
-  call?(from: Run, body: unknown, context: RequestContext): unknown
 }
 
 export interface RouterSetup {
@@ -115,7 +107,7 @@ export class Router implements FlowHost {
   /** Addresses that others expect here, and that are being looked up. */
   readonly #ghosts = new Set<string>()
   readonly #waits = new Map<Flow, AbortController>()
-  readonly #protocols = new Map<string, ProtocolHandlers>()
+  readonly #protocols: Protocols
   #lastNumber = 0
   #sweeper: Timer | undefined
   readonly counts = { sent: 0, byStatus: {} as Partial<Record<Receipt['status'], number>> }
@@ -136,6 +128,7 @@ export class Router implements FlowHost {
       replyInTurn: (to, callId, failed, body, untilMs) =>
         void this.#toPeer(to, REPLY, failed ? failedText : '', new Encoded(body), callId, untilMs, unheard),
     })
+    this.#protocols = new Protocols(this.#serving, (name, error) => setup.handlerFailed(`protocol ${name}`, error))
     this.reception = new Reception(setup.env, {
       serve: (channel, callId, deadlineMs, message) =>
         this.#serving.answer(channel, callId, deadlineMs, context => setup.answer(message, context)),
@@ -603,9 +596,9 @@ export class Router implements FlowHost {
         this.#serving.cancelled(channel, reader.u32())
         return 0
       case TELL:
-        return this.#told(channel, reader)
+        return this.#protocols.told(channel, reader)
       case CALL:
-        return this.#called(channel, reader)
+        return this.#protocols.called(channel, reader)
       default:
         throw new HomingError('BAD_FRAME', `a numbered frame of the unknown kind ${kind}`)
     }
@@ -646,9 +639,7 @@ export class Router implements FlowHost {
 
   /** Answers a protocol from now on; one answer a name. Throws `BAD_OPTION` for a name that is taken. */
   serveProtocol(name: string, handlers: ProtocolHandlers): () => void {
-    if (this.#protocols.has(name)) throw new HomingError('BAD_OPTION', `the protocol '${name}' is served already`)
-    this.#protocols.set(name, handlers)
-    return () => void this.#protocols.delete(name)
+    return this.#protocols.serve(name, handlers)
   }
 
   /** Resolves when the run has accepted it; rejects with a `HomingError` otherwise. In order with other tells and calls to that run. */
@@ -680,34 +671,6 @@ export class Router implements FlowHost {
     if (this.#closed) send.settle({ status: 'refused', cause: this.#closed })
     else this.#enter(known.flow, send, body)
     return send
-  }
-
-  #told(channel: Channel, reader: Reader): number {
-    const name = reader.shortText()
-    const { buffer, at, end } = reader
-    if (scanBody(buffer, at, end) < 0) return BAD_BODY
-    const handler = this.#protocols.get(name)?.tell
-    if (!handler) return NO_HANDLER
-    try {
-      handler(channel.remote, decodeBody(buffer, at, end))
-    } catch (error) {
-      this.#setup.handlerFailed(`protocol ${name}`, error)
-    }
-    return 0
-  }
-
-  #called(channel: Channel, reader: Reader): number {
-    const callId = reader.u32()
-    const deadlineMs = reader.u32()
-    const name = reader.shortText()
-    const { buffer, at, end } = reader
-    if (scanBody(buffer, at, end) < 0) return BAD_BODY
-    const handler = this.#protocols.get(name)?.call
-    if (!handler) return NO_HANDLER
-    void this.#serving.answer(channel, callId, deadlineMs, context =>
-      handler(channel.remote, decodeBody(buffer, at, end), context),
-    )
-    return 0
   }
 
   #replied(channel: Channel, reader: Reader): number {

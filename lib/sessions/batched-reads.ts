@@ -2,8 +2,8 @@
 
 import { HomingError } from '../errors.ts'
 
-/** Reads many at once, in the order of the names; an error stands for a name that failed alone. */
-export type ReadMany<V> = (names: readonly string[]) => Promise<readonly (V | HomingError | undefined)[]>
+/** Reads many at once, in the order of the names; an error stands for a name that failed alone, a promise for one that comes later. */
+export type ReadMany<V> = (names: readonly string[]) => Promise<readonly (V | HomingError | undefined | Promise<V | undefined>)[]>
 
 /** Protects the datastore from a stampede of lookups (FAULTS.md, F6). */
 const inFlightMax = 64
@@ -12,7 +12,7 @@ const batchMax = 1_000
 
 class Wanted<V> {
   readonly promise: Promise<V | undefined>
-  resolve!: (value: V | undefined) => void
+  resolve!: (value: V | undefined | Promise<V | undefined>) => void
   reject!: (error: unknown) => void
 
   constructor() {

@@ -162,14 +162,11 @@ export function decodePeer(key: string, identity: string, bytes: Uint8Array): Pe
 }
 
 export function encodeSession({ owner, previous, moving, timeMs }: SessionRecord): Uint8Array {
-  return pack({
-    i: owner.identity,
-    n: owner.incarnation,
-    c: owner.claim,
-    ...(previous ? { p: ownerList(previous) } : {}),
-    ...(moving ? { m: 1 } : {}),
-    ...(timeMs === undefined ? {} : { t: timeMs }),
-  })
+  const fields: Record<string, unknown> = { i: owner.identity, n: owner.incarnation, c: owner.claim }
+  if (previous) fields.p = ownerList(previous)
+  if (moving) fields.m = 1
+  if (timeMs !== undefined) fields.t = timeMs
+  return pack(fields)
 }
 
 export function decodeSession(key: string, bytes: Uint8Array): SessionRecord {

@@ -50,7 +50,8 @@ function ownerOf(move: Move): Owner {
 }
 
 function written(move: Move, previous: Owner | undefined, timeMs?: number): SessionRecord {
-  return { owner: ownerOf(move), previous, moving: false, ...(timeMs === undefined ? {} : { timeMs }) }
+  const record: SessionRecord = { owner: ownerOf(move), previous, moving: false }
+  return timeMs === undefined ? record : { ...record, timeMs }
 }
 
 /** Later than what it is knowingly written over, whatever the clocks of the two machines say. */
@@ -58,8 +59,10 @@ function timeOver(nowMs: number | undefined, found?: SessionRecord): number | un
   return nowMs === undefined ? undefined : Math.max(Math.floor(nowMs), (found?.timeMs ?? 0) + 1)
 }
 
+const claimedFreely: Moved = { kind: 'claim', previous: undefined }
+
 function claimed(previous: Owner | undefined): Moved {
-  return { kind: 'claim', previous }
+  return previous ? { kind: 'claim', previous } : claimedFreely
 }
 
 function claimStep(move: Move, found: SessionRecord | 'unreadable' | undefined, nowMs: number | undefined): Step {

@@ -1,7 +1,7 @@
 /** Claims, releases and finds sessions on a datastore, for any run: a peer uses it for itself, a broker for its peers. */
 
 import { HomingError } from '../errors.ts'
-import type { Datastore, Removal, Write } from '../datastores/datastore.ts'
+import type { Datastore, Entry, Removal, Write } from '../datastores/datastore.ts'
 import { PartialFailure, partsOf } from '../datastores/partial-failure.ts'
 import type { Env, Timer } from '../env/env.ts'
 import { BatchedReads } from './batched-reads.ts'
@@ -12,10 +12,25 @@ import { SecondLook } from './second-look.ts'
 import { nextStep, type Moved, type MoveKind, type Step } from './session-moves.ts'
 
 /** A session record as it was read. */
-export interface StoredSession extends SessionRecord {
+export class StoredSession implements SessionRecord {
   readonly address: string
+  readonly owner: Owner
+  readonly previous: Owner | undefined
+  readonly moving: boolean
+  readonly #entry: Entry
+
+  constructor(address: string, { owner, previous, moving }: SessionRecord, entry: Entry) {
+    this.address = address
+    this.owner = owner
+    this.previous = previous
+    this.moving = moving
+    this.#entry = entry
+  }
+
   /** To be written or removed over. */
-  readonly version: string
+  get version(): string {
+    return this.#entry.version
+  }
 }
 
 export interface SessionStoreOptions {
@@ -95,6 +110,8 @@ export class SessionStore implements AsyncDisposable {
   #lines = new Map<string, Op>()
   /** In order; those that are not `ready` any more are passed over. */
   #ready: Op[] = []
+  /** Those before this place were taken. */
+  #readyFrom = 0
   #readyCount = 0
   readonly #flights = new Set<Promise<void>>()
   #scheduled = false
@@ -173,8 +190,7 @@ export class SessionStore implements AsyncDisposable {
     return entries.map((entry, index) => {
       if (!entry || entry instanceof HomingError) return entry
       try {
-        const { owner, previous, moving } = decodeSession(keys[index]!, entry.bytes)
-        return { owner, previous, moving, address: addresses[index]!, version: entry.version }
+        return new StoredSession(addresses[index]!, decodeSession(keys[index]!, entry.bytes), entry)
       } catch (error) {
         if (isUnreadable(error)) return error
         throw error
@@ -201,7 +217,7 @@ export class SessionStore implements AsyncDisposable {
       const key = keys[index]!
       const record = entry && this.#decode(key, entry.bytes)
       if (!record || record === 'unreadable') continue
-      sessions.push({ ...record, address: key.slice(this.#keys.sessions.length), version: entry!.version })
+      sessions.push(new StoredSession(key.slice(this.#keys.sessions.length), record, entry!))
     }
     return sessions
   }
@@ -246,6 +262,7 @@ export class SessionStore implements AsyncDisposable {
     this.#ended = error
     this.#pause?.cancel()
     this.#ready = []
+    this.#readyFrom = 0
     this.#readyCount = 0
     for (const address of this.#lines.keys()) {
       for (const op of this.#line(address)) {
@@ -341,8 +358,7 @@ export class SessionStore implements AsyncDisposable {
     op.ready = false
     this.#readyCount--
     // During an outage nothing is taken out at the head.
-    if (this.#ready.length > batchMax && this.#ready.length > 2 * this.#readyCount)
-      this.#ready = this.#ready.filter(op => op.ready)
+    if (this.#ready.length > batchMax && this.#ready.length > 2 * this.#readyCount) this.#tidyReady()
   }
 
   #settle(op: Op, found: Moved): void {
@@ -456,18 +472,22 @@ export class SessionStore implements AsyncDisposable {
     }
   }
 
+  #tidyReady(): void {
+    this.#ready = this.#ready.filter(op => op.ready)
+    this.#readyFrom = 0
+  }
+
   #takeBatch(max: number): Op[] {
     const batch: Op[] = []
-    let taken = 0
-    while (taken < this.#ready.length && batch.length < max) {
-      const op = this.#ready[taken++]!
+    while (this.#readyFrom < this.#ready.length && batch.length < max) {
+      const op = this.#ready[this.#readyFrom++]!
       if (!op.ready) continue
       op.ready = false
       this.#readyCount--
       op.flying = true
       batch.push(op)
     }
-    this.#ready = this.#ready.slice(taken)
+    if (this.#readyFrom > this.#ready.length / 2) this.#tidyReady()
     return batch
   }
 

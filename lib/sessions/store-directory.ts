@@ -51,6 +51,9 @@ export interface StoreDirectoryOptions {
   readonly trouble?: (error: HomingError) => void
 }
 
+/** Guessed records are read beside each batch of look-ups: few, because most batches are small. */
+const likelyMax = 16
+
 /** Made by `StoreDirectory.join`. What it costs a peer: one reading of all peers' records an interval, nothing an address. */
 export class StoreDirectory implements Directory {
   readonly #env: Env
@@ -65,7 +68,11 @@ export class StoreDirectory implements Directory {
   readonly #waiters: Waiters
   readonly #stale: StaleSessions
   readonly #finds: BatchedReads<Located>
-  /** Readings of all members: the one that runs, and the one that begins when it ends. */
+  readonly #looks: BatchedReads<Located>
+  /** Owners of what was looked up last; and those that were also among the ones before: their records are read beside the next sessions. */
+  #lastOwners = new Map<string, Owner>()
+  #likelyOwners: readonly Owner[] = []
+  /** Readings of all members: the one that runs (it does not reject), and the one that begins when it ends. */
   #reading: Promise<void> | undefined
   #readingNext: Promise<void> | undefined
   readonly #turns = new Turns()
@@ -106,10 +113,11 @@ export class StoreDirectory implements Directory {
     this.#waiters = new Waiters({
       env,
       pollMs: options.waitPollMs,
-      find: address => this.#find(address),
+      find: address => this.#looks.read(address),
       blind: () => this.#health.error !== undefined,
     })
-    this.#finds = new BatchedReads(addresses => this.#locateMany(addresses))
+    this.#finds = new BatchedReads(addresses => this.#findMany(addresses))
+    this.#looks = new BatchedReads(addresses => this.#locateMany(addresses))
     this.#stale = new StaleSessions({ sessions: this.#sessions, membership: this.#membership, trouble })
     given.datastore.onLoss?.(() => {
       if (!this.#ended) this.#keeper.recheck()
@@ -164,18 +172,20 @@ export class StoreDirectory implements Directory {
     await this.#sessions.markMoving(this.#run, claims, untilMs)
   }
 
-  async find(address: string): Promise<Located | undefined> {
-    const down = this.#health.error
-    if (down && !this.#ended)
-      throw new HomingError('DATASTORE', `'${address}' cannot be looked up: ${down.message}`, { cause: down })
-    const found = await this.#find(address)
-    const { completeFromMs } = this.#membership
-    if (found || completeFromMs <= this.#env.clock.monotonicMs()) return found
-    // What the datastore has just lost is about to be put back by whoever holds it.
-    return this.#waiters.wait(address, completeFromMs)
+  /** Not async: a promise each for every layer would be half of what a look-up costs. */
+  find(address: string): Promise<Located | undefined> {
+    try {
+      this.#sessions.check(address)
+      const down = this.#health.error
+      if (down) throw new HomingError('DATASTORE', `'${address}' cannot be looked up: ${down.message}`, { cause: down })
+      return this.#finds.read(address)
+    } catch (error) {
+      return Promise.reject(error as HomingError)
+    }
   }
 
-  waitFor(address: string, untilMs: number, signal?: AbortSignal): Promise<Located | undefined> {
+  async waitFor(address: string, untilMs: number, signal?: AbortSignal): Promise<Located | undefined> {
+    this.#sessions.check(address)
     return this.#waiters.wait(address, untilMs, signal)
   }
 
@@ -200,18 +210,17 @@ export class StoreDirectory implements Directory {
     return this.#membership.members()
   }
 
-  /** Calls that come while one is read share the next reading: each gets what was read after it asked. */
+  /** Calls of one turn of the loop, and those that come while one is read, share the next reading: each gets what was read after it asked. */
   #readAll(): Promise<void> {
-    const begin = (): Promise<void> => {
-      this.#reading = this.#membership.readAll().finally(() => (this.#reading = undefined))
-      return this.#reading
-    }
-    if (!this.#reading) return begin()
-    const after = (): Promise<void> => {
-      this.#readingNext = undefined
-      return begin()
-    }
-    return (this.#readingNext ??= this.#reading.then(after, after))
+    return (this.#readingNext ??= this.#readNext())
+  }
+
+  async #readNext(): Promise<void> {
+    await Promise.all([this.#reading, new Promise<void>(resolve => this.#env.timers.soon(resolve))])
+    this.#readingNext = undefined
+    const reading = this.#membership.readAll()
+    this.#reading = settled(reading)
+    await reading
   }
 
   member(identity: string): Member | undefined {
@@ -314,21 +323,30 @@ export class StoreDirectory implements Directory {
     this.#waiters.lookNow()
   }
 
-  #find(address: string): Promise<Located | undefined> {
-    this.#sessions.check(address)
-    return this.#finds.read(address)
+  async #findMany(addresses: readonly string[]): Promise<(Located | HomingError | undefined | Promise<Located | undefined>)[]> {
+    const found = await this.#locateMany(addresses)
+    const { completeFromMs } = this.#membership
+    if (completeFromMs <= this.#env.clock.monotonicMs()) return found
+    // What the datastore has just lost is about to be put back by whoever holds it.
+    return found.map((located, index) => located ?? this.#waiters.wait(addresses[index]!, completeFromMs))
   }
 
   /** The record of an owner is read once for all its sessions that are asked for together. */
   async #locateMany(addresses: readonly string[]): Promise<(Located | HomingError | undefined)[]> {
+    const likely = new Map(this.#likelyOwners.map(owner => [owner.incarnation, this.#membership.living(owner).catch(asIfGone)]))
     const sessions = await this.#sessions.readBatch(addresses)
-    const owners = new Map<string, Promise<Member | HomingError | undefined>>()
+    const owners = new Map<string, Owner>()
     for (const session of sessions) {
-      if (!session || session instanceof HomingError || owners.has(session.owner.incarnation)) continue
-      owners.set(session.owner.incarnation, this.#membership.living(session.owner).catch(unreadable))
+      if (session && !(session instanceof HomingError)) owners.set(session.owner.incarnation, session.owner)
     }
-    const known = await Promise.all(owners.values())
-    const members = new Map([...owners.keys()].map((incarnation, index) => [incarnation, known[index]]))
+    const members = new Map<string, Member | HomingError | undefined>()
+    const reading = [...owners.values()].map(async owner => {
+      // A guess tells that somebody lives; that somebody does not, only what was read after the session does.
+      const member = (await likely.get(owner.incarnation)) ?? (await this.#membership.living(owner).catch(unreadable))
+      members.set(owner.incarnation, member)
+    })
+    this.#guess(owners)
+    await Promise.all(reading)
     return sessions.map(session => {
       if (!session || session instanceof HomingError) return session
       const { address, owner, moving } = session
@@ -338,6 +356,13 @@ export class StoreDirectory implements Directory {
       this.#stale.offer(session)
       return undefined
     })
+  }
+
+  /** Who was an owner twice in a row may well be it again: reading its record beside the sessions saves a round trip. */
+  #guess(owners: ReadonlyMap<string, Owner>): void {
+    if (owners.size === 0) return
+    this.#likelyOwners = [...owners.values()].filter(({ incarnation }) => this.#lastOwners.has(incarnation)).slice(0, likelyMax)
+    this.#lastOwners = new Map(owners)
   }
 
   /** Whether the displaced owner is gone is worth one reading, not a failed claim: in doubt it is named. */
@@ -358,6 +383,16 @@ export class StoreDirectory implements Directory {
 function unreadable(error: unknown): HomingError {
   if (error instanceof HomingError) return error
   throw error
+}
+
+/** Of a guess: it is read again, if it matters. */
+function asIfGone(error: unknown): undefined {
+  unreadable(error)
+  return undefined
+}
+
+async function settled(work: Promise<unknown>): Promise<void> {
+  await Promise.allSettled([work])
 }
 
 function closed(): HomingError {

@@ -12,22 +12,31 @@ export interface Turn {
 /** A caller that hears of an older claim after a newer one would take the older for the newer. */
 export class Turns {
   #last = new Map<string, Promise<void>>()
+  /** The only call, as long as it is that: then its addresses, which may be many, need not be known one by one. */
+  #alone: { addresses: readonly string[]; turn: Promise<void> } | undefined
 
   enter(addresses: readonly string[]): Turn {
     const earlier = new Set<Promise<void>>()
     let leave = (): void => undefined
     const mine = new Promise<void>(resolve => (leave = resolve))
-    for (const address of addresses) {
-      const last = this.#last.get(address)
-      if (last && last !== mine) earlier.add(last)
-      this.#last.set(address, mine)
+    if (this.#alone) {
+      for (const address of this.#alone.addresses) this.#last.set(address, this.#alone.turn)
+      this.#alone = undefined
+    } else if (this.#last.size === 0) this.#alone = { addresses, turn: mine }
+    if (!this.#alone) {
+      for (const address of addresses) {
+        const last = this.#last.get(address)
+        if (last && last !== mine) earlier.add(last)
+        this.#last.set(address, mine)
+      }
     }
     return {
       come: async (env, untilMs) => {
         if (earlier.size > 0) await settledBy(env, untilMs, Promise.all(earlier), late).catch(passOver)
       },
       leave: () => {
-        for (const address of addresses) if (this.#last.get(address) === mine) this.#last.delete(address)
+        if (this.#alone?.turn === mine) this.#alone = undefined
+        else for (const address of addresses) if (this.#last.get(address) === mine) this.#last.delete(address)
         if (this.#last.size === 0) this.#last = new Map() // see SessionStore: a Map that is filled and emptied keeps its garbage
         // What the caller does with this call's outcome comes before the next call's.
         queueMicrotask(() => queueMicrotask(leave))

@@ -183,6 +183,7 @@ class RandomWorld {
           this.#problems.push(`${peer.identity} to '${address}' with [${holders.join()}]: ${status}`)
       }
     }
+    await cluster.run(1_000) // what was delivered last is still with slow handlers
   }
 
   #chance(share: number): boolean {

@@ -24,16 +24,16 @@ export interface CouchbaseDatastoreOptions extends CouchbasePlace {
 export async function couchbaseDatastore(options: CouchbaseDatastoreOptions): Promise<Datastore> {
   const couchbase = await import('couchbase')
   const { operationTimeoutMs, bucket, scope, collection, durability } = options
-  const connecting = connect(couchbase, options).then(
-    cluster =>
-      new Documents({
-        couchbase,
-        cluster,
-        collection: cluster.bucket(bucket).scope(scope).collection(collection),
-        durability,
-        timeoutMs: clientTimeoutMs(operationTimeoutMs),
-      }),
-  )
+  const connecting = connect(couchbase, options).then(async cluster => {
+    await openBucket(cluster, bucket)
+    return new Documents({
+      couchbase,
+      cluster,
+      collection: cluster.bucket(bucket).scope(scope).collection(collection),
+      durability,
+      timeoutMs: clientTimeoutMs(operationTimeoutMs),
+    })
+  })
   const checked = connecting.then(async documents => {
     await checkWriting(couchbase, documents, options)
     return new CouchbaseDatastore(documents, options, await worldOf(documents))
@@ -73,6 +73,18 @@ function connect(couchbase: CouchbasePackage, options: CouchbaseDatastoreOptions
     metricsConfig: { enableMetrics: false },
     appTelemetryConfig: { enabled: false },
   })
+}
+
+/** As `cluster.bucket` does, which goes on without it and prints to the console where that fails (its issue JSCBC-1011). */
+async function openBucket(cluster: Cluster, name: string): Promise<void> {
+  const { _openBuckets: open } = cluster as unknown as { _openBuckets: string[] }
+  try {
+    await new Promise<void>((resolve, reject) => cluster.conn.openBucket(name, error => (error ? reject(error) : resolve())))
+    open.push(name)
+  } catch (error) {
+    await cluster.close()
+    throw error
+  }
 }
 
 /** A durability that cannot be had is told now, not with the first claim. */

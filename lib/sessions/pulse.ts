@@ -158,7 +158,8 @@ class Heart {
     if (worker && this.#peers.size === 0 && this.#worker === worker) {
       this.#worker = undefined
       worker.post({ at: 'end' } satisfies ToPulse)
-      const ended = worker.stop(endingMs)
+      // A process that is stuck may be ended at once: nothing of ours is in it.
+      const ended = worker.stop(said || this.#form === 'thread' ? endingMs : 0)
       if (said) await ended // who leaves does not wait for one that is stuck
     }
   }

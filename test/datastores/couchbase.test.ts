@@ -177,11 +177,14 @@ t.test('opening fails with DATASTORE in time when nobody answers, or somebody wh
   }
 })
 
-testOwn('a bucket that is not there is DATASTORE in time', async t => {
+testOwn('a bucket that is not there is DATASTORE in time, and nothing is printed', async t => {
   await using server = await startCouchbase()
+  const printed = t.capture(console, 'error')
   await t.rejects(openDatastore(`couchbase://default@127.0.0.1:${server.port}/nowhere?durability=none`, options), {
     code: 'DATASTORE',
+    message: /bucket/,
   })
+  t.same(printed(), [])
 })
 
 testOwn('passwords are in no error', async t => {

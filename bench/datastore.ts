@@ -10,13 +10,23 @@ interface Engine {
   /** Absent: the server that the bench starts. */
   readonly url?: string
   readonly needs?: readonly PeerName[]
+  readonly size: Size
 }
 
-const sessions = 100_000
+interface Size {
+  readonly sessions: number
+  /** Addresses that are connected in one call, one call at a time. */
+  readonly batch: number
+}
+
+const large: Size = { sessions: 100_000, batch: 5_000 }
+/** For servers that take one operation at a time. */
+const small: Size = { sessions: 10_000, batch: 1_000 }
 /** Look-ups asked for at a time, one promise each. */
 const outstanding = 256
-/** Addresses that are connected in one call, one call at a time. */
-const batch = 5_000
+
+/** By the scheme of the URL: what is needed for the bare client. */
+const servers: Readonly<Record<string, PeerName>> = { riak: 'basho-riak-client' }
 
 const lookUps = 'look-ups'
 const connects = 'connects'
@@ -25,17 +35,20 @@ const connects = 'connects'
 function engines(url: string | undefined, folder: string): readonly Engine[] {
   if (url === undefined) {
     return [
-      { name: 'memory', url: 'memory:bench' },
-      { name: 'lmdb', url: `lmdb:${folder}` },
-      { name: 'redis', needs: ['ioredis', 'redis-server'] },
+      { name: 'memory', url: 'memory:bench', size: large },
+      { name: 'lmdb', url: `lmdb:${folder}`, size: large },
+      { name: 'redis', needs: ['ioredis', 'redis-server'], size: large },
     ]
   }
   const name = url.split(':', 1)[0]!
-  if (name === 'memory') return [{ name, url: 'memory:bench' }]
+  if (name === 'memory') return [{ name, url: 'memory:bench', size: large }]
   // A folder of its own in the one that was named: what is in that one is left alone.
-  if (name === 'lmdb') return [{ name, url: url === 'lmdb:' ? `lmdb:${folder}` : `${url}/homing-${newCluster()}` }]
-  if (name === 'redis' || name === 'rediss') return [{ name: 'redis', url, needs: ['ioredis'] }]
-  throw new UsageError(`--store: the bench knows memory:, lmdb:, lmdb:/folder, redis:// and rediss://`)
+  if (name === 'lmdb') return [{ name, url: url === 'lmdb:' ? `lmdb:${folder}` : `${url}/homing-${newCluster()}`, size: large }]
+  if (name === 'redis' || name === 'rediss') return [{ name: 'redis', url, needs: ['ioredis'], size: large }]
+  const needed = servers[name]
+  if (needed) return [{ name, url, needs: [needed], size: small }]
+  const known = Object.keys(servers).map(scheme => `${scheme}://`)
+  throw new UsageError(`--store: the bench knows memory:, lmdb:, lmdb:/folder, redis://, rediss://, ${known.join(', ')}`)
 }
 
 /** Keys of a run are told from all others by it. */
@@ -51,8 +64,8 @@ function homing(work: string, engine: string): string {
   return `homing, ${engine}, ${work}`
 }
 
-function contestant(name: string, program: string, plays: string, { url, needs = [] }: Engine): Contestant {
-  const setup = { url, cluster: newCluster(), sessions, outstanding, batch }
+function contestant(name: string, program: string, plays: string, { url, needs = [], size }: Engine): Contestant {
+  const setup = { url, cluster: newCluster(), outstanding, ...size }
   return {
     name,
     parts: [
@@ -75,7 +88,9 @@ function contestants(engine: Engine): readonly Contestant[] {
 
 /** @param url the one engine to ask */
 export function datastore(url: string | undefined): Question {
-  const asked = engines(url, '').map(({ name }) => name)
+  const some = engines(url, '')
+  const asked = some.map(({ name }) => name)
+  const { sessions, batch } = some[0]!.size
   return {
     name: 'datastore',
     title: `look-ups in ${sessions.toLocaleString('en-US')} sessions, none of them cached, ${outstanding} at a time; connects, ${batch.toLocaleString('en-US')} a call`,

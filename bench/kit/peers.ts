@@ -9,10 +9,12 @@ const folder = new URL('../../../bench/', import.meta.url)
 const require = createRequire(new URL('package.json', folder))
 
 const packages = ['@nats-io/transport-node', 'ioredis', 'moleculer', 'ws', 'zeromq'] as const
+/** Clients of datastores that Homing itself is developed with. */
+const clients = ['basho-riak-client'] as const
 /** Programs, and what makes them say their version. */
 const programs = { 'nats-server': '--version', 'redis-server': '--version', openssl: 'version' } as const
 
-export type PackageName = (typeof packages)[number]
+export type PackageName = (typeof packages)[number] | (typeof clients)[number]
 type ProgramName = keyof typeof programs
 export type PeerName = PackageName | ProgramName
 
@@ -32,7 +34,8 @@ export function versionOf(name: PeerName): string | undefined {
 
 /** What to run so that the peer takes part. */
 export function installText(name: PeerName): string {
-  return isProgram(name) ? `apt-get install ${name}` : 'npm ci --prefix bench'
+  if (isProgram(name)) return `apt-get install ${name}`
+  return isClient(name) ? 'npm ci' : 'npm ci --prefix bench'
 }
 
 /** Versions of all peers that are installed. */
@@ -49,8 +52,12 @@ function isProgram(name: PeerName): name is ProgramName {
   return name in programs
 }
 
+function isClient(name: string): boolean {
+  return (clients as readonly string[]).includes(name)
+}
+
 function packageVersion(name: string): string | undefined {
-  const file = fileURLToPath(new URL(`node_modules/${name}/package.json`, folder))
+  const file = fileURLToPath(new URL(`${isClient(name) ? '../' : ''}node_modules/${name}/package.json`, folder))
   return existsSync(file) ? (JSON.parse(readFileSync(file, 'utf8')) as { version: string }).version : undefined
 }
 

@@ -10,9 +10,10 @@ import { Series, Window } from '../kit/load.ts'
 import { loadPeer } from '../kit/peers.ts'
 import type { Part, Role } from '../kit/role.ts'
 import { Routes, waysTo } from '../kit/traffic.ts'
+import { serverStore } from './bare-servers.ts'
 import { removeFolder, urlOf, type StoreSetup } from './homing-store.ts'
 
-interface Store {
+export interface Store {
   readMany(keys: readonly string[]): Promise<(Uint8Array | null | undefined)[]>
   /** Resolves to how many were written, each only where nothing was. */
   claimMany(keys: readonly string[], bytes: Uint8Array): Promise<number>
@@ -46,9 +47,10 @@ const packr = new Packr({ useRecords: false })
 /** What is read or removed in one command. */
 const keysAtOnce = 5_000
 
-function openStore(url: string): Store {
+async function openStore(url: string): Promise<Store> {
   if (url.startsWith('memory:')) return memoryStore()
-  return url.startsWith('lmdb:') ? lmdbStore(url.slice('lmdb:'.length)) : redisStore(url)
+  if (url.startsWith('lmdb:')) return lmdbStore(url.slice('lmdb:'.length))
+  return /^rediss?:/.test(url) ? redisStore(url) : serverStore(url)
 }
 
 function memoryStore(): Store {
@@ -140,7 +142,7 @@ function sessionOf(claim: number): Uint8Array {
 
 async function looker(part: Part): Promise<Role> {
   const { sessions, outstanding } = part.setup as StoreSetup
-  const store = openStore(urlOf(part))
+  const store = await openStore(urlOf(part))
   const keyOf = keyIn(part)
   const ways = waysTo(sessions)
   const keys = ways.map(({ to }) => keyOf(to))
@@ -172,7 +174,7 @@ async function looker(part: Part): Promise<Role> {
 
 async function connector(part: Part): Promise<Role> {
   const { batch } = part.setup as StoreSetup
-  const store = openStore(urlOf(part))
+  const store = await openStore(urlOf(part))
   const keyOf = keyIn(part)
   let next = 0
   let refused = 0

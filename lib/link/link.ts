@@ -113,6 +113,11 @@ export class Link implements ConnectionHandler {
     return this.#remote
   }
 
+  /** The rest of a frame that has begun is on its way. */
+  get isWithinFrame(): boolean {
+    return this.#splitter.within
+  }
+
   get isOpen(): boolean {
     return this.#state === 'open'
   }

@@ -73,6 +73,8 @@ const abandoned: Waiter = { accepted() {}, refused() {}, lost() {} }
  * twice as many, as whoever sends much at a time does not wait for the first of it.
  */
 const ackEveryMin = 32
+/** Large frames take a read each: an acknowledgement for each of them would cost a tenth of the frame. */
+const readsPerAck = 4
 /**
  * What was gathered in a turn is written without waiting for its end when it is an eighth of what is under way: with few outstanding the
  * other end shall not wait, with many a larger write costs less.
@@ -121,6 +123,8 @@ export class Channel {
   #expected = 0
   #unackedIn = 0
   #ackEvery = ackEveryMin
+  /** Reads in a row after which nothing was acknowledged, because more of a frame was to come. */
+  #readsUnacked = 0
 
   // Between begin and commit.
   #segment: Segment | undefined
@@ -319,8 +323,10 @@ export class Channel {
   }
 
   /** After the frames of one read: answers go at once, and acknowledgements with them; alone these wait for more to come in this turn. */
-  afterBatch(): void {
+  afterBatch(more = false): void {
     this.#ackEvery = ackEveryMin
+    if (more && this.#gathered === 0 && ++this.#readsUnacked < readsPerAck) return
+    this.#readsUnacked = 0
     if (this.#gathered > 0) this.flush()
     else if (this.#unackedIn > 0) this.#flushSoon()
   }

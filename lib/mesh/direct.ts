@@ -349,7 +349,7 @@ export class DirectMesh implements Mesh, LinkHandler {
 
   batch(link: Link): void {
     const entry = this.#entries.get(link.remote.identity)
-    if (entry?.path?.link === link) entry.channel.afterBatch()
+    if (entry?.path?.link === link) entry.channel.afterBatch(link.isWithinFrame)
   }
 
   closed(link: Link, reason: CloseReason, error?: HomingError): void {

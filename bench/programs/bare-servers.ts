@@ -1,0 +1,129 @@
+/**
+ * The official clients of servers that have no batches, as a program would use them that needs only this: what is asked for together is
+ * sent together.
+ */
+import { readPlace, type Place } from '../../lib/datastores/url.ts'
+import { loadPeer } from '../kit/peers.ts'
+import type { Store } from './bare-store.ts'
+
+type PlaceOf<E extends Place['engine']> = Extract<Place, { engine: E }>
+
+/** Removals sent at a time. */
+const removalsMax = 1_000
+
+export async function serverStore(url: string): Promise<Store> {
+  const place = readPlace(url, 'bench')
+  switch (place.engine) {
+    case 'riak':
+      return riakStore(place)
+    default:
+      throw new Error(`no bare client for ${place.engine}`)
+  }
+}
+
+async function inParts<T>(all: readonly T[], work: (one: T) => Promise<unknown>): Promise<void> {
+  for (let from = 0; from < all.length; from += removalsMax) {
+    await Promise.all(all.slice(from, from + removalsMax).map(work))
+  }
+}
+
+async function countTrue(all: readonly Promise<boolean>[]): Promise<number> {
+  return (await Promise.all(all)).filter(Boolean).length
+}
+
+// Riak
+
+type Answer = (error: unknown, response: { readonly values: readonly { readonly value: Buffer }[] } | undefined) => void
+
+/** As much of basho-riak-client as is used here. */
+interface RiakClient {
+  fetchValue(options: object, answer: Answer): void
+  storeValue(options: object, answer: Answer): void
+  deleteValue(options: object, answer: Answer): void
+  stop(answer: () => void): void
+}
+interface RiakPackage {
+  readonly Client: new (cluster: object, ready: (error: unknown) => void) => RiakClient
+  readonly Node: new (options: object) => object
+  readonly Cluster: new (options: object) => object
+}
+
+/**
+ * Of each node. One request at a time goes over a connection; the client's own queue would be looked at every half second, so that no more is
+ * asked at a time than there are connections.
+ */
+const riakConnections = 32
+
+/** Work of which no more than so much is under way at a time. */
+class Gate {
+  #free: number
+  readonly #waiting: (() => void)[] = []
+
+  constructor(max: number) {
+    this.#free = max
+  }
+
+  async pass<T>(work: () => Promise<T>): Promise<T> {
+    if (this.#free > 0) this.#free--
+    else await new Promise<void>(resolve => this.#waiting.push(resolve))
+    try {
+      return await work()
+    } finally {
+      const next = this.#waiting.shift()
+      if (next) next()
+      else this.#free++
+    }
+  }
+}
+
+async function riakStore({ nodes, bucketType, bucket }: PlaceOf<'riak'>): Promise<Store> {
+  const riak = loadPeer('basho-riak-client') as RiakPackage
+  const cluster = new riak.Cluster({
+    nodes: nodes.map(
+      ({ host, port }) =>
+        new riak.Node({
+          remoteAddress: host,
+          remotePort: port,
+          minConnections: riakConnections,
+          maxConnections: riakConnections,
+        }),
+    ),
+  })
+  const gate = new Gate(nodes.length * riakConnections)
+  const client = await new Promise<RiakClient>((resolve, reject) => {
+    const made = new riak.Client(cluster, error => (error ? reject(error as Error) : resolve(made)))
+  })
+  const at = (key: string): object => ({ bucketType, bucket, key })
+  const asked = <T>(ask: (answer: Answer) => void, meaning: (values: readonly { readonly value: Buffer }[]) => T): Promise<T> =>
+    gate.pass(
+      () =>
+        new Promise((resolve, reject) =>
+          ask((error, response) => (error ? reject(error as Error) : resolve(meaning(response?.values ?? [])))),
+        ),
+    )
+  const claim = (key: string, bytes: Uint8Array): Promise<boolean> =>
+    asked(
+      answer => client.storeValue({ ...at(key), value: Buffer.from(bytes), ifNoneMatch: true }, answer),
+      () => true,
+    )
+  return {
+    readMany: keys =>
+      Promise.all(
+        keys.map(key =>
+          asked(
+            answer => client.fetchValue({ ...at(key), convertToJs: false }, answer),
+            values => values[0]?.value,
+          ),
+        ),
+      ),
+    claimMany: (keys, bytes) => countTrue(keys.map(key => claim(key, bytes))),
+    removeMany: keys =>
+      inParts(keys, key =>
+        asked(
+          answer => client.deleteValue(at(key), answer),
+          () => undefined,
+        ),
+      ),
+    close: () => new Promise(resolve => client.stop(resolve)),
+  }
+}

@@ -26,7 +26,11 @@ const small: Size = { sessions: 10_000, batch: 1_000 }
 const outstanding = 256
 
 /** By the scheme of the URL: what is needed for the bare client. */
-const servers: Readonly<Record<string, PeerName>> = { riak: 'basho-riak-client' }
+const servers: Readonly<Record<string, PeerName>> = {
+  riak: 'basho-riak-client',
+  couchbase: 'couchbase',
+  zookeeper: 'node-zookeeper-client',
+}
 
 const lookUps = 'look-ups'
 const connects = 'connects'

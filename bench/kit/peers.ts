@@ -10,7 +10,7 @@ const require = createRequire(new URL('package.json', folder))
 
 const packages = ['@nats-io/transport-node', 'ioredis', 'moleculer', 'ws', 'zeromq'] as const
 /** Clients of datastores that Homing itself is developed with. */
-const clients = ['basho-riak-client'] as const
+const clients = ['basho-riak-client', 'couchbase', 'node-zookeeper-client'] as const
 /** Programs, and what makes them say their version. */
 const programs = { 'nats-server': '--version', 'redis-server': '--version', openssl: 'version' } as const
 

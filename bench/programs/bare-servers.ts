@@ -16,6 +16,10 @@ export async function serverStore(url: string): Promise<Store> {
   switch (place.engine) {
     case 'riak':
       return riakStore(place)
+    case 'couchbase':
+      return couchbaseStore(place)
+    case 'zookeeper':
+      return zooKeeperStore(place)
     default:
       throw new Error(`no bare client for ${place.engine}`)
   }
@@ -125,5 +129,116 @@ async function riakStore({ nodes, bucketType, bucket }: PlaceOf<'riak'>): Promis
         ),
       ),
     close: () => new Promise(resolve => client.stop(resolve)),
+  }
+}
+
+// Couchbase
+
+/** As much of couchbase as is used here. */
+interface CouchbaseCollection {
+  get(id: string, options: object): Promise<{ readonly content: unknown }>
+  insert(id: string, content: unknown, options: object): Promise<unknown>
+  remove(id: string): Promise<unknown>
+}
+interface CouchbasePackage {
+  connect(
+    hosts: string,
+    options: object,
+  ): Promise<{
+    bucket(name: string): { scope(name: string): { collection(name: string): CouchbaseCollection } }
+    close(): Promise<void>
+  }>
+  readonly DocumentNotFoundError: new () => Error
+  readonly DocumentExistsError: new () => Error
+}
+
+const asBytes = { encode: (value: Buffer): [Buffer, number] => [value, 3 << 24], decode: (bytes: Buffer): Buffer => bytes }
+/** For ten times what is asked for at a time. */
+const couchbaseTimeoutMs = 60_000
+
+async function couchbaseStore(place: PlaceOf<'couchbase'>): Promise<Store> {
+  const { hosts, bucket, scope, collection, username = '', password = '' } = place
+  const couchbase = loadPeer('couchbase') as CouchbasePackage
+  const names = hosts.map(({ host, port }) => (port === undefined ? host : `${host}:${port}`)).join(',')
+  const cluster = await couchbase.connect(`couchbase://${names}`, {
+    username,
+    password,
+    timeouts: { kvTimeout: couchbaseTimeoutMs },
+    // As Homing has them: the client would gather them for nobody.
+    tracingConfig: { enableTracing: false },
+    metricsConfig: { enableMetrics: false },
+    appTelemetryConfig: { enabled: false },
+  })
+  const documents = cluster.bucket(bucket).scope(scope).collection(collection)
+  const options = { transcoder: asBytes }
+  const read = async (key: string): Promise<Buffer | undefined> => {
+    try {
+      return (await documents.get(key, options)).content as Buffer
+    } catch (error) {
+      if (error instanceof couchbase.DocumentNotFoundError) return undefined
+      throw error
+    }
+  }
+  const claim = async (key: string, bytes: Uint8Array): Promise<boolean> => {
+    try {
+      await documents.insert(key, Buffer.from(bytes), options)
+      return true
+    } catch (error) {
+      if (error instanceof couchbase.DocumentExistsError) return false
+      throw error
+    }
+  }
+  return {
+    readMany: keys => Promise.all(keys.map(read)),
+    claimMany: (keys, bytes) => countTrue(keys.map(key => claim(key, bytes))),
+    removeMany: keys => inParts(keys, key => documents.remove(key)),
+    close: () => cluster.close(),
+  }
+}
+
+// ZooKeeper
+
+type ZooKeeperAnswer<T> = (error: { readonly name: string } | null, value: T) => void
+
+/** As much of node-zookeeper-client as is used here. */
+interface ZooKeeperClient {
+  once(event: 'connected', fn: () => void): void
+  connect(): void
+  close(): void
+  getData(path: string, answer: ZooKeeperAnswer<Buffer>): void
+  create(path: string, data: Buffer, answer: ZooKeeperAnswer<string>): void
+  remove(path: string, version: number, answer: ZooKeeperAnswer<undefined>): void
+}
+interface ZooKeeperPackage {
+  createClient(servers: string): ZooKeeperClient
+}
+
+async function zooKeeperStore({ servers }: PlaceOf<'zookeeper'>): Promise<Store> {
+  const zookeeper = loadPeer('node-zookeeper-client') as ZooKeeperPackage
+  const client = zookeeper.createClient(servers.map(({ host, port }) => `${host}:${port}`).join(','))
+  await new Promise<void>(resolve => {
+    client.once('connected', resolve)
+    client.connect()
+  })
+  const asked = <T>(ask: (answer: ZooKeeperAnswer<T>) => void, except: string): Promise<T | undefined> =>
+    new Promise((resolve, reject) =>
+      ask((error, value) => {
+        if (!error) resolve(value)
+        else if (error.name === except) resolve(undefined)
+        else reject(error as unknown as Error)
+      }),
+    )
+  const pathOf = (key: string): string => `/${key}`
+  return {
+    readMany: keys => Promise.all(keys.map(key => asked<Buffer>(answer => client.getData(pathOf(key), answer), 'NO_NODE'))),
+    claimMany: (keys, bytes) =>
+      countTrue(
+        keys.map(async key => {
+          const made = await asked<string>(answer => client.create(pathOf(key), Buffer.from(bytes), answer), 'NODE_EXISTS')
+          return made !== undefined
+        }),
+      ),
+    removeMany: keys => inParts(keys, key => asked(answer => client.remove(pathOf(key), -1, answer), 'NO_NODE')),
+    close: async () => client.close(),
   }
 }

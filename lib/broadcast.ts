@@ -1,10 +1,9 @@
 /** One message to every client of every peer: one copy a peer, which gives it to each of its clients. */
 import { HomingError, homingError, type ErrorCode } from './errors.ts'
-import { Encoded } from './router/frame-body.ts'
+import type { Encoded } from './router/frame-body.ts'
 import { BytesMessage, messageId, originOf } from './router/message.ts'
 import type { Router } from './router/router.ts'
 import type { Directory, Member, Run } from './sessions/directory.ts'
-import { encodeBody } from './wire/body.ts'
 
 const protocol = 'broadcast/1'
 
@@ -24,7 +23,10 @@ export interface BroadcastAtPeer {
   reached: number
   /** Clients whose inbox was full. */
   full: number
-  /** Why the peer did not answer: `UNREACHABLE` (it was not reached), `TIMEOUT` or `LOST` (it may have been). */
+  /**
+   * Why the peer did not answer: `UNREACHABLE` (it was not reached), `TIMEOUT` or `LOST` (it may have been); `TOO_LARGE` or `UNENCODABLE`
+   * at every peer: the body cannot be sent.
+   */
   code?: ErrorCode
   cause?: HomingError
 }
@@ -43,6 +45,12 @@ interface Copy {
   bytes: Uint8Array
 }
 
+interface Packed {
+  copy: Copy
+  /** The copy as the body of a call. */
+  encoded: Encoded
+}
+
 export class Broadcasts {
   readonly #self: Run
   readonly #router: Router
@@ -57,17 +65,27 @@ export class Broadcasts {
   }
 
   async send(body: unknown, { from = '', own = false, ...options }: BroadcastOptions): Promise<BroadcastResult> {
-    const copy: Copy = { from, number: ++this.#lastNumber, bytes: encodeBody(body) }
+    const number = ++this.#lastNumber
+    const packed = this.#pack(from, number, body)
     const givenMs = options.deadlineMs ?? this.#router.deadlineMs
     const deadlineAtMs = this.#router.nowMs() + givenMs
     const members = await this.#members(givenMs)
     const peers = members.filter(({ role, identity }) => role === 'peer' && (own || identity !== this.#self.identity))
     const deadlineMs = Math.max(0, deadlineAtMs - this.#router.nowMs())
-    const encoded = new Encoded(encodeBody(copy)) // once, for all of them
-    const results = await Promise.all(peers.map(member => this.#sendTo(member, copy, encoded, { ...options, deadlineMs })))
+    const results = await Promise.all(peers.map(member => this.#sendTo(member, packed, { ...options, deadlineMs })))
     results.sort((a, b) => (a.identity < b.identity ? -1 : 1))
     const reached = results.reduce((sum, result) => sum + result.reached, 0)
-    return { id: this.#id(this.#self, copy.number), reached, peers: results }
+    return { id: this.#id(this.#self, number), reached, peers: results }
+  }
+
+  /** Encoded once, for all of them; or why it cannot be. */
+  #pack(from: string, number: number, body: unknown): Packed | HomingError {
+    try {
+      const copy: Copy = { from, number, bytes: this.#router.encode(body).bytes }
+      return { copy, encoded: this.#router.encode(copy) }
+    } catch (error) {
+      return homingError(error, 'UNENCODABLE', 'the body could not be encoded')
+    }
   }
 
   /** Read afresh, so that who has just joined is reached; those that are known where that takes half of the time, or fails. */
@@ -91,14 +109,14 @@ export class Broadcasts {
 
   async #sendTo(
     member: Member,
-    copy: Copy,
-    encoded: Encoded,
+    packed: Packed | HomingError,
     options: Pick<BroadcastOptions, 'deadlineMs' | 'signal'>,
   ): Promise<BroadcastAtPeer> {
     const { identity } = member
-    if (identity === this.#self.identity) return { identity, ...this.#spread(this.#self, copy) }
+    if (packed instanceof HomingError) return { identity, reached: 0, full: 0, code: packed.code, cause: packed }
+    if (identity === this.#self.identity) return { identity, ...this.#spread(this.#self, packed.copy) }
     try {
-      const answer = (await this.#router.call(member, protocol, encoded, options)) as { reached: number; full: number }
+      const answer = (await this.#router.call(member, protocol, packed.encoded, options)) as { reached: number; full: number }
       return { identity, reached: Number(answer.reached), full: Number(answer.full) }
     } catch (error) {
       const cause = homingError(error, 'UNREACHABLE', `${identity} was not reached`)

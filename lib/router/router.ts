@@ -306,6 +306,11 @@ export class Router implements FlowHost {
     return true
   }
 
+  /** For what goes to several. Throws `UNENCODABLE`, `TOO_LARGE`, and what the body's own code throws. */
+  encode(body: unknown): Encoded {
+    return new Encoded(encodeBody(body, this.#setup.limits))
+  }
+
   /** Where the body ends, or -1 where it does not fit, or cannot be encoded, which its caller is told. */
   #encodeInto(channel: Channel, at: number, send: Send, body: unknown): number {
     try {

@@ -1,4 +1,5 @@
 /** Broadcasts: P51 to P54. */
+import type { Peer } from '../../lib/peer.ts'
 import { inBothModes, taker, threePeers } from '../support/clusters.ts'
 
 inBothModes('P51, P54: every client of every server gets it once, one copy a server', async (t, cluster) => {
@@ -55,4 +56,17 @@ inBothModes('P53: the others get it although one server is dead, and the result 
     { identity: 'b', reached: 0, code: /UNREACHABLE|LOST|TIMEOUT/ },
     { identity: 'c', reached: 1, code: undefined },
   ])
+})
+
+inBothModes('what cannot be sent is the result at each server, by the limits that are configured', async (t, cluster) => {
+  const [a, b, c] = await threePeers(cluster)
+  const clients = taker()
+  await cluster.settle(Promise.all([b.connectClient('bob', clients.take), c.connectClient('carl', clients.take)]))
+  const codes = async (peer: Peer, body: unknown) => (await cluster.settle(peer.broadcast(body))).peers.map(({ code }) => code)
+  t.same(await codes(a, () => 'a function'), ['UNENCODABLE', 'UNENCODABLE'])
+  t.same(await codes(a, Buffer.alloc((1 << 20) - 10)), ['TOO_LARGE', 'TOO_LARGE'], 'too large with what goes round it')
+  const small = await cluster.peer('small', { bodyBytesMax: 1_024 })
+  t.same(await codes(small, 'x'.repeat(1_100)), ['TOO_LARGE', 'TOO_LARGE', 'TOO_LARGE'])
+  t.same(await codes(small, 'x'), [undefined, undefined, undefined])
+  t.same(clients.bodies, ['x', 'x'])
 })

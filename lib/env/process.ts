@@ -4,6 +4,7 @@ import { type ChildProcess, fork } from 'node:child_process'
 import { basename } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import type { BackgroundWorker } from './env.ts'
+import { FirstFailure } from './first-failure.ts'
 
 /** Messages that were posted and not taken off our hands: who reads so little has failed. A bound for our memory. */
 const unreadMax = 10_000
@@ -25,20 +26,13 @@ export function startProcess(module: URL): BackgroundWorker {
   child.channel?.unref()
 
   const lastWords = tailOf(child)
-  const listeners: ((error: Error) => void)[] = []
-  let failure: Error | undefined
-  let stopped = false
+  const failure = new FirstFailure()
   let exited = false
   let unread = 0
-  const fail = (error: Error): void => {
-    if (stopped || failure) return
-    failure = error
-    for (const listener of listeners) listener(error)
-  }
-  const failed = (how: string): void => fail(new Error(`process ${basename(module.pathname)} ${how}${lastWords()}`))
+  const failed = (how: string): void => failure.report(new Error(`process ${basename(module.pathname)} ${how}${lastWords()}`))
   child.on('error', error => {
     exited ||= child.pid === undefined // it could not be started
-    fail(error)
+    failure.report(error)
   })
   child.on('exit', () => {
     exited = true
@@ -60,13 +54,9 @@ export function startProcess(module: URL): BackgroundWorker {
       child.send(message as object, () => void unread--) // sent or not: if not, it has ended
     },
     onMessage: fn => void child.on('message', fn),
-    onFailure(fn) {
-      listeners.push(fn)
-      const before = failure
-      if (before) queueMicrotask(() => fn(before))
-    },
+    onFailure: fn => failure.listen(fn),
     async stop(patienceMs = 0) {
-      stopped = true
+      failure.expectEnd()
       if (exited) return
       const ended = ending(child)
       const impatience = setTimeout(() => child.kill('SIGKILL'), patienceMs)

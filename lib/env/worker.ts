@@ -2,6 +2,7 @@
 
 import { Worker } from 'node:worker_threads'
 import type { BackgroundWorker } from './env.ts'
+import { FirstFailure } from './first-failure.ts'
 
 /** Never keeps the process alive. It has failed when it threw or ended before `stop`. */
 export function startWorker(module: URL, data: unknown): BackgroundWorker {
@@ -12,32 +13,21 @@ export function startWorker(module: URL, data: unknown): BackgroundWorker {
   })
   worker.unref()
 
-  const listeners: ((error: Error) => void)[] = []
-  let failure: Error | undefined
-  let stopped = false
+  const failure = new FirstFailure()
   let exited = false
-  const fail = (error: Error): void => {
-    if (stopped || failure) return
-    failure = error
-    for (const listener of listeners) listener(error)
-  }
-  worker.on('error', fail)
-  worker.on('messageerror', fail)
+  worker.on('error', error => failure.report(error))
+  worker.on('messageerror', error => failure.report(error))
   worker.on('exit', code => {
     exited = true
-    fail(new Error(`worker ${module.pathname} ended with code ${code}`))
+    failure.report(new Error(`worker ${module.pathname} ended with code ${code}`))
   })
 
   return {
     post: message => worker.postMessage(message),
     onMessage: fn => void worker.on('message', fn),
-    onFailure(fn) {
-      listeners.push(fn)
-      const before = failure
-      if (before) queueMicrotask(() => fn(before))
-    },
+    onFailure: fn => failure.listen(fn),
     async stop(patienceMs = 0) {
-      stopped = true
+      failure.expectEnd()
       if (patienceMs > 0 && !exited) await ending(worker, patienceMs)
       await worker.terminate()
     },

@@ -1,7 +1,5 @@
 import { once } from 'node:events'
-import { fork } from 'node:child_process'
 import { type AddressInfo, createServer, type Socket } from 'node:net'
-import { fileURLToPath } from 'node:url'
 import { inspect } from 'node:util'
 import t, { type Test } from 'tap'
 import { failureOf } from '../../lib/datastores/couchbase-documents.ts'
@@ -10,6 +8,7 @@ import { openDatastore } from '../../lib/datastores/open.ts'
 import type { HomingError } from '../../lib/errors.ts'
 import { standStill } from '../support/stopped.ts'
 import { couchbaseMissing, type CouchbaseServer, startCouchbase } from '../support/couchbase-server.ts'
+import { answered, claimsAtOnce, endsByItself } from './every-server.ts'
 
 const missing = couchbaseMissing()
 const options = { operationTimeoutMs: 2_000, cluster: 'test' }
@@ -21,18 +20,6 @@ if (missing) t.test('Couchbase', { skip: missing }, async () => {})
 
 /** A test that needs a server of its own. */
 const testOwn = (name: string, fn: (t: Test) => Promise<void>) => !missing && t.test(name, fn)
-
-/** What a caller does after an outage: tries until there is an answer. */
-async function answered<T>(t: Test, call: () => Promise<T>): Promise<T> {
-  for (;;) {
-    try {
-      return await call()
-    } catch (error) {
-      if ((error as HomingError).code !== 'DATASTORE') t.fail(`${error}`)
-      await pass(5)
-    }
-  }
-}
 
 async function listed(store: Datastore, prefix = ''): Promise<string[]> {
   const keys: string[] = []
@@ -296,29 +283,12 @@ testOwn('keys that two processes write at once are all listed', async t => {
 testOwn('10,000 claims in one batch', async t => {
   await using server = await startCouchbase()
   await using store = await openDatastore(server.url, { ...options, operationTimeoutMs: 30_000 })
-  const writes = Array.from({ length: 10_000 }, (_, i) => ({
-    key: `homing:c:sessions:address-${i}`,
-    bytes: new Uint8Array(100),
-    ifVersion: null,
-  }))
-  const since = performance.now()
-  const versions = await store.putMany(writes)
-  t.comment(`${(performance.now() - since).toFixed()} ms`)
-  t.equal(new Set(versions).size, 10_000)
+  await claimsAtOnce(t, store, 10_000)
 })
 
 testOwn('P49: after disposal nothing keeps the process, whether the server is there or not', async t => {
   await using server = await startCouchbase()
-  for (const kill of [false, true]) {
-    const child = fork(fileURLToPath(new URL('./datastore-user.js', import.meta.url)), [server.url], {
-      execArgv: ['--unhandled-rejections=strict'],
-    })
-    const ended = once(child, 'exit')
-    await once(child, 'message')
-    if (kill) await server.kill()
-    child.send('close')
-    t.equal((await ended)[0], 0)
-  }
+  await endsByItself(t, server)
 })
 
 testOwn('disposal with calls on their way lets them be answered, and ends nothing but the store', async t => {

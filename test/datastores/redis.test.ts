@@ -1,7 +1,5 @@
 import { once } from 'node:events'
-import { fork } from 'node:child_process'
 import { type AddressInfo, createServer, type Socket } from 'node:net'
-import { fileURLToPath } from 'node:url'
 import { inspect } from 'node:util'
 import t, { type Test } from 'tap'
 import type { Datastore } from '../../lib/datastores/datastore.ts'
@@ -11,6 +9,8 @@ import { contractOf } from '../contract/datastore.ts'
 import { redisGiven, redisUnderTest } from '../contract/redis-drivers.ts'
 import { asking, until } from '../support/redis-cluster.ts'
 import { hasRedisServer, startRedisServer } from '../support/redis-server.ts'
+import { startTcpProxy } from '../support/tcp-proxy.ts'
+import { answered, claimsAtOnce, endsByItself } from './every-server.ts'
 
 const bytes = (text: string) => new TextEncoder().encode(text)
 const text = (entry: { bytes: Uint8Array } | undefined) => entry && new TextDecoder().decode(entry.bytes)
@@ -20,20 +20,6 @@ const installed = hasRedisServer()
 
 /** A test that needs servers of its own; without the program there is none. */
 const testOwn = (name: string, fn: (t: Test) => Promise<void>) => installed && t.test(name, fn)
-
-const pass = (ms: number) => new Promise<void>(resolve => setTimeout(resolve, ms))
-
-/** Tries until the server answers: what a caller does after an outage. */
-async function untilAnswered<T>(t: Test, call: () => Promise<T>): Promise<T> {
-  for (;;) {
-    try {
-      return await call()
-    } catch (error) {
-      if ((error as HomingError).code !== 'DATASTORE') t.fail(`${error}`)
-      await pass(5)
-    }
-  }
-}
 
 contractOf(t, redisUnderTest)
 if (given !== undefined) contractOf(t, redisGiven(given))
@@ -85,7 +71,7 @@ testOwn('goes on by itself when the server was killed and is back', async t => {
     t.ok(performance.now() - since < 500, 'while it is away, calls fail at once')
     await server.restart()
     const back = performance.now()
-    t.equal(await untilAnswered(t, () => store.get('a')), undefined)
+    t.equal(await answered(t, () => store.get('a')), undefined)
     t.ok(performance.now() - back < 2_000, 'back within 2 s')
     const [first] = await store.putMany([{ key: 'a', bytes: bytes('3'), ifVersion: null }])
     t.type(await store.put('a', bytes('4'), { ifVersion: first! }), 'string')
@@ -111,17 +97,17 @@ testOwn('a server that stands still is DATASTORE in time, with an unknown outcom
   const tookMs = performance.now() - since
   t.ok(tookMs >= 190 && tookMs < 600, `${tookMs} ms`)
   process.kill(server.pid, 'SIGCONT')
-  t.match(await untilAnswered(t, () => store.get('a')), { version: String })
+  t.match(await answered(t, () => store.get('a')), { version: String })
 })
 
 testOwn('a connection that went silent is given up and replaced', async t => {
   await using server = await startRedisServer()
-  await using proxy = await startProxy(server.port)
+  await using proxy = await startTcpProxy(server.port)
   await using store = await openDatastore(`redis://127.0.0.1:${proxy.port}`, { ...options, operationTimeoutMs: 150 })
   await store.put('a', bytes('1'))
   proxy.swallow()
   await t.rejects(store.get('a'), { code: 'DATASTORE' })
-  t.equal(text(await untilAnswered(t, () => store.get('a'))), '1')
+  t.equal(text(await answered(t, () => store.get('a'))), '1')
   t.ok(proxy.connections >= 2)
 })
 
@@ -225,61 +211,16 @@ testOwn('start-up checks: eviction is told, a replica is refused', async t => {
 testOwn('20,000 claims in one batch, within the time of a call', async t => {
   await using server = await startRedisServer()
   await using store = await openDatastore(server.url, { ...options, operationTimeoutMs: 5_000 })
-  const writes = Array.from({ length: 20_000 }, (_, i) => ({
-    key: `c/sessions/address-${i}`,
-    bytes: new Uint8Array(100),
-    ifVersion: null,
-  }))
-  const since = performance.now()
-  const versions = await store.putMany(writes)
-  t.comment(`${(performance.now() - since).toFixed()} ms`)
-  t.equal(new Set(versions).size, 20_000)
+  await claimsAtOnce(t, store, 20_000)
 })
 
 testOwn('P49: after disposal nothing keeps the process, whether the server is there or not', async t => {
   await using server = await startRedisServer()
-  for (const kill of [false, true]) {
-    const child = fork(fileURLToPath(new URL('./redis-user.js', import.meta.url)), [server.url], {
-      execArgv: ['--unhandled-rejections=strict'],
-    })
-    const ended = once(child, 'exit')
-    await once(child, 'message')
-    if (kill) await server.kill()
-    child.send('close')
-    t.equal((await ended)[0], 0)
-  }
+  await endsByItself(t, server)
 })
 
 async function listed(store: Datastore): Promise<string[]> {
   const keys: string[] = []
   for await (const key of store.keys('')) keys.push(key)
   return keys
-}
-
-/** A TCP proxy that can stop forwarding what is connected now, without closing it. */
-async function startProxy(target: number) {
-  const { createConnection } = await import('node:net')
-  const open = new Set<Socket>()
-  let connections = 0
-  const server = createServer(socket => {
-    connections++
-    const onward = createConnection(target, '127.0.0.1')
-    for (const each of [socket, onward]) open.add(each.on('error', () => each.destroy()).on('close', () => open.delete(each)))
-    socket.pipe(onward).pipe(socket)
-  }).listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  return {
-    port: (server.address() as AddressInfo).port,
-    get connections() {
-      return connections
-    },
-    swallow() {
-      for (const socket of open) socket.unpipe().resume()
-    },
-    async [Symbol.asyncDispose]() {
-      server.close()
-      for (const socket of open) socket.destroy()
-      await once(server, 'close')
-    },
-  }
 }

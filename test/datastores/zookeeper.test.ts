@@ -13,6 +13,7 @@ import type { HomingError } from '../../lib/errors.ts'
 import { standStill } from '../support/stopped.ts'
 import { startTcpProxy } from '../support/tcp-proxy.ts'
 import { startZooKeeper, zooKeeperMissing } from '../support/zookeeper-server.ts'
+import { answered, claimsAtOnce, endsByItself } from './every-server.ts'
 
 const missing = zooKeeperMissing()
 const options = { operationTimeoutMs: 2_000, cluster: 'test' }
@@ -37,20 +38,6 @@ async function until(t: Test, what: string, holds: () => Promise<boolean> | bool
     await pass(5)
   }
   return performance.now() - sinceMs
-}
-
-/** What a caller does after an outage: tries until there is an answer. */
-async function answered<T>(t: Test, call: () => Promise<T>): Promise<T> {
-  let answer: { value: T } | undefined
-  await until(t, 'an answer', async () => {
-    try {
-      answer = { value: await call() }
-    } catch (error) {
-      if ((error as HomingError).code !== 'DATASTORE') throw error
-    }
-    return answer !== undefined
-  })
-  return answer!.value
 }
 
 async function listed(store: Datastore, prefix = ''): Promise<string[]> {
@@ -448,27 +435,10 @@ testOwn('user and password: what is written belongs to them, and the password is
 testOwn('20,000 claims in one batch', async t => {
   await using server = await startZooKeeper()
   await using store = await openDatastore(server.url, { ...options, operationTimeoutMs: 30_000 })
-  const writes = Array.from({ length: 20_000 }, (_, i) => ({
-    key: `homing:c:sessions:address-${i}`,
-    bytes: new Uint8Array(100),
-    ifVersion: null,
-  }))
-  const since = performance.now()
-  const versions = await store.putMany(writes)
-  t.comment(`${(performance.now() - since).toFixed()} ms`)
-  t.equal(new Set(versions).size, 20_000)
+  await claimsAtOnce(t, store, 20_000)
 })
 
 testOwn('P49: after disposal nothing keeps the process, whether the server is there or not', async t => {
   await using server = await startZooKeeper()
-  for (const kill of [false, true]) {
-    const child = fork(fileURLToPath(new URL('./datastore-user.js', import.meta.url)), [server.url, 'k:k:k:a'], {
-      execArgv: ['--unhandled-rejections=strict'],
-    })
-    const ended = once(child, 'exit')
-    await once(child, 'message')
-    if (kill) await server.kill()
-    child.send('close')
-    t.equal((await ended)[0], 0)
-  }
+  await endsByItself(t, server, 'k:k:k:a')
 })

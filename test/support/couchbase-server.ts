@@ -6,7 +6,7 @@
  * knocks from elsewhere ends that port, which a test needs only while the mock starts.)
  */
 
-import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
+import { type ChildProcess, execFileSync } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync } from 'node:fs'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
@@ -14,6 +14,7 @@ import { createConnection, createServer, type Socket } from 'node:net'
 import { homedir, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { freePort } from './free-port.ts'
+import { endServer, startServer } from './server-process.ts'
 
 export interface CouchbaseServer extends AsyncDisposable {
   /** Of keys and values. */
@@ -93,7 +94,7 @@ export async function startCouchbase(): Promise<CouchbaseServer> {
       return mock.process.pid!
     },
     async kill() {
-      await end(mock.process)
+      await endServer(mock.process)
       await hangUp()
     },
     async restart() {
@@ -101,7 +102,7 @@ export async function startCouchbase(): Promise<CouchbaseServer> {
       await listen()
     },
     async [Symbol.asyncDispose]() {
-      await end(mock.process)
+      await endServer(mock.process)
       await hangUp()
     },
   }
@@ -132,14 +133,10 @@ async function start(): Promise<Mock> {
   const policyFile = join(folder, 'policy')
   await writeFile(policyFile, policy)
   const flags = ['-Xmx512m', '-XX:TieredStopAtLevel=1', ...guarded, `-Djava.security.policy==${policyFile}`]
-  const child = spawn('java', [...flags, '-jar', jar, ...args, '--cccp'], { stdio: 'ignore' })
-  const failed = once(child, 'exit').then(() => {
-    throw new Error('CouchbaseMock ended before it served')
-  })
-  const port = await Promise.race([keyValuePort(webPort, child), failed])
+  const all = [...flags, '-jar', jar, ...args, '--cccp']
+  const { child, served } = await startServer('CouchbaseMock', 'java', all, started => keyValuePort(webPort, started))
   await rm(folder, { recursive: true })
-  failed.catch(() => {}) // from here on its end is the test's business
-  return { process: child, port }
+  return { process: child, port: served }
 }
 
 async function keyValuePort(webPort: number, child: ChildProcess): Promise<number> {
@@ -153,11 +150,4 @@ async function keyValuePort(webPort: number, child: ChildProcess): Promise<numbe
       await new Promise(resolve => setTimeout(resolve, 20)) // it does not answer yet
     }
   }
-}
-
-async function end(child: ChildProcess): Promise<void> {
-  if (child.exitCode !== null || child.signalCode !== null) return
-  const gone = once(child, 'exit')
-  child.kill('SIGKILL')
-  await gone
 }

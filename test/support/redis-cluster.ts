@@ -1,7 +1,8 @@
 /** A Redis Cluster of a test's own: real servers on loopback, with or without replicas. */
 
 import { Redis } from 'ioredis'
-import { freePort, startRedis, type RedisServer } from './redis-server.ts'
+import { freePort } from './free-port.ts'
+import { startRedis, type RedisServer } from './redis-server.ts'
 
 export interface RedisClusterServers extends AsyncDisposable {
   readonly url: string

@@ -7,7 +7,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Redis } from 'ioredis'
 import { asking, until } from './redis-cluster.ts'
-import { freePort, startRedisServer, type RedisServer } from './redis-server.ts'
+import { freePort } from './free-port.ts'
+import { startRedisServer, type RedisServer } from './redis-server.ts'
 
 export interface RedisBehindSentinels extends AsyncDisposable {
   readonly url: string

@@ -1,12 +1,14 @@
 /** A redis-server of a test's own: on loopback, on a free port, writing nothing. */
 
-import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
+import { type ChildProcess, execFileSync } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
-import { createConnection, createServer, type AddressInfo } from 'node:net'
+import { createConnection } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { CertificateAuthority } from './certificates.ts'
+import { freePort } from './free-port.ts'
+import { endServer, startServer } from './server-process.ts'
 
 export interface RedisServer extends AsyncDisposable {
   readonly port: number
@@ -59,32 +61,21 @@ export async function startRedis(argsFor: (port: number) => readonly string[], s
     get pid() {
       return child.pid!
     },
-    kill: () => end(child),
+    kill: () => endServer(child),
     async restart(...more) {
       child = await start(port, folder, [...args, ...more])
     },
     async [Symbol.asyncDispose]() {
-      await end(child)
+      await endServer(child)
       await rm(folder, { recursive: true, force: true })
     },
   }
 }
 
 async function start(port: number, folder: string, args: readonly string[]): Promise<ChildProcess> {
-  const child = spawn('redis-server', ['--bind', '127.0.0.1', '--dir', folder, ...args], { stdio: 'ignore' })
-  const failed = once(child, 'exit').then(() => {
-    throw new Error(`redis-server on port ${port} ended before it accepted`)
-  })
-  await Promise.race([accepts(port, child), failed])
-  failed.catch(() => {}) // from here on its end is the test's business
+  const all = ['--bind', '127.0.0.1', '--dir', folder, ...args]
+  const { child } = await startServer(`redis-server on port ${port}`, 'redis-server', all, started => accepts(port, started))
   return child
-}
-
-async function end(child: ChildProcess): Promise<void> {
-  if (child.exitCode !== null || child.signalCode !== null) return
-  const gone = once(child, 'exit')
-  child.kill('SIGKILL')
-  await gone
 }
 
 /** Until it takes a connection. Refused ones are its start; each try waits for the answer of the system. */
@@ -98,13 +89,4 @@ async function accepts(port: number, child: ChildProcess): Promise<void> {
     if (answer) return
     await new Promise(resolve => setTimeout(resolve, 10))
   }
-}
-
-export async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address() as AddressInfo
-  server.close()
-  await once(server, 'close')
-  return port
 }

@@ -1,13 +1,13 @@
 /** ZooKeeper servers of a test's own, one or an ensemble: on loopback, on free ports, in folders of their own. */
 
-import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
-import { once } from 'node:events'
+import { type ChildProcess, execFileSync } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { createConnection } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { freePort } from './free-port.ts'
+import { endServer, startServer } from './server-process.ts'
 
 export interface ZooKeeperServer extends AsyncDisposable {
   readonly port: number
@@ -44,13 +44,13 @@ export async function startZooKeeper({ tickMs = 200 }: { tickMs?: number } = {})
     get pid() {
       return child.pid!
     },
-    kill: () => end(child),
+    kill: () => endServer(child),
     async restart(empty) {
       if (empty) await rm(join(folder, 'data'), { recursive: true, force: true })
       child = await start(port, folder, tickMs)
     },
     async [Symbol.asyncDispose]() {
-      await end(child)
+      await endServer(child)
       await rm(folder, { recursive: true, force: true })
     },
   }
@@ -81,17 +81,17 @@ export async function startZooKeeperEnsemble({ tickMs = 200 }: { tickMs?: number
     get pid() {
       return children[i]!.pid!
     },
-    kill: () => end(children[i]!),
+    kill: () => endServer(children[i]!),
     async restart() {
       children[i] = await starts[i]!()
     },
-    [Symbol.asyncDispose]: () => end(children[i]!),
+    [Symbol.asyncDispose]: () => endServer(children[i]!),
   }))
   return {
     url: `zookeeper://${ports.map(([port]) => `127.0.0.1:${port}`).join(',')}/test`,
     servers,
     async [Symbol.asyncDispose]() {
-      await Promise.all(children.map(end))
+      await Promise.all(children.map(endServer))
       await rm(folder, { recursive: true, force: true })
     },
   }
@@ -123,20 +123,9 @@ async function start(
     '-Dzookeeper.forceSync=no', // what a killed process has written is safe without, and tests do not wait for a disk
   ]
   const main = 'org.apache.zookeeper.server.quorum.QuorumPeerMain'
-  const child = spawn('java', [...flags, '-cp', jar, main, join(folder, 'zoo.cfg')], { stdio: 'ignore' })
-  const failed = once(child, 'exit').then(() => {
-    throw new Error(`ZooKeeper on port ${port} ended before it served`)
-  })
-  await Promise.race([serves(port, child), failed])
-  failed.catch(() => {}) // from here on its end is the test's business
+  const args = [...flags, '-cp', jar, main, join(folder, 'zoo.cfg')]
+  const { child } = await startServer(`ZooKeeper on port ${port}`, 'java', args, started => serves(port, started))
   return child
-}
-
-async function end(child: ChildProcess): Promise<void> {
-  if (child.exitCode !== null || child.signalCode !== null) return
-  const gone = once(child, 'exit')
-  child.kill('SIGKILL')
-  await gone
 }
 
 /** Until it says how it serves: it listens, and is well, before that. */

@@ -63,6 +63,8 @@ export interface Question {
   /** Rounds and seconds unless others are asked for. */
   readonly rounds?: number
   readonly seconds?: number
+  /** Before each measurement; default 1: code is compiled, windows and buffers find their size. */
+  readonly warmUpSeconds?: number
   /** Prints nothing but the ratios, and judges none of them. */
   readonly ratiosOnly?: true
 }

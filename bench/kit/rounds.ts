@@ -9,9 +9,6 @@ import type { Outcome, Question } from './contestant.ts'
 import { installText, versionOf } from './peers.ts'
 import { runOnce } from './run.ts'
 
-/** Before each measurement, ms: code is compiled, windows and buffers find their size. */
-const warmUpMs = 1_000
-
 export interface Wanted {
   readonly rounds: number
   readonly seconds: number
@@ -25,7 +22,7 @@ export async function ask(
   progress: (text: string) => void,
 ): Promise<Answer | undefined> {
   const outcomes = new Map<string, Outcome[]>()
-  const times = { warmUpMs, measuredMs: wanted.seconds * 1_000 }
+  const times = { warmUpMs: (question.warmUpSeconds ?? 1) * 1_000, measuredMs: wanted.seconds * 1_000 }
   const { names, leftOut } = present(question)
   const failed = new Set<string>()
   for (let round = 1; round <= wanted.rounds; round++) {

@@ -1,7 +1,7 @@
 /** How many look-ups and connects a second a peer has from its datastore, and how many the datastore's own client has. */
 import { randomBytes } from 'node:crypto'
 import { UsageError } from '../lib/cli/failure.ts'
-import type { Contestant, Question } from './kit/contestant.ts'
+import type { Comparison, Contestant, Question } from './kit/contestant.ts'
 import type { PeerName } from './kit/peers.ts'
 
 /** An engine, and where it is. */
@@ -64,6 +64,11 @@ function bare(work: string, engine: string): string {
   return `bare client, ${engine}, ${work}`
 }
 
+/** Where a claim is more than one request, or more than the session alone. */
+function sameRequests(engine: string): string {
+  return `bare client with the same requests, ${engine}, ${connects}`
+}
+
 function homing(work: string, engine: string): string {
   return `homing, ${engine}, ${work}`
 }
@@ -86,6 +91,7 @@ function contestants(engine: Engine): readonly Contestant[] {
     contestant(bare(lookUps, engine.name), 'bare-store', 'looker', engine),
     contestant(homing(lookUps, engine.name), 'homing-store', 'looker', engine),
     contestant(bare(connects, engine.name), 'bare-store', 'connector', engine),
+    ...(engine.name in servers ? [contestant(sameRequests(engine.name), 'bare-store', 'fullConnector', engine)] : []),
     contestant(homing(connects, engine.name), 'homing-store', 'connector', engine),
   ]
 }
@@ -105,16 +111,20 @@ export function datastore(url: string | undefined): Question {
     charts: [lookUps, connects].map(work => ({
       title: `${work} in the datastore`,
       figure: 'rate',
-      of: asked.flatMap(engine => [bare(work, engine), homing(work, engine)]),
+      of: asked.flatMap(engine => [
+        bare(work, engine),
+        ...(work === connects && engine in servers ? [sameRequests(engine)] : []),
+        homing(work, engine),
+      ]),
     })),
-    comparisons: asked.flatMap(engine =>
-      [lookUps, connects].map(work => ({
-        of: homing(work, engine),
-        to: bare(work, engine),
-        figure: 'rate',
-        // Beside a Map in the same process every duty of a store is dear: no mark was set for that.
-        ...(engine !== 'memory' && { atLeast: 0.8 }),
-      })),
-    ),
+    comparisons: asked.flatMap(engine => [
+      ...[lookUps, connects].map(work => compared(engine, work, bare(work, engine))),
+      ...(engine in servers ? [compared(engine, connects, sameRequests(engine))] : []),
+    ]),
   }
+}
+
+function compared(engine: string, work: string, to: string): Comparison {
+  // Beside a Map in the same process every duty of a store is dear: no mark was set for that.
+  return { of: homing(work, engine), to, figure: 'rate', ...(engine !== 'memory' && { atLeast: 0.8 }) }
 }

@@ -39,6 +39,14 @@ async function countTrue(all: readonly Promise<boolean>[]): Promise<number> {
 
 type Answer = (error: unknown, response: { readonly values: readonly { readonly value: Buffer }[] } | undefined) => void
 
+/** As much of its objects as is used here. */
+interface RiakObject {
+  setValue(value: Buffer): RiakObject
+  setContentType(type: string): RiakObject
+  setUserMeta(pairs: readonly { key: string; value: string }[]): RiakObject
+  addToIndex(name: string, term: string): RiakObject
+}
+
 /** As much of basho-riak-client as is used here. */
 interface RiakClient {
   fetchValue(options: object, answer: Answer): void
@@ -47,6 +55,7 @@ interface RiakClient {
   stop(answer: () => void): void
 }
 interface RiakPackage {
+  readonly Commands: { readonly KV: { readonly RiakObject: new () => RiakObject } }
   readonly Client: new (cluster: object, ready: (error: unknown) => void) => RiakClient
   readonly Node: new (options: object) => object
   readonly Cluster: new (options: object) => object
@@ -110,17 +119,40 @@ async function riakStore({ nodes, bucketType, bucket }: PlaceOf<'riak'>): Promis
       answer => client.storeValue({ ...at(key), value: Buffer.from(bytes), ifNoneMatch: true }, answer),
       () => true,
     )
-  return {
-    readMany: keys =>
-      Promise.all(
-        keys.map(key =>
-          asked(
-            answer => client.fetchValue({ ...at(key), convertToJs: false }, answer),
-            values => values[0]?.value,
-          ),
+  /** With what says when it was written and how long it lives, and what lists it; the version comes back. */
+  const claimFully = (key: string, bytes: Uint8Array): Promise<boolean> => {
+    const value = new riak.Commands.KV.RiakObject()
+      .setValue(Buffer.from(bytes))
+      .setContentType('application/octet-stream')
+      .setUserMeta([{ key: 'bench', value: `${Date.now()} writer-of-this 9007199254740991` }])
+      .addToIndex('bench_bin', `${key} 9007199254740991`)
+    return asked(
+      answer => client.storeValue({ ...at(key), value, ifNoneMatch: true, returnHead: true }, answer),
+      () => true,
+    )
+  }
+  // Who wrote beside it, at the same moment, is seen when it is read a second later.
+  const claimed: { readonly atMs: number; readonly keys: readonly string[] }[] = []
+  const lookAgain = async (): Promise<void> => {
+    while (claimed[0] && claimed[0].atMs < Date.now() - 1_000) await readMany(claimed.shift()!.keys)
+  }
+  const readMany = (keys: readonly string[]): Promise<(Buffer | undefined)[]> =>
+    Promise.all(
+      keys.map(key =>
+        asked(
+          answer => client.fetchValue({ ...at(key), convertToJs: false }, answer),
+          values => values[0]?.value,
         ),
       ),
+    )
+  return {
+    readMany,
     claimMany: (keys, bytes) => countTrue(keys.map(key => claim(key, bytes))),
+    async claimFullyMany(keys, bytes) {
+      const [count] = await Promise.all([countTrue(keys.map(key => claimFully(key, bytes))), lookAgain()])
+      claimed.push({ atMs: Date.now(), keys })
+      return count
+    },
     removeMany: keys =>
       inParts(keys, key =>
         asked(
@@ -138,7 +170,9 @@ async function riakStore({ nodes, bucketType, bucket }: PlaceOf<'riak'>): Promis
 interface CouchbaseCollection {
   get(id: string, options: object): Promise<{ readonly content: unknown }>
   insert(id: string, content: unknown, options: object): Promise<unknown>
+  upsert(id: string, content: unknown, options: object): Promise<unknown>
   remove(id: string): Promise<unknown>
+  binary(): { append(id: string, content: Buffer): Promise<unknown> }
 }
 interface CouchbasePackage {
   connect(
@@ -188,9 +222,30 @@ async function couchbaseStore(place: PlaceOf<'couchbase'>): Promise<Store> {
       throw error
     }
   }
+  // Couchbase lists no keys: who wants to know them keeps logs of them.
+  const logOf = (key: string): string => `bench-log-${Buffer.from(key).reduce((sum, byte) => (sum * 31 + byte) % 256, 7)}`
+  const addTo = async (log: string, keys: Buffer): Promise<void> => {
+    try {
+      await documents.binary().append(log, keys)
+    } catch (error) {
+      if (!(error instanceof couchbase.DocumentNotFoundError)) throw error
+      await documents.upsert(log, keys, options)
+    }
+  }
   return {
     readMany: keys => Promise.all(keys.map(read)),
     claimMany: (keys, bytes) => countTrue(keys.map(key => claim(key, bytes))),
+    async claimFullyMany(keys, bytes) {
+      const logs = new Map<string, string[]>()
+      for (const key of keys) {
+        const log = logOf(key)
+        const listed = logs.get(log)
+        if (listed) listed.push(key)
+        else logs.set(log, [key])
+      }
+      await Promise.all([...logs].map(([log, listed]) => addTo(log, Buffer.from(listed.join('\n')))))
+      return countTrue(keys.map(key => claim(key, bytes)))
+    },
     removeMany: keys => inParts(keys, key => documents.remove(key)),
     close: () => cluster.close(),
   }
@@ -208,6 +263,11 @@ interface ZooKeeperClient {
   getData(path: string, answer: ZooKeeperAnswer<Buffer>): void
   create(path: string, data: Buffer, answer: ZooKeeperAnswer<string>): void
   remove(path: string, version: number, answer: ZooKeeperAnswer<undefined>): void
+  transaction(): ZooKeeperTransaction
+}
+interface ZooKeeperTransaction {
+  create(path: string, data: Buffer): ZooKeeperTransaction
+  commit(answer: ZooKeeperAnswer<unknown>): void
 }
 interface ZooKeeperPackage {
   createClient(servers: string): ZooKeeperClient
@@ -229,6 +289,7 @@ async function zooKeeperStore({ servers }: PlaceOf<'zookeeper'>): Promise<Store>
       }),
     )
   const pathOf = (key: string): string => `/${key}`
+  const markOf = (key: string): string => `/mark:${key}`
   return {
     readMany: keys => Promise.all(keys.map(key => asked<Buffer>(answer => client.getData(pathOf(key), answer), 'NO_NODE'))),
     claimMany: (keys, bytes) =>
@@ -238,7 +299,19 @@ async function zooKeeperStore({ servers }: PlaceOf<'zookeeper'>): Promise<Store>
           return made !== undefined
         }),
       ),
-    removeMany: keys => inParts(keys, key => asked(answer => client.remove(pathOf(key), -1, answer), 'NO_NODE')),
+    // A second node beside it: the versions of one that is made anew begin at zero again, so something else tells its lives apart.
+    claimFullyMany: (keys, bytes) =>
+      countTrue(
+        keys.map(async key => {
+          const both = client.transaction().create(pathOf(key), Buffer.from(bytes)).create(markOf(key), Buffer.alloc(0))
+          return (await asked(answer => both.commit(answer), 'NODE_EXISTS')) !== undefined
+        }),
+      ),
+    removeMany: keys =>
+      inParts(
+        keys.flatMap(key => [pathOf(key), markOf(key)]),
+        path => asked(answer => client.remove(path, -1, answer), 'NO_NODE'),
+      ),
     close: async () => client.close(),
   }
 }

@@ -17,6 +17,8 @@ export interface Store {
   readMany(keys: readonly string[]): Promise<(Uint8Array | null | undefined)[]>
   /** Resolves to how many were written, each only where nothing was. */
   claimMany(keys: readonly string[], bytes: Uint8Array): Promise<number>
+  /** The same with all that Homing asks of this engine for it, where that is more than one request or a larger record. */
+  claimFullyMany?(keys: readonly string[], bytes: Uint8Array): Promise<number>
   removeMany(keys: readonly string[]): Promise<void>
   close(): Promise<void>
 }
@@ -140,6 +142,10 @@ function sessionOf(claim: number): Uint8Array {
   return packr.pack({ i: 'holder', n: '0123456789abcdef', c: claim } satisfies Session)
 }
 
+function claimer(store: Store, how: 'simply' | 'fully'): Store['claimMany'] {
+  return how === 'fully' && store.claimFullyMany ? store.claimFullyMany : store.claimMany
+}
+
 async function looker(part: Part): Promise<Role> {
   const { sessions, outstanding } = part.setup as StoreSetup
   const store = await openStore(urlOf(part))
@@ -147,7 +153,7 @@ async function looker(part: Part): Promise<Role> {
   const ways = waysTo(sessions)
   const keys = ways.map(({ to }) => keyOf(to))
   for (let from = 0; from < keys.length; from += keysAtOnce) {
-    await store.claimMany(keys.slice(from, from + keysAtOnce), sessionOf(from))
+    await claimer(store, 'fully')(keys.slice(from, from + keysAtOnce), sessionOf(from))
   }
   const routes = new Routes(ways, 'at random')
   const lookUps = new LookUps(store)
@@ -172,9 +178,13 @@ async function looker(part: Part): Promise<Role> {
   }
 }
 
-async function connector(part: Part): Promise<Role> {
+const connector = (part: Part): Promise<Role> => connecting(part, 'simply')
+const fullConnector = (part: Part): Promise<Role> => connecting(part, 'fully')
+
+async function connecting(part: Part, how: 'simply' | 'fully'): Promise<Role> {
   const { batch } = part.setup as StoreSetup
   const store = await openStore(urlOf(part))
+  const claimMany = claimer(store, how)
   const keyOf = keyIn(part)
   let next = 0
   let refused = 0
@@ -182,7 +192,7 @@ async function connector(part: Part): Promise<Role> {
   const clients = new Map<string, { readonly address: string; readonly take: () => void }>()
   const series = new Series(async () => {
     const addresses = Array.from({ length: batch }, () => `client-${next++}`)
-    refused += batch - (await store.claimMany(addresses.map(keyOf), sessionOf(next)))
+    refused += batch - (await claimMany(addresses.map(keyOf), sessionOf(next)))
     for (const address of addresses) clients.set(address, { address, take() {} })
     return batch
   })
@@ -200,4 +210,4 @@ async function connector(part: Part): Promise<Role> {
   }
 }
 
-export const roles = { looker, connector }
+export const roles = { looker, connector, fullConnector }

@@ -25,6 +25,8 @@ import { bodyDefaults } from './wire/scan.ts'
 
 /** How long a broker waits at its end for what is under way, ms. */
 const goodbyeMs = 1_000
+/** Peers behind other brokers of which nothing else is known; protects the memory. */
+const behindMax = 10_000
 
 export class Broker extends EventEmitter<BrokerEvents> implements AsyncDisposable {
   readonly identity: string
@@ -66,11 +68,14 @@ export class Broker extends EventEmitter<BrokerEvents> implements AsyncDisposabl
       trouble: error => settings.logger?.warn({ error }, 'something failed in the background'),
       handlerFailed: (where, error) => settings.logger?.error({ where, error }, 'a handler failed'),
     })
-    this.#relay = new FrameRelay(env, relayDefaults, {
-      linkTo: (to, from) => this.#linkTo(to, from),
-      isBehind: (run, broker) =>
-        void this.#behind.set(run.identity, { incarnation: run.incarnation, via: broker.remote.identity }),
-    })
+    this.#relay = new FrameRelay(
+      env,
+      { ...relayDefaults, outboxesBytesMax: settings.router.waitingBytesMax },
+      {
+        linkTo: (to, from) => this.#linkTo(to, from),
+        isBehind: (run, broker) => this.#isBehind(run, broker),
+      },
+    )
     this.#mesh = new DirectMesh({
       env,
       link: this.#link,
@@ -195,6 +200,13 @@ export class Broker extends EventEmitter<BrokerEvents> implements AsyncDisposabl
     const broker = this.#directory?.member(via)
     if (broker) this.#mesh.channelTo(broker)
     return undefined
+  }
+
+  /** For as long as its record has not been read; the oldest make room. */
+  #isBehind({ identity, incarnation }: Run, broker: Link): void {
+    this.#behind.delete(identity)
+    this.#behind.set(identity, { incarnation, via: broker.remote.identity })
+    if (this.#behind.size > behindMax) this.#behind.delete(this.#behind.keys().next().value!)
   }
 
   #isLinkedPeer({ identity, incarnation }: Run): boolean {

@@ -42,6 +42,8 @@ interface Part {
 /** What a displaced client left, and who has begun to take it. */
 interface Kept {
   readonly messages: readonly Moved[]
+  /** What they take of the peer's memory, overhead counted. */
+  readonly bytes: number
   taker: string | undefined
 }
 
@@ -113,17 +115,30 @@ export class HandOver {
   /** Keeps what a displaced client left until its new owner asks for it. Requests among it are lost: their askers hear so. */
   keep(address: string, claim: number, left: readonly BytesMessage[]): void {
     const messages: Moved[] = []
+    let bytes = 0
     for (const message of left) {
       if (message.serve) void message.serve(message)
-      else messages.push({ from: message.from ?? '', bytes: message.bytes, origin: message.origin, number: message.number })
+      else {
+        messages.push({ from: message.from ?? '', bytes: message.bytes, origin: message.origin, number: message.number })
+        bytes += message.size
+      }
     }
     if (messages.length === 0) return
     const key = keyOf({ address, claim })
-    const kept: Kept = { messages, taker: undefined }
+    const kept: Kept = { messages, bytes, taker: undefined }
+    this.#forget(key)
     this.#kept.set(key, kept)
+    this.#router.budget.force(bytes) // it was accepted, and may not be lost; what comes now finds the less room
     this.#env.timers.after(keepMs, () => {
-      if (this.#kept.get(key) === kept) this.#kept.delete(key)
+      if (this.#kept.get(key) === kept) this.#forget(key)
     })
+  }
+
+  #forget(key: string): Kept | undefined {
+    const kept = this.#kept.get(key)
+    this.#kept.delete(key)
+    if (kept) this.#router.budget.give(kept.bytes)
+    return kept
   }
 
   /** All parts go to the one that asks first: a claim that was written twice has two that it displaced, or was displaced by. */
@@ -182,8 +197,7 @@ export class HandOver {
   async #lateOf(former: Inbox): Promise<BytesMessage[]> {
     const key = keyOf(former)
     await this.#filling.get(key)
-    const late = this.#kept.get(key)
-    this.#kept.delete(key)
+    const late = this.#forget(key)
     if (!late || late.taker !== undefined) return []
     return late.messages.map(moved => this.#incoming(former.address, moved))
   }

@@ -17,7 +17,7 @@ import type {
   Self,
 } from '../sessions/directory.ts'
 import { someMax } from '../sessions/held-audit.ts'
-import type { SessionOptions } from '../sessions/options.ts'
+import { trustedMs, type SessionOptions } from '../sessions/options.ts'
 import { Turns } from '../sessions/turns.ts'
 import { claimsMax, directoryProtocol, type Answer, type News, type Question } from './directory-protocol.ts'
 
@@ -101,6 +101,8 @@ export class DirectoryClient implements Directory {
     if (this.#joined) this.#heardMs = this.#setup.env.clock.monotonicMs()
     this.#broker = undefined
     this.#joined = false
+    // The link was silent for about as long as a peer with a datastore of its own would trust its last renewal.
+    if (this.#setup.options.whenStoreIsDown === 'stop' && this.#lease === 'sure') this.#becomes('unsure', 'store')
     this.#tellStore(false, 'no broker is linked')
   }
 
@@ -249,8 +251,7 @@ export class DirectoryClient implements Directory {
     this.#tickedMs = nowMs
     const suspendedMs = env.clock.bootMs() - nowMs - this.#driftMs
     this.#driftMs += suspendedMs
-    const trustedMs = options.leaseMs - options.guardMs
-    if (stoodMs + suspendedMs > trustedMs) {
+    if (stoodMs + suspendedMs > trustedMs(options)) {
       // Others may have judged it dead meanwhile: nothing is taken before the broker said what is still ours.
       this.#becomes('unsure', 'late')
       if (this.#broker && this.#joined) void this.#revalidateAgain(this.#broker)
@@ -266,7 +267,7 @@ export class DirectoryClient implements Directory {
     }
     // That its datastore fails, the broker may have noticed as late as its next renewal.
     const lagMs = this.#joined ? options.renewEveryMs + 2 * options.operationTimeoutMs : 0
-    if (nowMs - this.#heardMs > trustedMs - lagMs && this.#lease === 'sure') this.#becomes('unsure', 'store')
+    if (nowMs - this.#heardMs > trustedMs(options) - lagMs && this.#lease === 'sure') this.#becomes('unsure', 'store')
   }
 
   // Asking

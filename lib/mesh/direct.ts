@@ -48,6 +48,8 @@ interface Entry {
   path: LinkPath | undefined
   dialling: Link | undefined
   redial: { timer: Timer; atMs: number } | undefined
+  /** Since when nobody knows where it can be dialled, and it is not linked, ms. */
+  placelessSinceMs: number | undefined
   /** Which of its endpoints to try next. */
   turn: number
   lastError: HomingError | undefined
@@ -58,6 +60,13 @@ interface Entry {
  * says nothing is cut off.
  */
 const strangersMax = 256
+/**
+ * After so long without a link and without anybody who knows where it can be dialled, a run is forgotten, ms: whoever proves itself under ever
+ * new names and goes again would else fill the memory. Who comes back begins a new channel.
+ */
+const placelessMs = 60_000
+/** Runs that broke the protocol and are remembered for it; the oldest make room. */
+const mistrustedMax = 1_000
 
 export class DirectMesh implements Mesh, LinkHandler {
   readonly kind = 'direct'
@@ -189,6 +198,7 @@ export class DirectMesh implements Mesh, LinkHandler {
       path: undefined,
       dialling: undefined,
       redial: undefined,
+      placelessSinceMs: undefined,
       turn: 0,
       lastError: undefined,
     }
@@ -214,7 +224,8 @@ export class DirectMesh implements Mesh, LinkHandler {
     const { env, link: setup, handler } = this.#setup
     try {
       const endpoints = this.#setup.endpointsOf(entry.run)
-      if (endpoints.length === 0) return this.#redialLater(entry, entry.backoff.failed(env.clock.monotonicMs()))
+      if (endpoints.length === 0) return this.#isPlaceless(entry)
+      entry.placelessSinceMs = undefined
       const link = Link.dial(env, setup, endpoints[entry.turn++ % endpoints.length]!, entry.run.identity, this)
       this.#links.add(link)
       entry.dialling = link
@@ -223,6 +234,13 @@ export class DirectMesh implements Mesh, LinkHandler {
       handler.dialFailed(entry.run.identity, entry.lastError, entry.backoff.failures)
       this.#redialLater(entry, entry.backoff.failed(env.clock.monotonicMs()))
     }
+  }
+
+  #isPlaceless(entry: Entry): void {
+    const nowMs = this.#setup.env.clock.monotonicMs()
+    entry.placelessSinceMs ??= nowMs
+    if (nowMs - entry.placelessSinceMs >= placelessMs) this.#end(entry, 'dead')
+    else this.#redialLater(entry, entry.backoff.failed(nowMs))
   }
 
   #redialLater(entry: Entry, waitMs: number): void {
@@ -308,6 +326,7 @@ export class DirectMesh implements Mesh, LinkHandler {
     entry.redial?.timer.cancel()
     entry.redial = undefined
     entry.lastError = undefined
+    entry.placelessSinceMs = undefined
     entry.path = new LinkPath('direct', link)
     this.#relay(link)
     this.#paths.add(link)
@@ -370,7 +389,7 @@ export class DirectMesh implements Mesh, LinkHandler {
     entry.path = undefined
     // Frames that cannot be read would come again with every resume.
     if (reason === 'bad-frame') {
-      this.#mistrusted.set(entry.run.incarnation, entry.backoff)
+      this.#mistrust(entry)
       return this.#end(entry, 'broken')
     }
     entry.channel.detach(path)
@@ -379,6 +398,12 @@ export class DirectMesh implements Mesh, LinkHandler {
     const waitMs = reason === 'duplicate' ? setup.options.redialMs : entry.backoff.lost(env.clock.monotonicMs(), link.ageMs)
     // Who dialled dials again; the other end gives it time for that, so that two links at once stay rare.
     this.#redialLater(entry, link.dialled ? waitMs : waitMs + 5 * setup.options.redialMs)
+  }
+
+  #mistrust({ run, backoff }: Entry): void {
+    this.#mistrusted.delete(run.incarnation)
+    this.#mistrusted.set(run.incarnation, backoff)
+    if (this.#mistrusted.size > mistrustedMax) this.#mistrusted.delete(this.#mistrusted.keys().next().value!)
   }
 
   /** A dial that failed, or was closed before the handshake ended. */

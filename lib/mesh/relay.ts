@@ -47,15 +47,19 @@ interface Port {
 const gatherBytes = 64 * 1024
 /** Up to this many bytes a loop over words is faster than a call of `Buffer.copy`. */
 const shortBytes = 256
+/** What may wait for one destination even so, bytes: whoever reads has less than that before it nearly always. */
+const littleBytes = 256 * 1024
 /** Ways that one link may open: more than a peer has others to talk to, few enough that nobody fills our memory with them. */
 const waysMax = 65_536
 
 export interface RelayOptions {
   /** Bytes that may wait for one destination; what does not fit is refused to its sender, who sends it again. */
   outboxBytesMax: number
+  /** Bytes that may wait for all of them together; beyond it only those go on for whom little waits. */
+  outboxesBytesMax: number
 }
 
-export const relayDefaults: Readonly<RelayOptions> = { outboxBytesMax: 32 << 20 }
+export const relayDefaults: Readonly<RelayOptions> = { outboxBytesMax: 32 << 20, outboxesBytesMax: 256 << 20 }
 
 /** What a relay needs to know of runs. */
 export interface Whereabouts {
@@ -72,6 +76,10 @@ export class FrameRelay {
   readonly #ports = new Map<Link, Port>()
   /** Ports with something gathered. */
   readonly #gathered = new Set<Port>()
+  /** Ports for which more than a little waited when they were looked at last. */
+  readonly #heavy = new Set<Port>()
+  /** Bytes that may wait for one destination now. */
+  #outboxBytesMax: number
   readonly #reader = new Reader()
   #last: Port | undefined
   /** The chunk that is being read. */
@@ -83,6 +91,7 @@ export class FrameRelay {
   constructor(env: Env, options: RelayOptions, whereabouts: Whereabouts) {
     this.#env = env
     this.#options = options
+    this.#outboxBytesMax = options.outboxBytesMax
     this.#whereabouts = whereabouts
   }
 
@@ -98,6 +107,7 @@ export class FrameRelay {
     this.#ports.delete(link)
     this.#last = undefined
     this.#gathered.delete(port)
+    this.#heavy.delete(port)
     for (const way of [...port.incoming.values()]) this.#end(way, ROUTE_GONE)
     for (const way of [...port.outgoing.values()]) this.#end(way, ROUTE_GONE)
   }
@@ -129,7 +139,7 @@ export class FrameRelay {
     const link = this.#whereabouts.linkTo(to, port.link)
     const target = link && this.#ports.get(link)
     if (!target) return port.link.write(unrouteFrame(label, false, ROUTE_GONE))
-    if (port.incoming.size >= waysMax || waiting(target) > this.#options.outboxBytesMax) {
+    if (port.incoming.size >= waysMax || waiting(target) > this.#outboxBytesMax) {
       return port.link.write(unrouteFrame(label, false, ROUTE_FULL))
     }
     const way: Way = { from: port, inLabel: label, to: target, outLabel: freeLabel(target) }
@@ -160,11 +170,12 @@ export class FrameRelay {
   #forward(way: Way, buffer: Buffer, start: number, end: number): void {
     const { to } = way
     const bytes = end - start
-    if (to.pendingBytes + to.filled + bytes > this.#options.outboxBytesMax) {
+    if (to.pendingBytes + to.filled + bytes > this.#outboxBytesMax) {
       to.pendingBytes = to.link.pendingBytes
+      this.#weigh()
       const ahead = to.pendingBytes + to.filled
       // An empty outbox takes one frame of any size: refused for its size alone, it would come again for ever.
-      if (ahead > 0 && ahead + bytes > this.#options.outboxBytesMax) return this.#end(way, ROUTE_FULL)
+      if (ahead > 0 && ahead + bytes > this.#outboxBytesMax) return this.#end(way, ROUTE_FULL)
     }
     if (to.filled + bytes > to.buffer.length) {
       this.#flush(to)
@@ -209,11 +220,25 @@ export class FrameRelay {
     port.view = viewOf(port.buffer)
     port.filled = 0
     port.pendingBytes = port.link.pendingBytes
+    if (port.pendingBytes > littleBytes) this.#heavy.add(port)
+  }
+
+  /** How much may wait for one destination depends on what waits for all those who are slow. */
+  #weigh(): void {
+    let bytes = 0
+    for (const port of this.#heavy) {
+      port.pendingBytes = port.link.pendingBytes
+      if (port.pendingBytes <= littleBytes) this.#heavy.delete(port)
+      else bytes += port.pendingBytes
+    }
+    const { outboxBytesMax, outboxesBytesMax } = this.#options
+    this.#outboxBytesMax = bytes > outboxesBytesMax ? Math.min(littleBytes, outboxBytesMax) : outboxBytesMax
   }
 
   flush(): void {
     this.#flushDue = false
     for (const port of this.#gathered) this.#flush(port)
+    if (this.#heavy.size > 0) this.#weigh()
     this.#chunk = nothing // it is not held on to
     this.#chunkView = viewOf(nothing)
   }

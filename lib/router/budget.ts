@@ -19,6 +19,11 @@ export class Budget {
     return this.#takeUpTo(this.bytesMax * usersShare, bytes)
   }
 
+  /** Whether there is room for `bytes` of a user's message. */
+  admits(bytes: number): boolean {
+    return this.#used + bytes <= this.bytesMax * usersShare
+  }
+
   /** Takes `bytes` for what peers say to each other, without which users' messages could not leave: look-ups, claims, replies. */
   takeForPeers(bytes: number): boolean {
     return this.#takeUpTo(this.bytesMax, bytes)

@@ -109,6 +109,7 @@ export class Inbox {
     const local = message.via === 'local'
     const direct = this.consumer.hasReader ? message.serve !== undefined : this.waiting === 0
     if (direct && !local && this.#state === 'open' && this.#free(message)) {
+      if (message.serve && !this.#host.budget.admits(message.size)) return false
       this.#start(message)
       return true
     }
@@ -268,8 +269,12 @@ export class Inbox {
       this.#serving--
       return
     }
+    // Hundreds may be served at once, and each is held on to until its handler is done.
+    message.settleIn()
+    this.#host.budget.force(message.size)
     void served.then(() => {
       this.#serving--
+      this.#host.budget.give(message.size)
       this.#pump()
     })
   }

@@ -5,6 +5,8 @@ import type { Run } from '../sessions/directory.ts'
 import { decodeBody } from '../wire/body.ts'
 import { BAD_BODY, NO_HANDLER, type Reader } from '../wire/frame.ts'
 import { scanBody } from '../wire/scan.ts'
+import type { Budget } from './budget.ts'
+import { LibraryRefusal } from './remote-failure.ts'
 import type { RequestContext, Serving } from './serving.ts'
 
 /** What answers a protocol here. */
@@ -15,13 +17,18 @@ export interface ProtocolHandlers {
   call?(from: Run, body: unknown, context: RequestContext): unknown
 }
 
+/** Counted for each call that is being answered besides its body, bytes: what its objects take. */
+const callOverheadBytes = 400
+
 export class Protocols {
   readonly #serving: Serving
+  readonly #budget: Budget
   readonly #handlerFailed: (name: string, error: unknown) => void
   readonly #handlers = new Map<string, ProtocolHandlers>()
 
-  constructor(serving: Serving, handlerFailed: (name: string, error: unknown) => void) {
+  constructor(serving: Serving, budget: Budget, handlerFailed: (name: string, error: unknown) => void) {
     this.#serving = serving
+    this.#budget = budget
     this.#handlerFailed = handlerFailed
   }
 
@@ -55,9 +62,18 @@ export class Protocols {
     if (scanBody(buffer, at, end) < 0) return BAD_BODY
     const handler = this.#handlers.get(name)?.call
     if (!handler) return NO_HANDLER
-    void this.#serving.answer(channel, callId, deadlineMs, context =>
+    const bytes = end - at + callOverheadBytes
+    if (!this.#budget.takeForPeers(bytes)) {
+      void this.#serving.answer(channel, callId, deadlineMs, () => {
+        throw new LibraryRefusal(new HomingError('OVERLOADED', 'what waits in this process takes all the memory it may'))
+      })
+      return 0
+    }
+    const answered = this.#serving.answer(channel, callId, deadlineMs, context =>
       handler(channel.remote, decodeBody(buffer, at, end), context),
     )
+    if (answered) void answered.then(() => this.#budget.give(bytes))
+    else this.#budget.give(bytes)
     return 0
   }
 }

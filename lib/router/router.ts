@@ -128,7 +128,7 @@ export class Router implements FlowHost {
       replyInTurn: (to, callId, failed, body, untilMs) =>
         void this.#toPeer(to, REPLY, failed ? failedText : '', new Encoded(body), callId, untilMs, unheard),
     })
-    this.#protocols = new Protocols(this.#serving, (name, error) => setup.handlerFailed(`protocol ${name}`, error))
+    this.#protocols = new Protocols(this.#serving, this.budget, (name, error) => setup.handlerFailed(`protocol ${name}`, error))
     this.reception = new Reception(setup.env, {
       serve: (channel, callId, deadlineMs, message) =>
         this.#serving.answer(channel, callId, deadlineMs, context => setup.answer(message, context)),

@@ -6,7 +6,7 @@ import type { Doubt, Held, LeaseState, Member, Owner, Probe, Run, Self } from '.
 import { passing, settledBy } from './deadline.ts'
 import { HeldAudit } from './held-audit.ts'
 import { Joining } from './joining.ts'
-import type { SessionOptions } from './options.ts'
+import { trustedMs, type SessionOptions } from './options.ts'
 import type { PeerRecords, Renewal } from './peer-records.ts'
 import type { Pulse, PulseListener } from './pulse.ts'
 import type { SessionStore } from './session-store.ts'
@@ -236,14 +236,13 @@ export class LeaseKeeper implements AsyncDisposable {
   #look(nowMs: number): void {
     if (this.#at !== 'joined') return
     this.#lookedMs = nowMs
-    const { leaseMs, guardMs, renewEveryMs } = this.#options
     const stoodMs = nowMs - this.#tickedMs - this.#tickMs
-    if (stoodMs > renewEveryMs / 2) this.#handler.late()
+    if (stoodMs > this.#options.renewEveryMs / 2) this.#handler.late()
     if (this.#noticeSuspend(nowMs)) return
     this.#mergePulse()
-    if (this.#stillMs(nowMs) < leaseMs - guardMs) return
+    if (this.#stillMs(nowMs) < trustedMs(this.#options)) return
     // The datastore is to blame only if it was asked, and this loop was there to ask it.
-    this.#doubted(this.#tried && stoodMs < (leaseMs - guardMs) / 2 ? 'store' : 'late')
+    this.#doubted(this.#tried && stoodMs < trustedMs(this.#options) / 2 ? 'store' : 'late')
   }
 
   /** How long ago the last renewal began, a short suspend since included. */
@@ -274,8 +273,7 @@ export class LeaseKeeper implements AsyncDisposable {
   #becomeSure(): void {
     if (this.#at !== 'joined' || this.#state === 'sure') return
     this.#look(this.#env.clock.monotonicMs())
-    const { leaseMs, guardMs } = this.#options
-    const fresh = this.#stillMs(this.#env.clock.monotonicMs()) < leaseMs - guardMs
+    const fresh = this.#stillMs(this.#env.clock.monotonicMs()) < trustedMs(this.#options)
     if (!fresh || this.#doubtful || !this.#audit.idle) return
     this.#state = 'sure'
     this.#why = undefined

@@ -20,7 +20,7 @@ export interface SessionOptions {
   noteAfterMs: number
   /**
    * What an owner does that cannot renew its lease: `serve` goes on (a claim elsewhere may overlap until the datastore is back),
-   * `stop` takes nothing for its clients any more before the lease is over.
+   * `stop` takes nothing for its clients any more one renewal and guard after the last renewal that succeeded.
    */
   whenStoreIsDown: 'serve' | 'stop'
 }
@@ -56,4 +56,12 @@ export function sessionOptions(given: Partial<SessionOptions> = {}): Readonly<Se
     throw new HomingError('BAD_OPTION', `whenStoreIsDown is 'serve' or 'stop', not '${String(options.whenStoreIsDown)}'`)
   }
   return Object.freeze(options)
+}
+
+/**
+ * How long after its last renewal a peer trusts its lease, ms. Others believe it to the lease's end; but who takes over one of its addresses
+ * meanwhile cannot tell it so while it is cut off: where two owners are worse than none, it waits no longer than for the next renewal.
+ */
+export function trustedMs({ leaseMs, renewEveryMs, guardMs, whenStoreIsDown }: Readonly<SessionOptions>): number {
+  return whenStoreIsDown === 'stop' ? renewEveryMs + guardMs : leaseMs - guardMs
 }

@@ -11,6 +11,7 @@ import { HomingError } from '../errors.ts'
 import type { BrokerOptions, PeerOptions } from '../options.ts'
 import type { Peer } from '../peer.ts'
 import type { Message } from '../router/message.ts'
+import { speaking, writing, type Dialect } from './dialect.ts'
 import { FaultyDatastore } from './faulty-datastore.ts'
 import { History, type Told } from './history.ts'
 
@@ -22,10 +23,13 @@ export interface SimulatedPeerOptions extends Omit<PeerOptions, Given | 'broker'
   brokers?: readonly string[]
   /** Processes on one machine share loopback: a crashed one is known to be gone. Default: a machine of its own. */
   machine?: string
+  /** It speaks as another version of the library does, for tests of rolling upgrades. */
+  dialect?: Dialect
 }
 
 export interface SimulatedBrokerOptions extends Omit<BrokerOptions, Given> {
   machine?: string
+  dialect?: Dialect
 }
 
 export interface ClusterOptions {
@@ -34,7 +38,7 @@ export interface ClusterOptions {
   /** Brokers that are started with the cluster, and that its peers go through. Default: none, peers dial each other. */
   brokers?: readonly string[]
   /** Options of all peers and brokers, where their own do not say otherwise. */
-  options?: Omit<SimulatedPeerOptions, 'identity' | 'brokers' | 'machine'>
+  options?: Omit<SimulatedPeerOptions, 'identity' | 'brokers' | 'machine' | 'dialect'>
   network?: Partial<MemoryNetworkOptions>
   /** What a question to the datastore takes on its way there, and its answer on its way back, ms. Default 0.5 each. */
   store?: { slowMs?: number; answerMs?: number }
@@ -95,14 +99,14 @@ export class Cluster implements AsyncDisposable {
 
   /** Starts a peer without waiting for it: several may start at once. */
   startPeer(name: string, options: SimulatedPeerOptions = {}): Promise<Peer> {
-    const { brokers = this.#options.brokers ?? [], machine, ...own } = options
+    const { brokers = this.#options.brokers ?? [], machine, dialect, ...own } = options
     const place = this.#place(name, async () => {
-      const env = this.#env(name, machine)
+      const env = this.#env(name, machine, dialect)
       const common = { ...this.#options.options, identity: name, ...own, env }
       const reaching =
         brokers.length > 0
           ? { broker: brokers.map(endpointOf) }
-          : { openStore: () => this.#open(place, env), listen: endpointOf(name) }
+          : { openStore: () => this.#open(place, env, dialect), listen: endpointOf(name) }
       const peer = await createPeer({ ...common, ...reaching })
       this.#record(name, peer)
       return peer
@@ -112,17 +116,18 @@ export class Cluster implements AsyncDisposable {
 
   /** Starts a broker on a host of its own. */
   broker(name: string, options: SimulatedBrokerOptions = {}): Promise<Broker> {
-    const { machine, ...own } = options
+    const { machine, dialect, ...own } = options
     const place = this.#place(name, () => {
-      const env = this.#env(name, machine)
+      const env = this.#env(name, machine, dialect)
       const common = { ...this.#options.options, identity: name, ...own, env }
-      return createBroker({ ...common, openStore: () => this.#open(place, env), listen: endpointOf(name) })
+      return createBroker({ ...common, openStore: () => this.#open(place, env, dialect), listen: endpointOf(name) })
     })
     return this.settle(this.#start(place)) as Promise<Broker>
   }
 
-  #env(name: string, machine: string | undefined): Env {
-    return machine === undefined ? virtualEnv(this.time, this.network, name) : virtualEnv(this.time, this.network, name, machine)
+  #env(name: string, machine: string | undefined, dialect: Dialect | undefined): Env {
+    const env = virtualEnv(this.time, this.network, name, machine)
+    return dialect ? { ...env, transport: speaking(dialect, env.transport) } : env
   }
 
   #place(name: string, start: Place['start']): Place {
@@ -141,9 +146,10 @@ export class Cluster implements AsyncDisposable {
   }
 
   /** Each life of a process has a connection of its own to the datastore, with the faults that its name has at that time. */
-  async #open(place: Place, env: Env): Promise<FaultyDatastore> {
+  async #open(place: Place, env: Env, dialect: Dialect | undefined): Promise<FaultyDatastore> {
     if (place.faults.down) throw new HomingError('DATASTORE', 'the datastore is down')
-    const store = new FaultyDatastore(this.#engine.connect(), env.timers)
+    const engine = this.#engine.connect()
+    const store = new FaultyDatastore(dialect ? writing(dialect, engine) : engine, env.timers)
     Object.assign(store, place.faults)
     place.store = store
     return store

@@ -17,5 +17,6 @@ export {
   type OpenOptions,
   type Statement,
 } from './contract/statement.ts'
+export { type Dialect } from './dialect.ts'
 export { FaultyDatastore } from './faulty-datastore.ts'
 export { History, type HistoryEvent } from './history.ts'

@@ -4,6 +4,7 @@
  */
 import { HomingError } from '../errors.ts'
 import * as kinds from './kinds.ts'
+import { nameBytesMax } from './limits.ts'
 
 /** Bytes of the length prefix. */
 export const PREFIX = 4
@@ -198,11 +199,14 @@ export class NumbersIn {
       if (text === undefined) throw badFrame(`number ${head & 0x7fff} stands for nothing`)
       return text
     }
-    if ((head & DEFINES) === 0) return reader.text(head)
+    const bytes = head & 0x3fff
+    // Numbered, 32,768 of the longest that fit would be held on to for as long as the channel lives.
+    if (bytes > nameBytesMax) throw badFrame(`an address of ${bytes} bytes; at most ${nameBytesMax} are allowed`)
+    if ((head & DEFINES) === 0) return reader.text(bytes)
     const number = reader.u16()
     // Numbers are given in turn, or anew; a hole would let the other end claim memory.
     if (number > this.#texts.length || number >= numbersMax) throw badFrame(`number ${number} is out of turn`)
-    return (this.#texts[number] = reader.text(head & 0x3fff))
+    return (this.#texts[number] = reader.text(bytes))
   }
 }
 

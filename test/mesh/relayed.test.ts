@@ -79,6 +79,66 @@ t.test('an outbox that is full is refused to its sender, who sends again: nothin
   t.ok(a.heard('down b') > 0, 'the way was refused')
 })
 
+t.test('what waits for all who do not read is bounded together; who reads goes on', async t => {
+  const relay = { outboxBytesMax: 2_000_000, outboxesBytesMax: 3_000_000 }
+  const world = new RelayedWorld({ relay, network: { kernelBytesMax: 50_000 } })
+  const a = await world.start('a')
+  const names = upTo(8).map(n => `slow${n}`)
+  const slow = await Promise.all(names.map(name => world.start(name)))
+  const c = await world.start('c')
+  const hello = [...slow, c].map(peer => a.send(peer.run))
+  await world.until(() => answered(hello))
+  for (const name of names) world.time.stall(name, 3_000)
+  const sent = slow.flatMap(peer => a.sendMany(peer.run, 60, () => 20_000))
+  let mostBytes = 0
+  let prompt = 0
+  for (let n = 0; n < 100; n++) {
+    const other = a.send(c.run)
+    await world.until(() => answered([other]), 300)
+    prompt++
+    let bytes = 0
+    for (const link of world.broker.links.values()) bytes += link.pendingBytes
+    mostBytes = Math.max(mostBytes, bytes)
+    await world.run(10)
+  }
+  t.equal(prompt, 100)
+  t.ok(mostBytes > 1_000_000, 'the test fills them')
+  // Beyond the sum what is under way in one turn of the loop, and a little for each.
+  t.ok(mostBytes <= 3_000_000 + 8 * 262_144 + 1_000_000, `${mostBytes} bytes waited`)
+  await world.until(() => answered(sent), 30_000)
+  for (const peer of slow) t.equal(peer.numbers.length, 61)
+})
+
+t.test('runs that prove themselves under ever new names and go again are forgotten', async t => {
+  const world = new RelayedWorld()
+  const { a, b } = await pair(world)
+  for (let n = 0; n < 200; n++) {
+    const hostile = await Hostile.dial(world, 'memory:broker', 0, world.newRun(`passing ${n}`))
+    hostile.link.close('local')
+  }
+  await world.run(1_000)
+  const known = (): number => [...world.broker.mesh.channels()].length
+  t.ok(known() >= 200)
+  await world.run(90_000)
+  t.equal(known(), 2, 'those that are linked')
+  const sent = [a.send(b.run), b.send(a.run)]
+  await world.until(() => answered(sent))
+  t.equal(a.heard('ended b dead'), 0)
+})
+
+t.test('who was forgotten so and comes back begins anew', async t => {
+  const world = new RelayedWorld()
+  const { a } = await pair(world)
+  world.cut('a', 'broker')
+  await world.run(100_000)
+  t.equal(world.broker.mesh.find(a.run), undefined)
+  world.heal('a', 'broker')
+  await world.run(12_000)
+  const toBroker = a.send(world.broker.run)
+  await world.until(() => answered([toBroker]))
+  t.equal(toBroker.answer, 'accepted')
+})
+
 t.test('a frame larger than every outbox passes an empty one', async t => {
   const world = new RelayedWorld({ relay: { outboxBytesMax: 100_000 } })
   const { a, b } = await pair(world)

@@ -176,6 +176,21 @@ t.test('when all numbers are given, texts are written out', async t => {
   )
 })
 
+t.test(
+  'an address longer than names may be is BAD_FRAME, numbered or not: tables of them would be a way to claim memory',
+  async t => {
+    const long = (head: number): Buffer => {
+      const bytes = Buffer.alloc(4 + 191, 'a')
+      bytes.writeUInt16BE(head, 0)
+      if (head & 0x4000) bytes.writeUInt16BE(0, 2)
+      return bytes
+    }
+    for (const head of [191, 0x4000 | 191]) t.throws(() => readAll(long(head)), { code: 'BAD_FRAME' })
+    const most = 'a'.repeat(190)
+    t.same(readAll(writeAll([most, most])), [most, most])
+  },
+)
+
 t.test('any texts come back', async t => {
   const text = fc.string({ unit: 'grapheme', maxLength: 20 })
   fc.assert(

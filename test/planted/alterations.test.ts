@@ -3,10 +3,9 @@ import { execFile } from 'node:child_process'
 import { promisify } from 'node:util'
 import t from 'tap'
 import { alteredModule, alteredSource } from '../support/altered-modules.ts'
-import { modes } from '../support/clusters.ts'
 import { alterations } from './alterations.ts'
 import { chosenOf } from './chosen.ts'
-import { hunt } from './hunt.ts'
+import { hunt, modes } from './hunt.ts'
 
 t.test('every planted bug has its place, and what comes of it can be read', async t => {
   const sources = alterations.map(alteration => alteredModule(alteration.module, [alteration]))

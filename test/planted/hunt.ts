@@ -15,6 +15,8 @@ export interface HuntOptions {
   readonly begun: (seed: number, mode: Mode) => void
 }
 
+export const modes: readonly Mode[] = ['brokerless', 'broker']
+
 /** The world in which it was found. */
 export interface Find {
   readonly seed: number

@@ -1,0 +1,13 @@
+/** Which planted bugs somebody names. */
+import type { Alteration } from '../support/altered-modules.ts'
+import { alterations } from './alterations.ts'
+
+/** In the order of `names`; all where there are none. Throws for a name that no bug has. */
+export function chosenOf(names: readonly string[]): readonly Alteration[] {
+  if (names.length === 0) return alterations
+  return names.map(name => {
+    const alteration = alterations.find(one => one.name === name)
+    if (!alteration) throw new Error(`no planted bug is called '${name}'`)
+    return alteration
+  })
+}

@@ -11,6 +11,7 @@ import { contractOf } from '../contract/datastore.ts'
 import { redisGiven, redisUnderTest } from '../contract/redis-drivers.ts'
 import { asking, until } from '../support/redis-cluster.ts'
 import { hasRedisServer, startRedisServer } from '../support/redis-server.ts'
+import { startTcpProxy } from '../support/tcp-proxy.ts'
 
 const bytes = (text: string) => new TextEncoder().encode(text)
 const text = (entry: { bytes: Uint8Array } | undefined) => entry && new TextDecoder().decode(entry.bytes)
@@ -116,7 +117,7 @@ testOwn('a server that stands still is DATASTORE in time, with an unknown outcom
 
 testOwn('a connection that went silent is given up and replaced', async t => {
   await using server = await startRedisServer()
-  await using proxy = await startProxy(server.port)
+  await using proxy = await startTcpProxy(server.port)
   await using store = await openDatastore(`redis://127.0.0.1:${proxy.port}`, { ...options, operationTimeoutMs: 150 })
   await store.put('a', bytes('1'))
   proxy.swallow()
@@ -254,32 +255,4 @@ async function listed(store: Datastore): Promise<string[]> {
   const keys: string[] = []
   for await (const key of store.keys('')) keys.push(key)
   return keys
-}
-
-/** A TCP proxy that can stop forwarding what is connected now, without closing it. */
-async function startProxy(target: number) {
-  const { createConnection } = await import('node:net')
-  const open = new Set<Socket>()
-  let connections = 0
-  const server = createServer(socket => {
-    connections++
-    const onward = createConnection(target, '127.0.0.1')
-    for (const each of [socket, onward]) open.add(each.on('error', () => each.destroy()).on('close', () => open.delete(each)))
-    socket.pipe(onward).pipe(socket)
-  }).listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  return {
-    port: (server.address() as AddressInfo).port,
-    get connections() {
-      return connections
-    },
-    swallow() {
-      for (const socket of open) socket.unpipe().resume()
-    },
-    async [Symbol.asyncDispose]() {
-      server.close()
-      for (const socket of open) socket.destroy()
-      await once(server, 'close')
-    },
-  }
 }

@@ -21,3 +21,10 @@ for (const name of examples) {
     t.equal(stderr, '')
   })
 }
+
+t.test('README prints simulated-cluster.ts as it is, and what it prints', async t => {
+  const source = readFileSync(new URL('simulated-cluster.ts', sources), 'utf8')
+  const [, program, output] = /^(import[\s\S]*)\n\/\* Prints:\n([\s\S]*)\n\*\/\s*$/m.exec(source)!
+  const readme = readFileSync(new URL('../../README.md', import.meta.url), 'utf8')
+  t.ok(readme.includes(`\`\`\`ts\n${program!.trimEnd()}\n\`\`\`\n\n\`\`\`\n${output}\n\`\`\``))
+})

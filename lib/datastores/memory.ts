@@ -5,7 +5,8 @@ import type { Datastore, Entry, PutOptions, Removal, Write } from './datastore.t
 import { checkKey, checkPut, checkText } from './limits.ts'
 import { closedError } from './settling.ts'
 
-interface Row extends Entry {
+/** An entry as the engine keeps it. */
+export interface Row extends Entry {
   /** By the engine's clock. */
   untilMs: number
 }
@@ -57,6 +58,16 @@ export class MemoryEngine {
   keys(prefix: string): string[] {
     checkText(prefix)
     return [...this.#rows.keys()].filter(key => key.startsWith(prefix) && this.#live(key))
+  }
+
+  /** What is under the key, so that it can be put back as it was: for engines that forget what they acknowledged. */
+  row(key: string): Row | undefined {
+    return this.#live(key)
+  }
+
+  restore(key: string, row: Row | undefined): void {
+    if (row) this.#rows.set(key, row)
+    else this.#rows.delete(key)
   }
 
   #live(key: string): Row | undefined {

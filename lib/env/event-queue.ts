@@ -24,6 +24,11 @@ export class EventQueue<E extends QueuedEvent> {
     return this.#heap[0]
   }
 
+  /** How many wait that are neither cancelled nor left out. */
+  count(among: (event: E) => boolean): number {
+    return this.#heap.filter(event => event.run && among(event)).length
+  }
+
   push(event: E): void {
     const heap = this.#heap
     let at = heap.length

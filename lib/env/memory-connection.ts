@@ -165,6 +165,12 @@ export class MemoryConnection implements Connection {
     this.#forget()
   }
 
+  /** The machine lost its power: what was not sent is lost, and nobody says so. */
+  vanish(): void {
+    this.#out.drop()
+    this.#forget()
+  }
+
   /** Tells the other end. A kernel that holds bytes which nobody read says so with a reset, and drops what it had to send. */
   #leave(): void {
     const isAgreed = this.#state === 'open'

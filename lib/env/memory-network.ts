@@ -45,6 +45,10 @@ export class MemoryNetwork {
   readonly #hostOf = new Map<string, string>()
   /** From whom nothing gets to whom. */
   readonly #cuts = new Map<string, Set<string>>()
+  /** How much longer everything travels, ms: by sender and receiver. */
+  readonly #detours = new Map<string, number>()
+  /** Hosts without power: nothing gets there, and nobody there says so. */
+  readonly #dark = new Set<string>()
   /** What waits for a heal. */
   readonly #stuck = new Set<MemoryPipe>()
   #port = portMin
@@ -53,12 +57,19 @@ export class MemoryNetwork {
     this.#timers = timers
     this.#random = random
     this.options = { ...memoryNetworkDefaults, ...options }
-    this.#wire = { timers, random, options: this.options, isStuck: pipe => this.#isStuck(pipe) }
+    this.#wire = {
+      timers,
+      random,
+      options: this.options,
+      isStuck: pipe => this.#isStuck(pipe),
+      detourMs: pipe => (this.#detours.size === 0 ? 0 : (this.#detours.get(`${pipe.from} ${pipe.to}`) ?? 0)),
+    }
   }
 
   /** The transport of the process that lives on `host` now; after `kill`, of a new one. */
   transportOf(host: string): Transport {
     const on = this.#host(host)
+    if (this.#dark.delete(host)) this.#resume()
     return {
       listen: (endpoint, tls, accept) => this.#listen(on, endpoint, tls, accept),
       dial: (endpoint, tls, timeoutMs, handler) => this.#dial(on, endpoint, tls, timeoutMs, handler),
@@ -75,11 +86,20 @@ export class MemoryNetwork {
   heal(a: string, b: string): void {
     this.#cuts.get(a)?.delete(b)
     this.#cuts.get(b)?.delete(a)
-    for (const pipe of this.#stuck) {
-      if (this.#isCut(pipe.from, pipe.to)) continue
-      this.#stuck.delete(pipe)
-      pipe.resume()
-    }
+    this.#resume()
+  }
+
+  /** From now on everything from `a` to `b` travels that much longer; 0: as usual again. What is on its way is not overtaken. */
+  detour(a: string, b: string, ms: number): void {
+    if (ms > 0) this.#detours.set(`${a} ${b}`, ms)
+    else this.#detours.delete(`${a} ${b}`)
+  }
+
+  /** Connections of living processes that are open or being made: each is counted at both ends. */
+  get connections(): number {
+    let count = 0
+    for (const host of this.#hosts.values()) count += host.connections.size
+    return count
   }
 
   /** Breaks all connections between the hosts: `ECONNRESET` at both ends, what was on its way is lost. */
@@ -93,14 +113,29 @@ export class MemoryNetwork {
    * its kernel pleases, when that gets to them.
    */
   kill(host: string): void {
-    const killed = this.#hosts.get(host)
-    if (!killed) return
-    killed.isDead = true
+    for (const connection of this.#end(host)) connection.die()
+  }
+
+  /**
+   * The machine under the process on `host` loses its power: no kernel says goodbye, and the other ends wait, half-open, for somebody who
+   * will not come back. Who sends to it hears nothing either, until the host has a process again: whose kernel knows none of it, and says so.
+   */
+  powerOff(host: string): void {
+    const connections = this.#end(host)
+    this.#dark.add(host)
+    for (const connection of connections) connection.vanish()
+  }
+
+  /** Takes the process off the network; returns what it had open. */
+  #end(host: string): Iterable<MemoryConnection> {
+    const ended = this.#hosts.get(host)
+    if (!ended) return []
+    ended.isDead = true
     this.#hosts.delete(host)
     for (const [endpoint, listener] of this.#listeners) {
-      if (listener.host === killed) this.#listeners.delete(endpoint)
+      if (listener.host === ended) this.#listeners.delete(endpoint)
     }
-    for (const connection of killed.connections) connection.die()
+    return ended.connections
   }
 
   #host(name: string): Host {
@@ -173,7 +208,16 @@ export class MemoryNetwork {
   }
 
   #isCut(from: string, to: string): boolean {
-    return this.#cuts.get(from)?.has(to) ?? false
+    return this.#dark.has(to) || (this.#cuts.get(from)?.has(to) ?? false)
+  }
+
+  /** What is not held back any more goes on. */
+  #resume(): void {
+    for (const pipe of this.#stuck) {
+      if (this.#isCut(pipe.from, pipe.to)) continue
+      this.#stuck.delete(pipe)
+      pipe.resume()
+    }
   }
 
   #isStuck(pipe: MemoryPipe): boolean {

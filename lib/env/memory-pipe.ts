@@ -24,6 +24,8 @@ export interface Wire {
   readonly options: WireOptions
   /** Whether nothing gets from one host to the other now. If so, the pipe is resumed when that changes. */
   isStuck(pipe: MemoryPipe): boolean
+  /** How much longer this one's way is at present, ms. */
+  detourMs(pipe: MemoryPipe): number
 }
 
 interface Travelling {
@@ -53,7 +55,8 @@ export class MemoryPipe {
 
   send(segment: Segment): void {
     if (segment.kind === 'data') this.heldBytes += segment.bytes.byteLength
-    if (this.#wire.options.bytesPerMs === Infinity) return this.#launch(segment)
+    // Behind what waits, though the wire has become wide meanwhile.
+    if (this.#wire.options.bytesPerMs === Infinity && this.#waiting.length === 0) return this.#launch(segment)
     this.#waiting.push(segment)
     if (!this.#isBusy) this.#sendNext()
   }
@@ -87,7 +90,7 @@ export class MemoryPipe {
     const travelling = { segment, arrived: false }
     this.#travelling.push(travelling)
     const jitterMs = options.jitterMs > 0 ? random.fraction() * options.jitterMs : 0
-    timers.after(options.latencyMs + jitterMs, () => {
+    timers.after(options.latencyMs + jitterMs + this.#wire.detourMs(this), () => {
       travelling.arrived = true
       this.#arrive()
     })

@@ -35,13 +35,19 @@ export class Turns {
         if (earlier.size > 0) await settledBy(env, untilMs, Promise.all(earlier), late).catch(passOver)
       },
       leave: () => {
-        if (this.#alone?.turn === mine) this.#alone = undefined
-        else for (const address of addresses) if (this.#last.get(address) === mine) this.#last.delete(address)
-        if (this.#last.size === 0) this.#last = new Map() // see SessionStore: a Map that is filled and emptied keeps its garbage
-        // What the caller does with this call's outcome comes before the next call's.
-        queueMicrotask(() => queueMicrotask(leave))
+        // Who ends before its turn, because it failed or was late, leaves those behind it to wait for those before it.
+        if (earlier.size > 0) void Promise.all(earlier).then(() => this.#end(addresses, mine, leave))
+        else this.#end(addresses, mine, leave)
       },
     }
+  }
+
+  #end(addresses: readonly string[], turn: Promise<void>, leave: () => void): void {
+    if (this.#alone?.turn === turn) this.#alone = undefined
+    else for (const address of addresses) if (this.#last.get(address) === turn) this.#last.delete(address)
+    if (this.#last.size === 0) this.#last = new Map() // see SessionStore: a Map that is filled and emptied keeps its garbage
+    // What the caller does with this call's outcome comes before the next call's.
+    queueMicrotask(() => queueMicrotask(leave))
   }
 }
 

@@ -2,6 +2,7 @@
 import type { Broker } from '../broker.ts'
 import type { Client, ClientHandlers } from '../client.ts'
 import { createBroker, createPeer } from '../create.ts'
+import type { Datastore } from '../datastores/datastore.ts'
 import { MemoryEngine } from '../datastores/memory.ts'
 import type { Env } from '../env/env.ts'
 import { MemoryNetwork, type MemoryNetworkOptions } from '../env/memory-network.ts'
@@ -32,6 +33,12 @@ export interface SimulatedBrokerOptions extends Omit<BrokerOptions, Given> {
   dialect?: Dialect
 }
 
+/** What holds the entries of a simulated cluster. */
+export interface Engine {
+  /** A connection for one life of a process. */
+  connect(process: string, env: Env): Datastore
+}
+
 export interface ClusterOptions {
   /** What all chance is drawn from: the same seed and the same steps give the same history. */
   seed: number | string
@@ -40,8 +47,11 @@ export interface ClusterOptions {
   /** Options of all peers and brokers, where their own do not say otherwise. */
   options?: Omit<SimulatedPeerOptions, 'identity' | 'brokers' | 'machine' | 'dialect'>
   network?: Partial<MemoryNetworkOptions>
-  /** What a question to the datastore takes on its way there, and its answer on its way back, ms. Default 0.5 each. */
-  store?: { slowMs?: number; answerMs?: number }
+  /**
+   * What a question to the datastore takes on its way there, and its answer on its way back, ms; default 0.5 each. And the engine: default
+   * one that is linearizable.
+   */
+  store?: { slowMs?: number; answerMs?: number; engine?: (time: VirtualTime) => Engine }
 }
 
 /** A name in the cluster: a process that runs, did run, or runs again. */
@@ -72,7 +82,7 @@ export class Cluster implements AsyncDisposable {
   readonly history: History
   readonly time: VirtualTime
   readonly network: MemoryNetwork
-  readonly #engine: MemoryEngine
+  readonly #engine: Engine
   readonly #options: ClusterOptions
   readonly #places = new Map<string, Place>()
 
@@ -81,7 +91,7 @@ export class Cluster implements AsyncDisposable {
     this.#options = options
     this.time = new VirtualTime({ seed: options.seed, clockSpreadMs: 1e9 })
     this.network = new MemoryNetwork(this.time.timers, this.time.random, options.network)
-    this.#engine = new MemoryEngine(this.time.clock)
+    this.#engine = options.store?.engine?.(this.time) ?? new MemoryEngine(this.time.clock)
     this.history = new History(() => this.time.nowMs)
   }
 
@@ -148,8 +158,8 @@ export class Cluster implements AsyncDisposable {
   /** Each life of a process has a connection of its own to the datastore, with the faults that its name has at that time. */
   async #open(place: Place, env: Env, dialect: Dialect | undefined): Promise<FaultyDatastore> {
     if (place.faults.down) throw new HomingError('DATASTORE', 'the datastore is down')
-    const engine = this.#engine.connect()
-    const store = new FaultyDatastore(dialect ? writing(dialect, engine) : engine, env.timers)
+    const connection = this.#engine.connect(place.name, env)
+    const store = new FaultyDatastore(dialect ? writing(dialect, connection) : connection, env.timers)
     Object.assign(store, place.faults)
     place.store = store
     return store
@@ -217,6 +227,12 @@ export class Cluster implements AsyncDisposable {
     this.network.reset(a, b)
   }
 
+  /** From now on everything from `a` to `b` travels that much longer, ms; 0: as usual again. */
+  detour(a: string, b: string, ms: number): void {
+    this.#did(`detour ${a} -> ${b} of ${ms} ms`)
+    this.network.detour(a, b, ms)
+  }
+
   // Faults of processes
 
   /** `kill -9`. */
@@ -225,6 +241,13 @@ export class Cluster implements AsyncDisposable {
     this.#did(`kill ${name}`)
     killProcess(this.time, this.network, name)
     place.running = undefined
+  }
+
+  /** Its machine loses its power: as `kill`, but the other ends of its connections hear nothing. */
+  powerOff(name: string): void {
+    this.#did(`power off ${name}`)
+    this.network.powerOff(name)
+    this.kill(name)
   }
 
   /** Starts it again with the options that it had, after killing it where it runs. Resolves when it is up. */
@@ -255,6 +278,12 @@ export class Cluster implements AsyncDisposable {
   setWallOffset(name: string, ms: number): void {
     this.#did(`wall clock of ${name} off by ${ms} ms`)
     this.time.setWallOffset(name, ms)
+  }
+
+  /** From its next start on the clocks of a process, but for its wall clock, and its timers run so much faster: 1.01 is a hundredth. */
+  setClockRate(name: string, rate: number): void {
+    this.#did(`clocks of ${name} run at ${rate}`)
+    this.time.setClockRate(name, rate)
   }
 
   // Faults of the datastore, for one or for all

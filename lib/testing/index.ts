@@ -3,6 +3,7 @@ export {
   Cluster,
   simulateCluster,
   type ClusterOptions,
+  type Engine,
   type SimulatedBrokerOptions,
   type SimulatedPeerOptions,
 } from './cluster.ts'
@@ -20,3 +21,18 @@ export {
 export { type Dialect } from './dialect.ts'
 export { FaultyDatastore } from './faulty-datastore.ts'
 export { History, type HistoryEvent } from './history.ts'
+export {
+  drawPlan,
+  faultNames,
+  simulate,
+  timelineOf,
+  type FaultName,
+  type Finding,
+  type LogLine,
+  type Mode,
+  type Plan,
+  type Simulation,
+  type SimulationOptions,
+  type StoreKind,
+  type TimelineOptions,
+} from './simulation/index.ts'

@@ -413,3 +413,50 @@ t.test('whatever happens, what arrives is a beginning of what was sent; and the 
   t.ok(again[0]!.trace === again[1]!.trace, 'the same trace')
   t.ok(again[0]!.trace.length > 1_000)
 })
+
+t.test(
+  'without power nobody says goodbye: the other end waits, half-open, until the host is back and knows nothing of it',
+  async t => {
+    const each = world(t)
+    const { near, nearEar, endpoint } = await connected(each)
+    each.network.powerOff('b')
+    near.write(bytesOf('is anybody there?'))
+    await each.time.run(60_000)
+    t.equal(nearEar.isClosed, false, 'no reset comes')
+    const late = new Ear()
+    each.a.transport.dial(endpoint, undefined, 1_000, late)
+    await each.time.run(1_100)
+    t.equal(codeOf(late.error), 'ETIMEDOUT')
+
+    each.time.halt('b')
+    virtualEnv(each.time, each.network, 'b')
+    await each.time.run(100)
+    t.equal(codeOf(nearEar.error), 'ECONNRESET')
+    t.equal(each.network.connections, 0)
+  },
+)
+
+t.test('what leaves while a way is longer arrives later, and what leaves afterwards does not overtake it', async t => {
+  const each = world(t)
+  const { near, farEar } = await connected(each)
+  each.network.detour('a', 'b', 500)
+  near.write(bytesOf('slow '))
+  await each.time.run(5)
+  each.network.detour('a', 'b', 0)
+  near.write(bytesOf('fast'))
+  await each.time.run(490)
+  t.equal(farEar.text, '')
+  await each.time.run(20)
+  t.equal(farEar.text, 'slow fast')
+})
+
+t.test('a wire that becomes wide again lets nothing overtake', async t => {
+  const each = world(t, { bytesPerMs: 0.1 })
+  const { near, farEar } = await connected(each)
+  near.write(bytesOf('first '))
+  await each.time.run(20)
+  each.network.options.bytesPerMs = Infinity
+  near.write(bytesOf('second'))
+  await each.time.run(1_000)
+  t.equal(farEar.text, 'first second')
+})

@@ -206,6 +206,34 @@ t.test('with a spread, no two processes can compare clocks', async t => {
   t.ok(Math.abs(time.clockOf('a').monotonicMs() - before - 10) < 1e-6)
 })
 
+t.test('clocks that run fast count more, and their timers fire sooner; the wall clock is another matter', async t => {
+  const time = new VirtualTime({ seed: 1 })
+  time.setClockRate('fast', 1.25)
+  const fired: string[] = []
+  for (const name of ['fast', 'usual']) time.timersOf(name).after(1_000, () => fired.push(`${name} at ${time.nowMs}`))
+  const wallMs = time.clockOf('fast').wallMs()
+  await time.run(1_000)
+  t.same(fired, ['fast at 800', 'usual at 1000'])
+  t.equal(time.clockOf('fast').monotonicMs(), 1_250)
+  t.equal(time.clockOf('fast').bootMs(), 1_250)
+  t.equal(time.clockOf('fast').wallMs() - wallMs, 1_000)
+  t.throws(() => time.setClockRate('fast', 0))
+})
+
+t.test('what is pending is what will happen', async t => {
+  const time = new VirtualTime({ seed: 1 })
+  const [kept, cancelled] = [time.timersOf('a').after(10, () => {}), time.timersOf('a').after(20, () => {})]
+  time.timersOf('b').every(5, () => {})
+  t.equal(time.pending, 3)
+  cancelled.cancel()
+  t.equal(time.pending, 2)
+  time.halt('b')
+  t.equal(time.pending, 1)
+  await time.run(10)
+  t.equal(time.pending, 0)
+  kept.cancel()
+})
+
 t.test('each life of a process has its own chance', async t => {
   const time = new VirtualTime({ seed: 1 })
   t.notSame(time.randomOf('a').bytes(16), time.randomOf('a').bytes(16))

@@ -58,3 +58,19 @@ t.test('a call that never ends holds up those behind it until their deadline, an
   await time.run(200)
   t.ok(came)
 })
+
+t.test('a call that fails before its turn does not let those behind it pass those before it', async t => {
+  const time = new VirtualTime({ seed: 'turns' })
+  const env = virtualEnv(time, new MemoryNetwork(time.timers, time.random), 'here')
+  const turns = new Turns()
+  const [first, failed, last] = [turns.enter(['a', 'b']), turns.enter(['a']), turns.enter(['a'])]
+  let came = false
+  void last.come(env, env.clock.monotonicMs() + 1_000).then(() => (came = true))
+  failed.leave()
+  await settle()
+  t.notOk(came)
+  await first.come(env, env.clock.monotonicMs() + 1_000)
+  first.leave()
+  await settle()
+  t.ok(came)
+})

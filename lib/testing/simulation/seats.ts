@@ -1,0 +1,160 @@
+/** The places of a simulated world that should always be taken: each is an identity, and the process that has it at present. */
+import type { Peer } from '../../peer.ts'
+import type { Cluster } from '../cluster.ts'
+
+/** How a seat's processes are started, by the name of the process. */
+export type StartPeer = (process: string, identity: string) => Promise<Peer>
+
+export interface Seat {
+  readonly identity: string
+  /** The name of its present process: it has two, for the time in which its identity is started twice. */
+  process: string
+  /** Absent while it is down or on its way up. */
+  peer: Peer | undefined
+  /** Counts what was begun with it, so that what was begun before knows that it is over. */
+  life: number
+  /** It ends because somebody wants it to. */
+  leaving: boolean
+  /** Started beside it with the same identity, and not decided yet. */
+  rival: string | undefined
+  /** Lost its identity to the present process, and may not know it yet. */
+  former: string | undefined
+}
+
+/** A supervisor looks again after that, ms. */
+const tryAgainMs = 500
+
+export class Seats {
+  readonly all: readonly Seat[]
+  readonly #cluster: Cluster
+  readonly #start: StartPeer
+  readonly #log: (text: string) => void
+
+  constructor(cluster: Cluster, identities: readonly string[], start: StartPeer, log: (text: string) => void) {
+    this.#cluster = cluster
+    this.#start = start
+    this.#log = log
+    this.all = identities.map(identity => ({
+      identity,
+      process: identity,
+      peer: undefined,
+      life: 0,
+      leaving: false,
+      rival: undefined,
+      former: undefined,
+    }))
+  }
+
+  /** Those that are up, and take calls. */
+  get up(): (Seat & { peer: Peer })[] {
+    return this.all.filter((seat): seat is Seat & { peer: Peer } => seat.peer !== undefined && !seat.leaving)
+  }
+
+  get peers(): Peer[] {
+    return this.up.map(({ peer }) => peer)
+  }
+
+  /** Starts a process in the seat; where that fails, again and again. */
+  start(seat: Seat): void {
+    const life = ++seat.life
+    const { process } = seat
+    seat.leaving = false
+    this.#start(process, seat.identity).then(
+      peer => {
+        if (seat.life === life) this.#sit(seat, peer)
+        else peer.on('closed', () => this.#left(seat, process))
+      },
+      (error: unknown) => {
+        this.#log(`${process} did not start: ${String(error)}`)
+        if (seat.life === life) this.#after(tryAgainMs, seat, () => this.start(seat))
+        else this.#left(seat, process)
+      },
+    )
+  }
+
+  /** `end` is `kill` or `powerOff`. The seat stays empty until `start`. */
+  kill(seat: Seat, end: 'kill' | 'powerOff'): void {
+    seat.life++
+    seat.peer = undefined
+    this.#cluster[end](seat.process)
+  }
+
+  /** The present process is about to leave, and another follows when it has. */
+  leave(seat: Seat & { peer: Peer }, farewell: (peer: Peer) => Promise<void>): void {
+    const { life } = seat
+    seat.leaving = true
+    farewell(seat.peer).then(
+      () => {
+        if (seat.life === life) this.#replace(seat)
+      },
+      (error: unknown) => this.#log(`${seat.process} did not leave: ${String(error)}`),
+    )
+  }
+
+  /** All leave, and nobody follows. */
+  async closeAll(): Promise<void> {
+    const { up } = this
+    for (const seat of up) {
+      seat.leaving = true
+      seat.life++
+    }
+    await Promise.all(up.map(({ peer }) => peer.close()))
+  }
+
+  /** Starts a second process with the identity of the seat, beside the first. */
+  startTwice(seat: Seat): void {
+    if (seat.rival !== undefined || seat.former !== undefined) return
+    const rival = seat.process === seat.identity ? `${seat.identity}'` : seat.identity
+    seat.rival = rival
+    this.#start(rival, seat.identity).then(
+      peer => {
+        if (seat.rival !== rival) return
+        seat.rival = undefined
+        seat.former = seat.process
+        seat.process = rival
+        seat.life++
+        this.#sit(seat, peer)
+      },
+      (error: unknown) => {
+        this.#log(`${rival} did not become ${seat.identity}: ${String(error)}`)
+        if (seat.rival === rival) this.endRival(seat)
+      },
+    )
+  }
+
+  endRival(seat: Seat): void {
+    if (seat.rival === undefined) return
+    const { rival } = seat
+    seat.rival = undefined
+    this.#cluster.kill(rival)
+  }
+
+  #sit(seat: Seat, peer: Peer): void {
+    seat.peer = peer
+    seat.leaving = false
+    const { process } = seat
+    peer.on('closed', () => {
+      this.#left(seat, process)
+      if (seat.peer !== peer) return
+      // Fenced, and nobody has its identity now.
+      if (!seat.leaving) this.#after(tryAgainMs, seat, () => this.#replace(seat))
+      seat.peer = undefined
+    })
+  }
+
+  #left(seat: Seat, process: string): void {
+    if (seat.former === process) seat.former = undefined
+  }
+
+  #replace(seat: Seat): void {
+    this.kill(seat, 'kill')
+    this.start(seat)
+  }
+
+  #after(ms: number, seat: Seat, then: () => void): void {
+    const { life } = seat
+    this.#cluster.time.timers.after(ms, () => {
+      if (seat.life === life) then()
+    })
+  }
+}

@@ -1,0 +1,231 @@
+/** Runs one simulated world: a swarm of faults drawn from its seed, over a workload, then quiet; and has it judged. */
+import { createHash } from 'node:crypto'
+import type { VirtualTime } from '../../env/virtual-time.ts'
+import { seededRandom } from '../../env/random.ts'
+import type { Broker } from '../../broker.ts'
+import type { Peer } from '../../peer.ts'
+import { mergeRecords } from '../../sessions/merge.ts'
+import { MemoryEngine } from '../../datastores/memory.ts'
+import { simulateCluster, type Cluster, type Engine } from '../cluster.ts'
+import type { History } from '../history.ts'
+import { AmnesicEngine } from './amnesic-engine.ts'
+import { Calls } from './calls.ts'
+import { Draw } from './draw.ts'
+import { EventualEngine } from './eventual-engine.ts'
+import type { FaultName } from './fault-names.ts'
+import { faults } from './faults.ts'
+import { drawPlan, type Mode, type Plan } from './plan.ts'
+import { calmDown, closeAll } from './quiet.ts'
+import { RemoteEngine } from './remote-engine.ts'
+import type { Scene } from './scene.ts'
+import { Seats } from './seats.ts'
+
+/** A promise that was broken. */
+export interface Finding {
+  readonly text: string
+  /** When it showed, ms of virtual time; undefined where that is in the text at best. */
+  readonly atMs: number | undefined
+}
+
+export interface SimulationOptions {
+  seed: number
+  mode: Mode
+  /** What the history breaks. */
+  judge: (history: History, plan: Plan, endMs: number) => readonly Finding[]
+}
+
+export interface Simulation {
+  readonly plan: Plan
+  readonly history: History
+  /** What happened besides: calls that are in no event, faults of the datastore. */
+  readonly log: readonly LogLine[]
+  readonly findings: readonly Finding[]
+  /** Of everything that happened: the same seed gives the same. */
+  readonly hash: string
+  readonly virtualMs: number
+  readonly eventsRun: number
+  /** Sends that were made. */
+  readonly messages: number
+  /** How often each fault happened. */
+  readonly faults: Readonly<Partial<Record<FaultName, number>>>
+}
+
+export interface LogLine {
+  readonly atMs: number
+  readonly text: string
+}
+
+/** Runs the world of a seed to its end. Rejects only where the simulation itself fails. */
+export async function simulate(options: SimulationOptions): Promise<Simulation> {
+  return new World(options).run()
+}
+
+/** How long the world runs before its first fault, ms. */
+const startMs = 500
+/** A supervisor looks again after that, ms. */
+const tryAgainMs = 500
+
+class World {
+  readonly #options: SimulationOptions
+  readonly #plan: Plan
+  readonly #draw: Draw
+  readonly #log: LogLine[] = []
+  readonly #problems: Finding[] = []
+  readonly #counts: Partial<Record<FaultName, number>> = {}
+  readonly #undoes = new Set<() => void>()
+  readonly #brokers = new Map<string, Broker>()
+  #engine: Engine | undefined
+  #roads: RemoteEngine | undefined
+
+  constructor(options: SimulationOptions) {
+    this.#options = options
+    this.#plan = drawPlan(options.seed, options.mode)
+    this.#draw = new Draw(seededRandom(`world ${options.mode} ${options.seed}`))
+  }
+
+  async run(): Promise<Simulation> {
+    const { seed, network, options, clockRates } = this.#plan
+    await using cluster = await simulateCluster({
+      seed,
+      options,
+      network,
+      store: { slowMs: 0, answerMs: 0, engine: time => this.#remoteEngine(time) },
+    })
+    for (const [process, rate] of clockRates) cluster.setClockRate(process, rate)
+    const scene = this.#scene(cluster)
+    try {
+      await this.#live(scene)
+    } catch (error) {
+      scene.problem(`the world ended before its time: ${error instanceof Error ? error.stack : String(error)}`)
+    }
+    return this.#outcome(cluster)
+  }
+
+  async #live(scene: Scene): Promise<void> {
+    const { cluster, seats, plan, draw, calls } = scene
+    for (const name of plan.brokers) this.#sit(scene, name, await cluster.broker(name))
+    for (const seat of seats.all) seats.start(seat)
+    await cluster.until(() => seats.up.length === plan.peers.length, 30_000)
+    for (const address of plan.addresses) calls.connect(address)
+    await cluster.run(startMs)
+    const endMs = cluster.nowMs + plan.workMs
+    let faultAtMs = cluster.nowMs
+    while (cluster.nowMs < endMs) {
+      calls.make()
+      if (cluster.nowMs >= faultAtMs && plan.faults.length > 0) {
+        this.#inflict(scene, draw.pick(plan.faults))
+        faultAtMs = cluster.nowMs + 2 * draw.fraction() * plan.faultEveryMs
+      }
+      await cluster.run(2 * draw.fraction() * plan.workload.everyMs)
+    }
+    this.#endFaults(scene)
+    await calmDown(scene)
+    await closeAll(scene, [...this.#brokers.values()])
+  }
+
+  #inflict(scene: Scene, name: FaultName): void {
+    if (faults[name](scene) === false) return
+    this.#counts[name] = (this.#counts[name] ?? 0) + 1
+  }
+
+  #endFaults({ cluster, seats, log }: Scene): void {
+    log('the faults end')
+    for (const undo of this.#undoes) undo()
+    for (const seat of seats.all) seats.endRival(seat)
+    for (const name of cluster.names) cluster.rejoin(name)
+  }
+
+  #scene(cluster: Cluster): Scene {
+    const plan = this.#plan
+    const tell = (to: (LogLine | Finding)[], text: string): void =>
+      void to.push({ atMs: Math.round(cluster.nowMs * 1_000) / 1_000, text })
+    const log = (text: string): void => tell(this.#log, text)
+    const scene: Scene = {
+      cluster,
+      plan,
+      draw: this.#draw,
+      seats: new Seats(cluster, plan.peers, (process, identity) => this.#startPeer(cluster, process, identity), log),
+      roads: this.#roads!,
+      amnesic: this.#engine instanceof AmnesicEngine ? this.#engine : undefined,
+      eventual: this.#engine instanceof EventualEngine ? this.#engine : undefined,
+      brokersUp: new Set(),
+      standstills: [],
+      startBroker: name => this.#startBroker(scene, name),
+      later: undo => this.#later(cluster, undo),
+      problem: text => tell(this.#problems, text),
+      log,
+      get calls() {
+        return calls
+      },
+    }
+    const calls = new Calls(scene)
+    return scene
+  }
+
+  #remoteEngine(time: VirtualTime): Engine {
+    const { kind, road, spreadMsMax } = this.#plan.store
+    switch (kind) {
+      case 'linearizable':
+        this.#engine = new MemoryEngine(time.clock)
+        break
+      case 'amnesic':
+        this.#engine = new AmnesicEngine(time)
+        break
+      case 'eventual':
+        this.#engine = new EventualEngine(time, { merge: mergeRecords, spreadMsMax })
+    }
+    this.#roads = new RemoteEngine(this.#engine, time, road, this.#plan.options.operationTimeoutMs ?? 1_000)
+    return this.#roads
+  }
+
+  #startPeer(cluster: Cluster, process: string, identity: string): Promise<Peer> {
+    if (cluster.names.includes(process)) return cluster.startAgain(process) as Promise<Peer>
+    const { peers, machines, brokersOf } = this.#plan
+    return cluster.startPeer(process, {
+      identity,
+      brokers: brokersOf.get(identity)!,
+      ...(machines > 0 && { machine: `machine ${peers.indexOf(identity) % machines}` }),
+    })
+  }
+
+  /** Starts it again; where that fails, again and again. */
+  #startBroker(scene: Scene, name: string): void {
+    const { cluster, log } = scene
+    cluster.startAgain(name).then(
+      broker => this.#sit(scene, name, broker as Broker),
+      (error: unknown) => {
+        log(`${name} did not start: ${String(error)}`)
+        cluster.time.timers.after(tryAgainMs, () => this.#startBroker(scene, name))
+      },
+    )
+  }
+
+  #sit({ brokersUp }: Scene, name: string, broker: Broker): void {
+    brokersUp.add(name)
+    this.#brokers.set(name, broker)
+  }
+
+  #later({ time }: Cluster, undo: () => void): void {
+    const once = (): void => {
+      if (this.#undoes.delete(once)) undo()
+    }
+    this.#undoes.add(once)
+    time.timers.after(this.#draw.fraction() * this.#plan.faultMsMax, once)
+  }
+
+  #outcome({ history, time, nowMs }: Cluster): Simulation {
+    const { judge } = this.#options
+    const text = [history.toString(), ...this.#log.map(({ atMs, text }) => `${atMs} ${text}`), time.eventsRun].join('\n')
+    return {
+      plan: this.#plan,
+      history,
+      log: this.#log,
+      findings: [...judge(history, this.#plan, nowMs), ...this.#problems],
+      hash: createHash('sha256').update(text).digest('hex').slice(0, 16),
+      virtualMs: nowMs,
+      eventsRun: time.eventsRun,
+      messages: history.of('send').length,
+      faults: this.#counts,
+    }
+  }
+}

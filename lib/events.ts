@@ -10,7 +10,10 @@ export interface PeerEvents {
   displaced: [{ address: string; by: Owner | undefined }]
   /** This peer drains: the client should connect elsewhere. */
   moving: [{ address: string }]
-  /** The former owner of an address did not hand over all that its client had not taken; `missing` where it could say how many. */
+  /**
+   * The former owner of an address did not hand over all that its client had not taken; `missing` where it could say how many. Told by the new
+   * owner; by the former one itself (`from` names it) when nobody came for what it had.
+   */
   handOverIncomplete: [{ address: string; from: Owner; missing: number | undefined }]
   /** A handler threw or rejected. No receipt changed. */
   handlerError: [{ where: string; error: unknown }]

@@ -25,12 +25,14 @@ interface Moved {
   number: number
 }
 
-/** A question of the new owner: that address, of that claim of yours, is mine. What is left, from `part` on? */
+/** A question of the new owner: that address, of that claim of yours, is mine. What is left, from `part` on? Told instead: it has come, up to `part`. */
 interface Take {
   address: string
   claim: number
   by: Owner
   part: number
+  /** Who asks will tell when it has come. */
+  confirms?: boolean
 }
 
 interface Part {
@@ -40,11 +42,13 @@ interface Part {
 }
 
 /** What a displaced client left, and who has begun to take it. */
-interface Kept {
+interface Kept extends Held {
   readonly messages: readonly Moved[]
   /** What they take of the peer's memory, overhead counted. */
   readonly bytes: number
   taker: string | undefined
+  /** The taker tells when it has them: while it has not, they may be lost with it, or on the way. */
+  confirms: boolean
 }
 
 /** Ends the client here under (address, claim), if it is one, and returns what it had not taken. */
@@ -64,6 +68,7 @@ export class HandOver {
   readonly #directory: Directory
   readonly #isGone: (run: Run) => Promise<boolean>
   readonly #trouble: (error: unknown) => void
+  #unclaimed: (held: Held, missing: number | undefined) => void = () => {}
   /** What displaced clients left, by address and claim. */
   readonly #kept = new Map<string, Kept>()
   /** Inboxes that are being filled, by address and claim: whoever takes the address over meanwhile gets that too. */
@@ -89,13 +94,17 @@ export class HandOver {
 
   /**
    * `underWay` resolves when a claim of this peer that is being written has its answer: a rival may have heard of it before. `isOurs` asks
-   * the datastore: a claim whose first answer was lost may have been written again, over the rival that took it in between.
+   * the datastore: a claim whose first answer was lost may have been written again, over the rival that took it in between. `unclaimed` hears
+   * of messages that a displaced client left and nobody came for, or is not known to have got: whoever took the address died before, or was
+   * never told of us.
    */
   serve(
     giveUp: GiveUp,
     underWay: (claim: number) => Promise<void> | undefined,
     isOurs: (address: string, claim: number) => Promise<boolean>,
+    unclaimed: (held: Held, missing: number | undefined) => void,
   ): void {
+    this.#unclaimed = unclaimed
     this.#router.serveProtocol(protocol, {
       call: async (from, body) => {
         const take = readTake(body)
@@ -108,6 +117,10 @@ export class HandOver {
         const filling = this.#filling.get(keyOf(take))
         if (filling) await filling
         return this.#part(take)
+      },
+      tell: (from, body) => {
+        const take = readTake(body)
+        if (take.by.identity === from.identity) this.#arrived(take)
       },
     })
   }
@@ -125,12 +138,12 @@ export class HandOver {
     }
     if (messages.length === 0) return
     const key = keyOf({ address, claim })
-    const kept: Kept = { messages, bytes, taker: undefined }
+    const kept: Kept = { address, claim, messages, bytes, taker: undefined, confirms: false }
     this.#forget(key)
     this.#kept.set(key, kept)
     this.#router.budget.force(bytes) // it was accepted, and may not be lost; what comes now finds the less room
     this.#env.timers.after(keepMs, () => {
-      if (this.#kept.get(key) === kept) this.#forget(key)
+      if (this.#kept.get(key) === kept) this.#giveUp(key)
     })
   }
 
@@ -141,11 +154,33 @@ export class HandOver {
     return kept
   }
 
+  /** Nobody comes for it any more; or somebody did, and has not said that it came. */
+  #giveUp(key: string): void {
+    const kept = this.#forget(key)
+    if (!kept) return
+    if (kept.taker === undefined) this.#unclaimed(kept, kept.messages.length)
+    else if (kept.confirms) this.#unclaimed(kept, undefined)
+  }
+
+  #arrived({ address, claim, by, part }: Take): void {
+    const key = keyOf({ address, claim })
+    const kept = this.#kept.get(key)
+    if (kept?.taker === takerOf(by) && part >= kept.messages.length) this.#forget(key)
+  }
+
+  /** Nobody can come for anything any more. */
+  close(): void {
+    for (const key of this.#kept.keys()) this.#giveUp(key)
+  }
+
   /** All parts go to the one that asks first: a claim that was written twice has two that it displaced, or was displaced by. */
-  #part({ address, claim, by, part }: Take): Part {
+  #part({ address, claim, by, part, confirms = false }: Take): Part {
     const kept = this.#kept.get(keyOf({ address, claim }))
-    const taker = `${by.incarnation} ${by.claim}`
-    if (kept) kept.taker ??= taker
+    const taker = takerOf(by)
+    if (kept && kept.taker === undefined) {
+      kept.taker = taker
+      kept.confirms = confirms
+    }
     const messages = kept?.taker === taker ? kept.messages.slice(part) : []
     let bytes = 0
     let count = 0
@@ -226,7 +261,7 @@ export class HandOver {
     })
     try {
       do {
-        const take: Take = { address, claim: previous.claim, by, part }
+        const take: Take = { address, claim: previous.claim, by, part, confirms: true }
         const deadlineMs = Math.max(1, untilMs - this.#env.clock.monotonicMs())
         const answer = readPart(await this.#router.call(previous, protocol, take, { deadlineMs, signal: nobody.signal }))
         note.cancel()
@@ -234,6 +269,7 @@ export class HandOver {
         part += answer.messages.length
         for (const moved of answer.messages) got.push(this.#incoming(address, moved))
       } while (left > 0)
+      if (part > 0) this.#confirm(previous, { address, claim: previous.claim, by, part })
     } catch (error) {
       if (!(error instanceof HomingError)) throw error
       // It is cut off, or closing, or dead. A note reaches it if it lives.
@@ -244,6 +280,11 @@ export class HandOver {
       look.cancel()
     }
     return left
+  }
+
+  /** So that the former owner need not report it as left behind. */
+  #confirm(previous: Run, take: Take): void {
+    this.#router.tell(previous, protocol, take).catch((error: unknown) => this.#trouble(error))
   }
 
   #incoming(address: string, { from, bytes, origin, number }: Moved): BytesMessage {
@@ -267,16 +308,20 @@ export class HandOver {
   }
 }
 
+function takerOf({ incarnation, claim }: Owner): string {
+  return `${incarnation} ${claim}`
+}
+
 function keyOf({ address, claim }: Held): string {
   return `${claim} ${address}`
 }
 
 function readTake(body: unknown): Take {
-  const { address, claim, by, part } = body as Take
+  const { address, claim, by, part, confirms } = body as Take
   const fine =
     typeof address === 'string' && typeof claim === 'number' && typeof by?.identity === 'string' && Number.isSafeInteger(part)
   if (!fine) throw new HomingError('REFUSED', 'not a question of sessions/1')
-  return { address, claim, by, part }
+  return { address, claim, by, part, confirms: confirms === true }
 }
 
 function readPart(body: unknown): Part {

@@ -173,12 +173,13 @@ export class Peer extends EventEmitter<PeerEvents> implements AsyncDisposable {
     const { noteAfterMs } = this.#settings.sessions
     const { directory, isGone } = this.#membership
     this.#handOver = new HandOver(this.#env, handOverMs, noteAfterMs, router, directory, isGone, error =>
-      this.#logger?.warn({ error }, 'a former owner could not be left a note'),
+      this.#logger?.warn({ error }, 'a former owner could not be told'),
     )
     this.#handOver.serve(
       (address, claim, by) => this.#giveUp(address, claim, by),
       claim => this.#answerTo(claim),
       (address, claim) => this.#stillOurs(address, claim),
+      (held, missing) => this.#leftBehind(held, missing),
     )
     this.#broadcasts = new Broadcasts(run, router, this.#membership.directory)
     this.#state = 'up'
@@ -409,6 +410,23 @@ export class Peer extends EventEmitter<PeerEvents> implements AsyncDisposable {
     if (claiming) await claiming
     const left = this.#giveUp(address, claim, by)
     if (by) this.#handOver?.keep(address, claim, left)
+    else this.#dropped({ address, claim }, left)
+  }
+
+  /** Our record is gone, and nobody is known who could take what our client had. */
+  #dropped(held: Held, left: ReturnType<Inbox['close']>): void {
+    for (const message of left) void message.serve?.(message) // its asker hears that it is lost
+    const missing = left.filter(({ serve }) => !serve).length
+    if (missing > 0) this.#leftBehind(held, missing)
+  }
+
+  /** Our former client had accepted it, and nobody came for it, or is known to have got it. */
+  #leftBehind({ address, claim }: Held, missing: number | undefined): void {
+    this.emit('handOverIncomplete', {
+      address,
+      from: { identity: this.identity, incarnation: this.#incarnation, claim },
+      missing,
+    })
   }
 
   /** The client connected here under the address, if there is one. */
@@ -625,6 +643,7 @@ export class Peer extends EventEmitter<PeerEvents> implements AsyncDisposable {
       await this.#quietly('release', held.length > 0 ? directory.release(held, untilMs) : Promise.resolve())
       await this.#quietly('leave', directory.leave(clock.monotonicMs() + goodbyeMs))
       await this.#quietly('close', mesh.close(goodbyeMs))
+      this.#handOver?.close()
       this.#router.close(closedError())
       await this.#quietly('dispose', this.#membership.dispose())
     }

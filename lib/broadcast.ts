@@ -1,9 +1,11 @@
 /** One message to every client of every peer: one copy a peer, which gives it to each of its clients. */
+import type { Access } from './access/access.ts'
 import { HomingError, homingError, type ErrorCode } from './errors.ts'
 import type { Encoded } from './router/frame-body.ts'
-import { BytesMessage, messageId, originOf } from './router/message.ts'
+import { BytesMessage, messageId, originOf, type Sender } from './router/message.ts'
 import type { Router } from './router/router.ts'
 import type { Directory, Member, Run } from './sessions/directory.ts'
+import { scanBody, scanError } from './wire/scan.ts'
 
 const protocol = 'broadcast/1'
 
@@ -23,6 +25,8 @@ export interface BroadcastAtPeer {
   reached: number
   /** Clients whose inbox was full. */
   full: number
+  /** Clients to whose address the sender may not send, by the allow-list there; absent: none. */
+  refused?: number
   /**
    * Why the peer did not answer: `UNREACHABLE` (it was not reached), `TIMEOUT` or `LOST` (it may have been); `TOO_LARGE` or `UNENCODABLE`
    * at every peer: the body cannot be sent.
@@ -45,6 +49,9 @@ interface Copy {
   bytes: Uint8Array
 }
 
+type Counts = Pick<BroadcastAtPeer, 'reached' | 'full' | 'refused'>
+const none: Readonly<Counts> = { reached: 0, full: 0 }
+
 interface Packed {
   copy: Copy
   /** The copy as the body of a call. */
@@ -55,13 +62,17 @@ export class Broadcasts {
   readonly #self: Run
   readonly #router: Router
   readonly #directory: Directory
+  readonly #access: Access
   #lastNumber = 0
 
-  constructor(self: Run, router: Router, directory: Directory) {
+  constructor(self: Run, router: Router, directory: Directory, access: Access) {
     this.#self = self
     this.#router = router
     this.#directory = directory
-    router.serveProtocol(protocol, { call: (from, body) => this.#spread(from, readCopy(body)) })
+    this.#access = access
+    router.serveProtocol(protocol, {
+      call: (from, body) => this.#spread(from, this.#router.voucherOf(from), readCopy(body)),
+    })
   }
 
   async send(body: unknown, { from = '', own = false, ...options }: BroadcastOptions): Promise<BroadcastResult> {
@@ -113,29 +124,30 @@ export class Broadcasts {
     options: Pick<BroadcastOptions, 'deadlineMs' | 'signal'>,
   ): Promise<BroadcastAtPeer> {
     const { identity } = member
-    if (packed instanceof HomingError) return { identity, reached: 0, full: 0, code: packed.code, cause: packed }
-    if (identity === this.#self.identity) return { identity, ...this.#spread(this.#self, packed.copy) }
+    if (packed instanceof HomingError) return { ...none, identity, code: packed.code, cause: packed }
+    if (identity === this.#self.identity) return { identity, ...this.#spread(this.#self, undefined, packed.copy) }
     try {
-      const answer = (await this.#router.call(member, protocol, packed.encoded, options)) as { reached: number; full: number }
-      return { identity, reached: Number(answer.reached), full: Number(answer.full) }
+      return { identity, ...readCounts(await this.#router.call(member, protocol, packed.encoded, options)) }
     } catch (error) {
       const cause = homingError(error, 'UNREACHABLE', `${identity} was not reached`)
-      return { identity, reached: 0, full: 0, code: cause.code, cause }
+      return { ...none, identity, code: cause.code, cause }
     }
   }
 
-  #spread(from: Run, copy: Copy): { reached: number; full: number } {
+  /** To each client whose address `from` may send to. */
+  #spread(from: Run, vouchedBy: string | undefined, copy: Copy): Counts {
     const bytes = Buffer.from(copy.bytes)
-    const origin = broadcastOrigin(from)
+    const sender: Sender = { identity: from.identity, origin: broadcastOrigin(from), vouchedBy }
+    const may = this.#access.isOn ? this.#access.of(from.identity) : undefined
     const via = from.incarnation === this.#self.incarnation ? 'local' : this.#router.via
-    let reached = 0
-    let full = 0
-    const message = new BytesMessage(copy.from, '', bytes, 0, bytes.length, origin, copy.number, via, undefined)
+    const counts: Counts = { ...none }
+    const message = new BytesMessage(copy.from, '', bytes, 0, bytes.length, sender, copy.number, via, undefined)
     for (const inbox of [...this.#router.reception.inboxes()]) {
-      if (inbox.offer(message.copyTo(inbox.address))) reached++
-      else full++
+      if (may && !may.may('send', inbox.address)) counts.refused = (counts.refused ?? 0) + 1
+      else if (inbox.offer(message.copyTo(inbox.address))) counts.reached++
+      else counts.full++
     }
-    return { reached, full }
+    return counts
   }
 
   #id(run: Run, number: number): string {
@@ -153,5 +165,15 @@ function readCopy(body: unknown): Copy {
   if (typeof from !== 'string' || !Number.isSafeInteger(number) || !(bytes instanceof Uint8Array)) {
     throw new HomingError('REFUSED', 'not a message of broadcast/1')
   }
+  // Within the body of the call it was only bytes, whatever was in it.
+  const scan = scanBody(bytes, 0, bytes.length)
+  if (scan < 0) throw new HomingError('REFUSED', `broadcast/1: the body cannot be read: ${scanError(scan)}`)
   return { from, number, bytes }
+}
+
+/** As another peer counted: what is no count is none. */
+function readCounts(answer: unknown): Counts {
+  const { reached, full, refused } = (answer ?? {}) as Partial<Record<keyof Counts, unknown>>
+  const count = (value: unknown): number => (Number.isSafeInteger(value) && (value as number) > 0 ? (value as number) : 0)
+  return { reached: count(reached), full: count(full), ...(count(refused) > 0 && { refused: count(refused) }) }
 }

@@ -1,5 +1,6 @@
 /** A relay: forwards frames between peers by identity, and keeps the sessions for them. Brokers among themselves form a direct mesh. */
 import { EventEmitter } from 'node:events'
+import type { AllowRule, Authorize } from './access/rules.ts'
 import { DirectoryServer } from './broker/directory-server.ts'
 import { directoryProtocol, type News } from './broker/directory-protocol.ts'
 import { ServedPeers } from './broker/served-peers.ts'
@@ -7,7 +8,7 @@ import type { BrokerEvents } from './broker-events.ts'
 import type { Datastore } from './datastores/datastore.ts'
 import type { Env } from './env/env.ts'
 import { HomingError } from './errors.ts'
-import type { Remote } from './link/handshake.ts'
+import { isName, type Remote } from './link/handshake.ts'
 import type { CloseReason, Link, LinkSetup } from './link/link.ts'
 import { probeRun } from './link/probe.ts'
 import { endpointsOf, selfOf } from './members.ts'
@@ -73,6 +74,8 @@ export class Broker extends EventEmitter<BrokerEvents> implements AsyncDisposabl
       { ...relayDefaults, outboxesBytesMax: settings.router.waitingBytesMax },
       {
         linkTo: (to, from) => this.#linkTo(to, from),
+        // Who dialled us was asked at the door.
+        speaksForOthers: ({ remote, dialled }) => remote.role === 'broker' && (!dialled || this.#isBroker(remote)),
         isBehind: (run, broker) => this.#isBehind(run, broker),
       },
     )
@@ -139,6 +142,7 @@ export class Broker extends EventEmitter<BrokerEvents> implements AsyncDisposabl
       directory: this.#directory,
       sessions,
       peers: this.#peers,
+      access: this.#settings.access,
       connected: (run, address) => {
         this.#clients++
         this.emit('clientConnected', { address, identity: run.identity })
@@ -157,7 +161,7 @@ export class Broker extends EventEmitter<BrokerEvents> implements AsyncDisposabl
         }
       },
     })
-    this.#router.serveProtocol(aliveProtocol, { call: (_from, run) => this.#peers!.ask(run as Run) })
+    this.#router.serveProtocol(aliveProtocol, { call: (from, run) => this.#answerAlive(from, run) })
     for (const member of this.#directory.members()) this.#dialBroker(member)
   }
 
@@ -184,6 +188,16 @@ export class Broker extends EventEmitter<BrokerEvents> implements AsyncDisposabl
   /** Live members of the cluster as known here. */
   members(): readonly Member[] {
     return this.#directory?.members() ?? []
+  }
+
+  /**
+   * Replaces the allow-list, or the function that stands for it: which peers may connect which addresses. From the return of this call on
+   * nothing else is claimed, and nobody is led to who may not hold an address; peers that are linked here end such clients at once.
+   * Throws `BAD_OPTION`, and the former one stays.
+   */
+  setAllow(allow: readonly AllowRule[] | Authorize): void {
+    this.#settings.access.replace(allow)
+    this.#peers?.recheck()
   }
 
   // Ways
@@ -260,6 +274,40 @@ export class Broker extends EventEmitter<BrokerEvents> implements AsyncDisposabl
     if (remote.identity === this.identity && remote.incarnation !== this.#run.incarnation) {
       throw new HomingError('IDENTITY_IN_USE', `the identity '${remote.identity}' is that of this broker`)
     }
+    await this.#admitBroker(remote)
+  }
+
+  /**
+   * What a broker forwards is believed to come from whom it names: any member could else speak for all others by calling itself a broker. A
+   * broker writes its record before it dials.
+   */
+  async #admitBroker(remote: Remote): Promise<void> {
+    if (remote.role !== 'broker' || this.#isBroker(remote)) return
+    let record: Member | undefined
+    try {
+      record = await this.#directory!.lookUpMember(remote.identity)
+    } catch (cause) {
+      throw new HomingError('UNREACHABLE', `it cannot be looked up whether '${remote.identity}' is a broker: try again`, {
+        cause,
+      })
+    }
+    if (record?.incarnation === remote.incarnation && record.role === 'broker') return
+    throw new HomingError('REFUSED', `'${remote.identity}' is no broker of this cluster: the datastore does not name it as one`)
+  }
+
+  /** A question that may end links is for brokers only. */
+  #answerAlive(from: Run, asked: unknown): Promise<Probe> {
+    const { identity, incarnation } = (asked ?? {}) as Partial<Record<keyof Run, unknown>>
+    if (!this.#isBroker(from)) throw new LibraryRefusal(new HomingError('REFUSED', `'${from.identity}' is no broker`))
+    if (!isName(identity) || !isName(incarnation))
+      throw new LibraryRefusal(new HomingError('REFUSED', 'not a question of alive/1'))
+    return this.#peers!.ask({ identity, incarnation })
+  }
+
+  /** By its record, which only who may write to the datastore can have made. */
+  #isBroker({ identity, incarnation }: Run): boolean {
+    const member = this.#directory?.member(identity)
+    return member?.incarnation === incarnation && member.role === 'broker'
   }
 
   /** Two runs with one identity: the one that is linked stands, as long as it is. */

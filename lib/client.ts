@@ -11,8 +11,11 @@ export interface ClientHandlers {
   request?(message: Message, context: RequestContext): unknown
 }
 
-/** Why a client is connected no more. `displaced`: a newer connect took the address. */
-export type ClientEnd = 'disconnected' | 'displaced' | 'closed'
+/**
+ * Why a client is connected no more. `displaced`: a newer connect took the address. `refused`: an allow-list lets its peer hold the address
+ * no more.
+ */
+export type ClientEnd = 'disconnected' | 'displaced' | 'refused' | 'closed'
 
 /** What the clients of one call share: their handlers, and what they need of their peer. */
 export interface ClientHost {

@@ -8,6 +8,10 @@ export interface PeerEvents {
   registered: [identity: string]
   /** A client of this peer connected elsewhere (`by`), or its record was lost for good. Its inbox has been handed over. */
   displaced: [{ address: string; by: Owner | undefined }]
+  /** An allow-list, this peer's own or its broker's, lets it hold the address no more: the client was disconnected. */
+  clientRefused: [{ address: string }]
+  /** The allow-list was replaced: layers ask again. */
+  allowChanged: []
   /** This peer drains: the client should connect elsewhere. */
   moving: [{ address: string }]
   /**

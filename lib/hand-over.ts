@@ -1,10 +1,13 @@
 /** What a client had not taken goes with its address, from the former owner to the new one. */
+import type { Access } from './access/access.ts'
 import type { Env } from './env/env.ts'
 import { HomingError } from './errors.ts'
+import { isName } from './link/handshake.ts'
 import type { Inbox } from './router/inbox.ts'
-import { BytesMessage } from './router/message.ts'
+import { BytesMessage, type Sender } from './router/message.ts'
 import type { Router } from './router/router.ts'
 import type { Directory, Held, Owner, Run } from './sessions/directory.ts'
+import { scanBody } from './wire/scan.ts'
 
 const protocol = 'sessions/1'
 /** How long a former owner has before it is looked whether it lives at all, ms. */
@@ -21,6 +24,8 @@ const noteRetryMsMax = 2_000
 interface Moved {
   from: string
   bytes: Uint8Array
+  /** Identity of the peer that sent it; a former owner of an older version says it in `origin` only. */
+  peer?: string
   origin: string
   number: number
 }
@@ -41,9 +46,17 @@ interface Part {
   left: number
 }
 
+/** One message that waits for its new owner. */
+interface KeptMessage {
+  readonly from: string
+  readonly bytes: Buffer
+  readonly sender: Sender
+  readonly number: number
+}
+
 /** What a displaced client left, and who has begun to take it. */
 interface Kept extends Held {
-  readonly messages: readonly Moved[]
+  readonly messages: readonly KeptMessage[]
   /** What they take of the peer's memory, overhead counted. */
   readonly bytes: number
   taker: string | undefined
@@ -67,6 +80,7 @@ export class HandOver {
   readonly #router: Router
   readonly #directory: Directory
   readonly #isGone: (run: Run) => Promise<boolean>
+  readonly #access: Access
   readonly #trouble: (error: unknown) => void
   #unclaimed: (held: Held, missing: number | undefined) => void = () => {}
   /** What displaced clients left, by address and claim. */
@@ -81,6 +95,7 @@ export class HandOver {
     router: Router,
     directory: Directory,
     isGone: (run: Run) => Promise<boolean>,
+    access: Access,
     trouble: (error: unknown) => void,
   ) {
     this.#env = env
@@ -89,6 +104,7 @@ export class HandOver {
     this.#router = router
     this.#directory = directory
     this.#isGone = isGone
+    this.#access = access
     this.#trouble = trouble
   }
 
@@ -108,7 +124,12 @@ export class HandOver {
     this.#router.serveProtocol(protocol, {
       call: async (from, body) => {
         const take = readTake(body)
-        if (take.by.identity !== from.identity) throw new HomingError('REFUSED', 'who takes an address speaks for itself')
+        const { identity, incarnation } = take.by
+        if (identity !== from.identity || incarnation !== from.incarnation)
+          throw new HomingError('REFUSED', 'who takes an address speaks for itself')
+        // What waits here is for whoever may connect there, whatever the datastore says of it by now.
+        if (!this.#access.may(identity, 'connect', take.address))
+          throw new HomingError('REFUSED', `the allow-list does not let '${identity}' connect '${take.address}'`)
         const claiming = underWay(take.claim)
         if (claiming) await claiming
         if (take.part === 0 && (await isOurs(take.address, take.claim))) return { messages: [], left: 0 } satisfies Part
@@ -127,12 +148,12 @@ export class HandOver {
 
   /** Keeps what a displaced client left until its new owner asks for it. Requests among it are lost: their askers hear so. */
   keep(address: string, claim: number, left: readonly BytesMessage[]): void {
-    const messages: Moved[] = []
+    const messages: KeptMessage[] = []
     let bytes = 0
     for (const message of left) {
       if (message.serve) void message.serve(message)
       else {
-        messages.push({ from: message.from ?? '', bytes: message.bytes, origin: message.origin, number: message.number })
+        messages.push({ from: message.from ?? '', bytes: message.bytes, sender: message.sender, number: message.number })
         bytes += message.size
       }
     }
@@ -187,7 +208,7 @@ export class HandOver {
     while (count < messages.length && (count === 0 || bytes + messages[count]!.bytes.length <= partBytes)) {
       bytes += messages[count++]!.bytes.length
     }
-    return { messages: messages.slice(0, count), left: messages.length - count }
+    return { messages: messages.slice(0, count).map(movedOf), left: messages.length - count }
   }
 
   /**
@@ -234,13 +255,13 @@ export class HandOver {
     await this.#filling.get(key)
     const late = this.#forget(key)
     if (!late || late.taker !== undefined) return []
-    return late.messages.map(moved => this.#incoming(former.address, moved))
+    return late.messages.map(kept => this.#restored(former.address, kept))
   }
 
   /** It was displaced while it was filled: what it got goes to its new owner, ahead of what came to it by itself. */
   #keepAhead({ address, claim }: Inbox, got: readonly BytesMessage[]): void {
     const kept = this.#kept.get(keyOf({ address, claim }))?.messages ?? []
-    this.keep(address, claim, [...got, ...kept.map(moved => this.#incoming(address, moved))])
+    this.keep(address, claim, [...got, ...kept.map(message => this.#restored(address, message))])
   }
 
   /** Adds to `got` what `previous` gives; resolves to what is missing. */
@@ -267,7 +288,7 @@ export class HandOver {
         note.cancel()
         left = answer.left
         part += answer.messages.length
-        for (const moved of answer.messages) got.push(this.#incoming(address, moved))
+        for (const moved of answer.messages) got.push(this.#incoming(address, moved, previous.identity))
       } while (left > 0)
       if (part > 0) this.#confirm(previous, { address, claim: previous.claim, by, part })
     } catch (error) {
@@ -287,9 +308,15 @@ export class HandOver {
     this.#router.tell(previous, protocol, take).catch((error: unknown) => this.#trouble(error))
   }
 
-  #incoming(address: string, { from, bytes, origin, number }: Moved): BytesMessage {
+  /** What another peer handed over: that one says who sent it. */
+  #incoming(address: string, { from, bytes, peer, origin, number }: Moved, vouchedBy: string): BytesMessage {
     const owned = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length)
-    return new BytesMessage(from, address, owned, 0, owned.length, origin, number, this.#router.via, undefined)
+    const sender: Sender = { identity: peer ?? identityIn(origin), origin, vouchedBy }
+    return this.#restored(address, { from, bytes: owned, sender, number })
+  }
+
+  #restored(address: string, { from, bytes, sender, number }: KeptMessage): BytesMessage {
+    return new BytesMessage(from, address, bytes, 0, bytes.length, sender, number, this.#router.via, undefined)
   }
 
   /** Tries until it is stored: the datastore may be down just now, and nothing else tells a former owner whose own lease is fine. */
@@ -317,15 +344,39 @@ function keyOf({ address, claim }: Held): string {
 }
 
 function readTake(body: unknown): Take {
-  const { address, claim, by, part, confirms } = body as Take
+  const { address, claim, by, part, confirms } = (body ?? {}) as Take
   const fine =
-    typeof address === 'string' && typeof claim === 'number' && typeof by?.identity === 'string' && Number.isSafeInteger(part)
+    isName(address) &&
+    Number.isSafeInteger(claim) &&
+    isName(by?.identity) &&
+    isName(by.incarnation) &&
+    Number.isSafeInteger(part) &&
+    part >= 0
   if (!fine) throw new HomingError('REFUSED', 'not a question of sessions/1')
   return { address, claim, by, part, confirms: confirms === true }
 }
 
+/** Whatever a former owner answers, it throws nothing but a `HomingError`, and what it says goes on is bounded by what it gives. */
 function readPart(body: unknown): Part {
-  const { messages, left } = body as Part
-  if (!Array.isArray(messages) || !Number.isSafeInteger(left)) throw new HomingError('REMOTE', 'not an answer of sessions/1')
-  return { messages, left }
+  const { messages, left } = (body ?? {}) as Partial<Record<keyof Part, unknown>>
+  const counted = Number.isSafeInteger(left) && (left as number) >= 0
+  if (!Array.isArray(messages) || !counted || !messages.every(isMoved) || (messages.length === 0 && left !== 0))
+    throw new HomingError('REMOTE', 'not an answer of sessions/1')
+  return { messages, left: left as number }
+}
+
+function isMoved(value: unknown): value is Moved {
+  const { from, bytes, peer, origin, number } = (value ?? {}) as Partial<Record<keyof Moved, unknown>>
+  const named = typeof from === 'string' && typeof origin === 'string' && (peer === undefined || isName(peer))
+  // Within the body of the answer it was only bytes, whatever was in it.
+  return named && Number.isSafeInteger(number) && bytes instanceof Uint8Array && scanBody(bytes, 0, bytes.length) >= 0
+}
+
+function movedOf({ from, bytes, sender: { identity, origin }, number }: KeptMessage): Moved {
+  return { from, bytes, peer: identity, origin, number }
+}
+
+/** An origin is identity/incarnation, and an incarnation of this library has no slash. */
+function identityIn(origin: string): string {
+  return origin.slice(0, Math.max(0, origin.lastIndexOf('/')))
 }

@@ -1,5 +1,6 @@
 /** Homing sends a message to a client, wherever in the cluster that client is connected now. */
 export { createPeer, createBroker } from './create.ts'
+export type { Action, AllowRule, Authorize } from './access/rules.ts'
 export { HomingError, type ErrorCode, type Outcome } from './errors.ts'
 export type { PeerEvents } from './events.ts'
 export type { BrokerOptions, CommonOptions, Logger, PeerOptions } from './options.ts'

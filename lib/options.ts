@@ -1,4 +1,6 @@
 /** Everything that can be set of a peer or broker: one flat object, each name once, each unit in its name. */
+import { Access } from './access/access.ts'
+import type { AllowRule, Authorize } from './access/rules.ts'
 import type { Datastore } from './datastores/datastore.ts'
 import { isLoopback } from './env/endpoint.ts'
 import type { Env, TlsOptions } from './env/env.ts'
@@ -39,6 +41,13 @@ export interface CommonOptions
   /** Shared secret of the cluster: the current one, or the current and the previous one. Text or bytes. */
   secret?: string | Uint8Array | readonly (string | Uint8Array)[]
   tls?: TlsOptions
+  /**
+   * Who may do what: a list of rules. Once it is given, what no rule allows is refused: sends and requests to clients here, by the proved
+   * identity of the peer that they come from; clients of this peer; behind a broker, what its peers connect. See docs/security.md.
+   */
+  allow?: readonly AllowRule[]
+  /** The same as a function; excludes `allow`. It is asked once for each identity, action and address, until `setAllow`. */
+  authorize?: Authorize
   /** Listens beyond loopback without a secret or mutual TLS. */
   insecure?: boolean
   logger?: Logger
@@ -64,6 +73,7 @@ export interface Settings {
   readonly advertise: string | undefined
   readonly secrets: readonly Uint8Array[]
   readonly tls: TlsOptions | undefined
+  readonly access: Access
   readonly logger: Logger | undefined
   readonly env: Env | undefined
   readonly link: Readonly<LinkOptions>
@@ -82,6 +92,8 @@ const plain = [
   'advertise',
   'secret',
   'tls',
+  'allow',
+  'authorize',
   'insecure',
   'logger',
   'env',
@@ -115,6 +127,7 @@ export function readOptions(given: PeerOptions, defaults: { listen: string }): S
     advertise: options.advertise,
     secrets: readSecrets(options.secret),
     tls: options.tls,
+    access: readAccess(options),
     logger: options.logger,
     env: options.env,
     link: linkOptions(pick(options, linkDefaults)),
@@ -184,6 +197,19 @@ function readSecrets(given: CommonOptions['secret']): Uint8Array[] {
     }
     return bytes
   })
+}
+
+function readAccess({ allow, authorize, logger }: CommonOptions): Access {
+  if (allow !== undefined && authorize !== undefined) {
+    throw new HomingError(
+      'BAD_OPTION',
+      'allow and authorize exclude each other: the one is a list, the other the function for it',
+    )
+  }
+  if (authorize !== undefined && typeof authorize !== 'function') {
+    throw new HomingError('BAD_OPTION', 'authorize is a function (identity, action, address) => boolean')
+  }
+  return new Access(allow ?? authorize, error => logger?.error({ error }, 'authorize threw: what it was asked is denied'))
 }
 
 function checkExposure({ listen, secrets, tls, env }: Settings, insecure: boolean): void {

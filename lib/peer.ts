@@ -1,5 +1,6 @@
 /** A server process in the cluster: the public face. */
 import { EventEmitter } from 'node:events'
+import type { AllowRule, Authorize, Action } from './access/rules.ts'
 import { Client, type ClientEnd, type ClientHandlers, type ClientHost } from './client.ts'
 import type { Env } from './env/env.ts'
 import { HomingError, homingError } from './errors.ts'
@@ -55,6 +56,11 @@ export interface Protocol {
   call(identity: string, body: unknown, options?: CallOptions): Promise<unknown>
   /** Live members, this peer included; `metadata[name]` is what each says of itself in this protocol. */
   members(): readonly Member[]
+  /**
+   * Whether the peer of this identity may do this here, by the allow-list; true where there is none. Ask with the identity that a handler
+   * was given, at each message: a list may be replaced (`allowChanged`).
+   */
+  may(identity: string, action: Action, address: string): boolean
   /** What this peer says of itself in this protocol; a JSON value that every member sees. */
   announce(metadata: unknown): Promise<void>
 }
@@ -164,15 +170,17 @@ export class Peer extends EventEmitter<PeerEvents> implements AsyncDisposable {
     try {
       this.#membership = await this.#join(run, this.#directoryHandler(), this.#meshHandler(router), router)
     } catch (error) {
+      const why = homingError(error, 'UNREACHABLE', 'could not join the cluster')
+      router.close(why)
       this.#identity = undefined
       this.#state = 'new'
-      throw homingError(error, 'UNREACHABLE', 'could not join the cluster')
+      throw why
     }
     this.#router = router
     const { handOverMs } = this.#settings.router
     const { noteAfterMs } = this.#settings.sessions
     const { directory, isGone } = this.#membership
-    this.#handOver = new HandOver(this.#env, handOverMs, noteAfterMs, router, directory, isGone, error =>
+    this.#handOver = new HandOver(this.#env, handOverMs, noteAfterMs, router, directory, isGone, this.#settings.access, error =>
       this.#logger?.warn({ error }, 'a former owner could not be told'),
     )
     this.#handOver.serve(
@@ -181,7 +189,7 @@ export class Peer extends EventEmitter<PeerEvents> implements AsyncDisposable {
       (address, claim) => this.#stillOurs(address, claim),
       (held, missing) => this.#leftBehind(held, missing),
     )
-    this.#broadcasts = new Broadcasts(run, router, this.#membership.directory)
+    this.#broadcasts = new Broadcasts(run, router, this.#membership.directory, this.#settings.access)
     this.#state = 'up'
     this.emit('registered', identity)
   }
@@ -192,6 +200,7 @@ export class Peer extends EventEmitter<PeerEvents> implements AsyncDisposable {
       self: run,
       options: this.#settings.router,
       limits: { ...bodyDefaults, bodyBytesMax: this.#settings.link.bodyBytesMax },
+      access: this.#settings.access,
       answers: address => this.client(address)?.answers ?? false,
       answer: (message, context) => {
         const client = this.client(message.to)
@@ -216,7 +225,7 @@ export class Peer extends EventEmitter<PeerEvents> implements AsyncDisposable {
   /**
    * Claims the address for a client of this peer, whoever held it: the newest connect wins. Resolves when the claim is written; what was
    * waiting at a former owner is handed over to this client. Without a `message` handler, iterate the client.
-   * Rejects with `DATASTORE` (it stayed out of reach until the deadline), `CLOSED`, `FENCED`.
+   * Rejects with `DATASTORE` (it stayed out of reach until the deadline), `CLOSED`, `FENCED`, `REFUSED` (an allow-list).
    */
   async connectClient(address: string, handlers: ClientHandlers | ((message: Message) => unknown) = {}): Promise<Client> {
     const [client] = await this.connectClients([address], handlers)
@@ -236,6 +245,7 @@ export class Peer extends EventEmitter<PeerEvents> implements AsyncDisposable {
     if (hasTwins(addresses)) throw new HomingError('BAD_OPTION', 'an address is given twice in one call')
     const { router, directory } = this.#up()
     if (this.#state !== 'up') throw new HomingError('CLOSED', 'this peer is draining or closing: connect the client elsewhere')
+    for (const address of addresses) this.#checkConnect(address)
     const untilMs = this.#env.clock.monotonicMs() + (options.deadlineMs ?? this.#settings.router.deadlineMs)
     const host: ClientHost = {
       handlers: typeof handlers === 'function' ? { message: handlers } : handlers,
@@ -252,6 +262,21 @@ export class Peer extends EventEmitter<PeerEvents> implements AsyncDisposable {
       throw homingError(error, 'DATASTORE', 'the claim could not be written')
     }
     return clients
+  }
+
+  #checkConnect(address: string): void {
+    if (this.#settings.access.may(this.identity, 'connect', address)) return
+    throw new HomingError('REFUSED', `the allow-list does not let '${this.identity}' connect '${address}'`)
+  }
+
+  /** The list may have been replaced while the claims were written. */
+  #checkStillAllowed(inboxes: readonly Inbox[], directory: Directory, untilMs: number): void {
+    try {
+      for (const { address } of inboxes) this.#checkConnect(address)
+    } catch (error) {
+      void this.#quietly('release', directory.release(inboxes, untilMs))
+      throw error
+    }
   }
 
   async #connectSome(
@@ -272,6 +297,7 @@ export class Peer extends EventEmitter<PeerEvents> implements AsyncDisposable {
     try {
       const claimed = await directory.claim(inboxes, untilMs)
       if (this.#closing) throw closedError()
+      this.#checkStillAllowed(inboxes, directory, untilMs)
       for (const [at, { previous }] of claimed.entries()) {
         this.#connected(clients[at]!, inboxes[at]!, previous, router)
         done.push(clients[at]!)
@@ -429,6 +455,34 @@ export class Peer extends EventEmitter<PeerEvents> implements AsyncDisposable {
     })
   }
 
+  // Who may do what
+
+  /**
+   * Replaces the allow-list, or the function that stands for it. From the return of this call on nothing is taken that it does not allow;
+   * clients of this peer that it does not let connect are disconnected (`refused`). Throws `BAD_OPTION`, and the former one stays.
+   */
+  setAllow(allow: readonly AllowRule[] | Authorize): void {
+    const { access } = this.#settings
+    access.replace(allow)
+    if (this.#identity === undefined || this.#state === 'closed') return
+    const refused: Held[] = []
+    for (const client of [...this.clients()]) {
+      if (access.may(this.#identity, 'connect', client.address) || !client.inbox) continue
+      refused.push({ address: client.address, claim: client.inbox.claim })
+      this.#refuse(client)
+    }
+    this.emit('allowChanged')
+    if (refused.length === 0 || this.#closing) return
+    const untilMs = this.#env.clock.monotonicMs() + this.#settings.router.deadlineMs
+    void this.#quietly('release', this.#up().directory.release(refused, untilMs))
+  }
+
+  #refuse(client: Client): void {
+    this.#logger?.warn({ address: client.address }, 'the allow-list lets this client be connected here no more')
+    this.#remove(client, 'refused')
+    this.emit('clientRefused', { address: client.address })
+  }
+
   /** The client connected here under the address, if there is one. */
   client(address: string): Client | undefined {
     return clientOf(this.#router?.reception.serving(address))
@@ -578,6 +632,7 @@ export class Peer extends EventEmitter<PeerEvents> implements AsyncDisposable {
       tell: async (identity, body, options) => router.tell(await runOf(identity), name, body, options),
       call: async (identity, body, options) => router.call(await runOf(identity), name, body, options),
       members: () => directory.members(),
+      may: (identity, action, address) => this.#settings.access.may(identity, action, address),
       announce: metadata => directory.update({ metadata: { ...directory.member(this.identity)?.metadata, [name]: metadata } }),
     }
   }
@@ -679,6 +734,10 @@ export class Peer extends EventEmitter<PeerEvents> implements AsyncDisposable {
     return {
       held: () => this.#held(),
       displaced: (address, claim, by) => void this.#displaced(address, claim, by),
+      refused: (address, claim) => {
+        const client = this.client(address)
+        if (client?.inbox?.claim === claim) this.#refuse(client)
+      },
       memberUp: member => {
         this.#logger?.info({ member: member.identity }, 'a member joined')
         this.emit('memberUp', member)

@@ -10,6 +10,7 @@ const files = readdirSync('lib', { recursive: true, encoding: 'utf8' }).filter(n
 const order = [
   'errors.ts',
   'version.ts',
+  'access',
   'env',
   'wire',
   'link',

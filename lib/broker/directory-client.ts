@@ -124,10 +124,15 @@ export class DirectoryClient implements Directory {
   }
 
   async #reassert(broker: Run, claims: readonly Held[]): Promise<void> {
-    const { elsewhere } = await this.#callBroker(broker, { op: 'reassert', claims: [...claims], ms: askMs }, askMs)
+    const answer = await this.#callBroker(broker, { op: 'reassert', claims: [...claims], ms: askMs }, askMs)
+    const { elsewhere, refused = [] } = answer
     for (const { at, owner } of elsewhere) {
       const lost = claims[at]
       if (lost) this.#setup.handler.displaced(lost.address, lost.claim, owner)
+    }
+    for (const at of refused) {
+      const lost = claims[at]
+      if (lost) this.#setup.handler.refused?.(lost.address, lost.claim)
     }
   }
 

@@ -28,8 +28,8 @@ export type Question =
 export interface Answers {
   /** All live members. */
   join: { members: Member[] }
-  /** By place in the claims: who holds an address that is not the asker's any more. */
-  reassert: { elsewhere: { at: number; owner: Owner }[] }
+  /** By place in the claims: who holds an address that is not the asker's any more; which ones the asker may not hold (absent: none). */
+  reassert: { elsewhere: { at: number; owner: Owner }[]; refused?: number[] }
   claim: { previous: (Owner | null)[] }
   release: { released: Released[] }
   moving: null

@@ -1,6 +1,7 @@
 /** Answers the questions of the peers that are linked to a broker. */
+import type { Access } from '../access/access.ts'
 import type { Env } from '../env/env.ts'
-import type { Directory, Held, Owner, Run } from '../sessions/directory.ts'
+import type { Directory, Held, Located, Owner, Run } from '../sessions/directory.ts'
 import type { SessionStore } from '../sessions/session-store.ts'
 import { HomingError } from '../errors.ts'
 import type { RequestContext } from '../router/serving.ts'
@@ -13,6 +14,8 @@ export interface DirectoryServerSetup {
   readonly directory: Directory
   readonly sessions: SessionStore
   readonly peers: ServedPeers
+  /** Whose peers may connect which addresses. */
+  readonly access: Access
   connected(run: Run, address: string): void
   disconnected(run: Run, address: string, owner: Owner | undefined): void
 }
@@ -51,10 +54,10 @@ export class DirectoryServer {
         return null
       case 'find': {
         const located = await Promise.all(question.addresses.map(address => directory.find(address)))
-        return { located: located.map(one => one ?? null) }
+        return { located: located.map(one => this.#rightful(one)) }
       }
       case 'wait':
-        return { located: (await directory.waitFor(question.address, this.#until(question), signal)) ?? null }
+        return { located: this.#rightful(await directory.waitFor(question.address, this.#until(question), signal)) }
       case 'sessions':
         return this.#sessions(question.cursor)
       case 'member':
@@ -62,7 +65,7 @@ export class DirectoryServer {
       case 'members':
         return { members: [...(await directory.readMembers())] }
       case 'note':
-        await directory.leaveNote(question.to, question.address, question.by)
+        await this.#note(from, question)
         return null
       case 'update':
         await peers.update(from, question.member)
@@ -77,6 +80,29 @@ export class DirectoryServer {
     return this.#setup.env.clock.monotonicMs() + ms
   }
 
+  /** Nobody is sent to who may not hold the address: not to one whose right was withdrawn and who stays, nor to whom another broker let in. */
+  #rightful(located: Located | undefined): Located | null {
+    return located && this.#setup.access.may(located.owner.identity, 'connect', located.address) ? located : null
+  }
+
+  #check(from: Run, claims: readonly Held[]): void {
+    const refused = claims.find(({ address }) => !this.#setup.access.may(from.identity, 'connect', address))
+    if (!refused) return
+    throw new HomingError('REFUSED', `the broker's allow-list does not let '${from.identity}' connect '${refused.address}'`)
+  }
+
+  /** A note ends the client of whom it is for: only who took the address may leave it, and only to whom the datastore names no more. */
+  async #note(from: Run, { to, address, by }: Question & { op: 'note' }): Promise<void> {
+    const { directory, access } = this.#setup
+    const own = by.identity === from.identity && by.incarnation === from.incarnation
+    if (!own || !access.may(from.identity, 'connect', address))
+      throw new HomingError('REFUSED', `'${from.identity}' may not say that '${by.identity}' has '${address}'`)
+    const owner = (await directory.find(address))?.owner
+    if (owner?.incarnation === to.incarnation && owner.claim === to.claim)
+      throw new HomingError('REFUSED', `'${address}' is held by '${to.identity}'`)
+    await directory.leaveNote(to, address, by)
+  }
+
   async #join(from: Run, { member }: Question & { op: 'join' }): Promise<Answers['join']> {
     const { directory, peers } = this.#setup
     await peers.join(from, member)
@@ -85,6 +111,7 @@ export class DirectoryServer {
   }
 
   async #claim(from: Run, question: Question & { op: 'claim' }): Promise<Answers['claim']> {
+    this.#check(from, question.claims)
     const claimed = await this.#setup.sessions.claimMany(from, question.claims, this.#until(question))
     const previous = await Promise.all(claimed.map(({ previous }) => this.#living(from, previous)))
     for (const { address } of question.claims) this.#setup.connected(from, address)
@@ -113,10 +140,19 @@ export class DirectoryServer {
   }
 
   async #reassert(from: Run, question: Question & { op: 'reassert' }): Promise<Answers['reassert']> {
-    const owners = await this.#setup.sessions.reassertMany(from, question.claims satisfies Held[], this.#until(question))
+    const { access, sessions } = this.#setup
+    const places = [...question.claims.keys()]
+    const refused = places.filter(at => !access.may(from.identity, 'connect', question.claims[at]!.address))
+    const allowed = refused.length === 0 ? places : places.filter(at => !refused.includes(at))
+    const held = (at: number): Held => question.claims[at]!
+    const [owners] = await Promise.all([
+      sessions.reassertMany(from, allowed.map(held), this.#until(question)),
+      sessions.releaseMany(from, refused.map(held), this.#until(question)),
+    ])
     const elsewhere: Answers['reassert']['elsewhere'] = []
-    for (const [at, owner] of owners.entries()) if (owner) elsewhere.push({ at, owner })
-    return { elsewhere }
+    for (const [index, owner] of owners.entries()) if (owner) elsewhere.push({ at: allowed[index]!, owner })
+    for (const at of refused) this.#setup.disconnected(from, held(at).address, undefined)
+    return refused.length === 0 ? { elsewhere } : { elsewhere, refused }
   }
 
   /** A listing goes on where the last answer ended; 0 begins one. */

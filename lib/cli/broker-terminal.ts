@@ -1,5 +1,6 @@
 /** A broker in a terminal: starts it, prints the seed's lines about its servers and clients, and ends it when asked to. */
 import type { Broker, BrokerOptions } from '../index.ts'
+import { followAllowFile } from './allow-file.ts'
 import type { Ending } from './ending.ts'
 import { connected, disconnected, listening, registered, serverGone, unrecognized } from './seed-lines.ts'
 import { because } from './failure.ts'
@@ -7,10 +8,18 @@ import { because } from './failure.ts'
 /** Prints `line`; `event` is the same for programs. */
 export type Tell = (line: string, event: object) => void
 
+/** What a broker in a terminal is besides its options. */
+export interface BrokerProgram {
+  /** As it calls itself to people. */
+  readonly name: string
+  readonly allowFile: string | undefined
+}
+
 /** Runs until the end is asked for. Rejects as `createBroker` does. */
-export async function runBroker(options: BrokerOptions, tell: Tell, ending: Ending): Promise<number> {
+export async function runBroker(options: BrokerOptions, program: BrokerProgram, tell: Tell, ending: Ending): Promise<number> {
   const { createBroker } = await import('../index.ts')
   const broker = await createBroker(options)
+  followAllowFile(program.name, program.allowFile, broker, ending)
   const endpoints = [...broker.endpoints]
   tellOf(broker, tell)
   broker.on('fenced', () => ending.request())

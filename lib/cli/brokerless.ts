@@ -1,5 +1,6 @@
 /** `brokerless <n> <total>`: a process of the demo that meets the others through the session store and talks to them directly. */
 import type { Message, Peer } from '../index.ts'
+import { followAllowFile } from './allow-file.ts'
 import { peerOptions } from './cluster-options.ts'
 import { Conversation, type Voice } from './conversation.ts'
 import type { Ending } from './ending.ts'
@@ -28,6 +29,7 @@ async function talk({ n, total, flags }: Asked, ending: Ending): Promise<number>
   peer.on('registered', identity => printLine(registered(identity)))
   if (!(await registerUnlessEnding(peer, options.identity ?? String(n), ending))) return 0
   peer.on('fenced', () => ending.request())
+  followAllowFile(name, flags.allowFile, peer, ending)
   const conversation = new Conversation(peer, brokerlessVoice(peer, printLine), flags, ending)
   await conversation.run(schedule(n, total))
   await ending.requested

@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs'
 import { type Command, InvalidArgumentError, Option } from 'commander'
 import type { CommonOptions, Logger, PeerOptions } from '../index.ts'
+import { readAllowFile } from './allow-file.ts'
 import { ProgramError, UsageError } from './failure.ts'
 import { logger, logLevels, type LogLevel } from './log.ts'
 
@@ -14,6 +15,7 @@ export interface ClusterFlags {
   advertise?: string
   broker?: string
   secretFile?: string
+  allowFile?: string
   insecure?: true
   leaseMs?: number
   whenStoreIsDown?: 'serve' | 'stop'
@@ -45,6 +47,7 @@ export function addClusterOptions(command: Command, defaults: ClusterFlagDefault
       '--secret-file <file>',
       "the cluster's secret: first line the current one, second line the previous one (or $HOMING_SECRET)",
     )
+    .option('--allow-file <file>', 'who may do what, as JSON; read again when it changes (docs/security.md)')
     .option('--insecure', 'listen beyond this machine without a secret')
     .option('--lease-ms <ms>', 'how long a process that fell silent is believed to live (default: 10000)', oneOrMore)
     .addOption(
@@ -88,6 +91,7 @@ export async function commonOptions(flags: ClusterFlags): Promise<CommonOptions>
     whenStoreIsDown,
     store: storeOf(flags),
     secret: secretsOf(flags),
+    allow: flags.allowFile === undefined ? undefined : readAllowFile(flags.allowFile),
     logger: await logger(flags.logLevel),
     ...(leaseMs !== undefined && leaseOf(leaseMs)),
   })

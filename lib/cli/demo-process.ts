@@ -128,7 +128,8 @@ function runDemoBroker({ cluster, at }: DemoRole, ending: Ending): Promise<numbe
     printLine(line)
     if (event.event === 'listening') report({ said: 'listening', endpoint: event.endpoints?.[0] ?? '' })
   }
-  return runBroker({ cluster, store: at, listen: 'tcp://127.0.0.1:0' }, tell, ending)
+  const program = { name: 'homing', allowFile: undefined }
+  return runBroker({ cluster, store: at, listen: 'tcp://127.0.0.1:0' }, program, tell, ending)
 }
 
 export function main(argv: readonly string[]): Promise<never> {

@@ -3,6 +3,7 @@ import { setMaxListeners } from 'node:events'
 
 export class Ending {
   readonly #controller = new AbortController()
+  #hungUp: (() => void) | undefined
   /** Resolves when the end is asked for. */
   readonly requested: Promise<void>
 
@@ -25,6 +26,17 @@ export class Ending {
   /** Idempotent. */
   request(): void {
     this.#controller.abort()
+  }
+
+  /** A hang-up means this from now on, as of a daemon, and not the end any more. */
+  onHangUp(fn: () => void): void {
+    this.#hungUp = fn
+  }
+
+  /** The terminal has hung up, or somebody sent the signal for it. */
+  hangUp(): void {
+    if (this.#hungUp) this.#hungUp()
+    else this.request()
   }
 
   /** Resolves after `ms`, or when the end is asked for, whichever is first. */

@@ -13,6 +13,7 @@ export function main(argv: readonly string[]): Promise<never> {
     command.addHelpText('after', '\nExample: then, in another terminal\n  node bin/server 1 1')
     const flags = parseSeed<ClusterFlags>(command, argv)
     if (isInvalidBackend(flags)) return 1
-    return runBroker({ listen: 'tcp://127.0.0.1:7400', ...(await commonOptions(flags)) }, printLine, ending)
+    const options = { listen: 'tcp://127.0.0.1:7400', ...(await commonOptions(flags)) }
+    return runBroker(options, { name, allowFile: flags.allowFile }, printLine, ending)
   })
 }

@@ -63,22 +63,24 @@ export class PeerScript {
   /** A client of this program prints what it gets and answers requests with an echo. */
   #handlersOf(address: string): ClientHandlers {
     return {
-      message: ({ from, body, id, via }) => {
+      message: ({ from, peer, body, id, via }) => {
         const sender = from === undefined ? '' : `${visible(from)}: `
         this.#printer.print(`${visible(address)} <- ${sender}${jsonText(body)}`, {
           event: 'message',
           from,
+          peer,
           to: address,
           body,
           id,
           via,
         })
       },
-      request: ({ from, body, id, via }) => {
+      request: ({ from, peer, body, id, via }) => {
         const sender = from === undefined ? '' : `${visible(from)}: `
         this.#printer.print(`${visible(address)} <? ${sender}${jsonText(body)}`, {
           event: 'request',
           from,
+          peer,
           to: address,
           body,
           id,
@@ -151,6 +153,9 @@ export class PeerScript {
         `${visible(address)} has been taken by ${by ? visible(by.identity) : 'nobody that is known'}`,
         named('displaced', { address, by }),
       ),
+    )
+    peer.on('clientRefused', ({ address }) =>
+      tell(`the allow-list lets ${visible(address)} be connected here no more`, named('clientRefused', { address })),
     )
     peer.on('moving', ({ address }) => tell(`${visible(address)} should connect elsewhere`, named('moving', { address })))
     peer.on('handOverIncomplete', ({ address, from, missing }) =>

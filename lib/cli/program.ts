@@ -9,7 +9,8 @@ const closingMs = 5_000
 const interrupted = 130
 
 /**
- * Runs `work` and exits with the code that it returns. SIGINT and SIGTERM ask it to end, a second one exits at once. An error that nobody
+ * Runs `work` and exits with the code that it returns. SIGINT and SIGTERM ask it to end, a second one exits at once; so does SIGHUP, unless
+ * it is to read something again. An error that nobody
  * expected is shown with its stack and ends the program too, with 1, after it has closed what it had open.
  */
 export async function runProgram(name: string, work: (ending: Ending) => Promise<number>): Promise<never> {
@@ -40,7 +41,8 @@ function endOnSignals(ending: Ending): void {
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
     process.on(signal, () => {
       if (ending.isRequested) process.exit(interrupted)
-      ending.request()
+      if (signal === 'SIGHUP') ending.hangUp()
+      else ending.request()
     })
   }
 }
@@ -65,10 +67,15 @@ function flushed(stream: NodeJS.WriteStream): Promise<void> {
   return new Promise(resolve => (stream.writable ? stream.write('', () => resolve()) : resolve()))
 }
 
+/** Of an option that there is not, its value is not repeated: somebody may have typed a secret. */
+function withoutValue(text: string): string {
+  return text.replace(/(unknown option '--?[^'=]*)=.*'/s, "$1'")
+}
+
 /** A command whose complaints begin with the program's name and end in an exception instead of an exit. */
 export function newCommand(name: string): Command {
   return new Command(name)
     .exitOverride()
     .showSuggestionAfterError()
-    .configureOutput({ outputError: (text, write) => write(text.replace(/^error: /, `${name}: `)) })
+    .configureOutput({ outputError: (text, write) => write(withoutValue(text).replace(/^error: /, `${name}: `)) })
 }

@@ -1,5 +1,6 @@
 /** `server <n> <total>`: a process of the demo that talks to the others through the broker. */
 import type { Peer } from '../index.ts'
+import { followAllowFile } from './allow-file.ts'
 import { peerOptions } from './cluster-options.ts'
 import { Conversation, type Voice } from './conversation.ts'
 import type { Ending } from './ending.ts'
@@ -32,6 +33,7 @@ async function talk({ n, total, flags }: Asked, ending: Ending): Promise<number>
   const peer = await registerPatiently(start, options.identity ?? uuidV1(), broker, ending)
   if (!peer) return 0
   peer.on('fenced', () => ending.request())
+  followAllowFile(name, flags.allowFile, peer, ending)
   tellOfLink(peer, ending)
   const conversation = new Conversation(peer, serverVoice(printLine), flags, ending)
   await conversation.run(schedule(n, total))

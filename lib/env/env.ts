@@ -81,6 +81,27 @@ export interface TlsOptions {
   serverName?: string
 }
 
+/** Whom a listener asks about each connection before it spends anything on it. */
+export interface Door {
+  /**
+   * Somebody has connected from `host`, an address without its port. `undefined`: the connection is closed at once. `cut` closes it; it may
+   * be called until the visit is over.
+   */
+  enter(host: string, cut: () => void): Visit | undefined
+}
+
+/** A connection that may prove itself now. Over with `left` or `proved`, whichever comes first. */
+export interface Visit {
+  /** Closes it. Who takes the connection over may put better words here. */
+  cut: () => void
+  /** It is closed. */
+  left(): void
+  proved(): void
+}
+
+/** Gives each new connection its handler. `visit` is there where the listener has a door: from now on it is for this function to end it. */
+export type Accept = (connection: Connection, visit?: Visit) => ConnectionHandler
+
 export interface Listener extends AsyncDisposable {
   /** Where it listens, with the real port: `tcp://127.0.0.1:41234`. */
   readonly endpoint: string
@@ -96,10 +117,10 @@ export interface Listener extends AsyncDisposable {
 export interface Transport {
   /**
    * @param endpoint `tcp://host:port` (port 0: any), `unix:/path`, or a name of the memory network.
-   * @param accept gives each new connection its handler.
+   * @param door is asked first, also for connections on which TLS is not agreed yet.
    * Rejects with the system's error (`EADDRINUSE`, ...), or `HomingError` `BAD_OPTION` for an endpoint that it cannot read.
    */
-  listen(endpoint: string, tls: TlsOptions | undefined, accept: (connection: Connection) => ConnectionHandler): Promise<Listener>
+  listen(endpoint: string, tls: TlsOptions | undefined, accept: Accept, door?: Door): Promise<Listener>
   /** Starts to connect; gives up after `timeoutMs`. Throws `BAD_OPTION` for an endpoint that it cannot read. */
   dial(endpoint: string, tls: TlsOptions | undefined, timeoutMs: number, handler: ConnectionHandler): Connection
 }

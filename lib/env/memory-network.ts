@@ -2,7 +2,7 @@
 
 import { HomingError } from '../errors.ts'
 import { endpointText, parseEndpoint } from './endpoint.ts'
-import type { Connection, ConnectionHandler, Listener, Random, Timers, TlsOptions, Transport } from './env.ts'
+import type { Accept, Connection, ConnectionHandler, Door, Listener, Random, Timers, TlsOptions, Transport } from './env.ts'
 import { MemoryConnection, type ConnectionOptions, type Host } from './memory-connection.ts'
 import { MemoryPipe, type Wire, type WireOptions } from './memory-pipe.ts'
 import { systemError } from './system-error.ts'
@@ -22,8 +22,6 @@ export const memoryNetworkDefaults: Readonly<MemoryNetworkOptions> = {
 export interface NetworkTimers extends Timers {
   of?(host: string): Timers
 }
-
-type Accept = (connection: Connection) => ConnectionHandler
 
 /** The first port that is given to who asks for port 0. */
 const portMin = 40_000
@@ -71,7 +69,7 @@ export class MemoryNetwork {
     const on = this.#host(host)
     if (this.#dark.delete(host)) this.#resume()
     return {
-      listen: (endpoint, tls, accept) => this.#listen(on, endpoint, tls, accept),
+      listen: (endpoint, tls, accept, door) => this.#listen(on, endpoint, tls, accept, door),
       dial: (endpoint, tls, timeoutMs, handler) => this.#dial(on, endpoint, tls, timeoutMs, handler),
     }
   }
@@ -149,10 +147,16 @@ export class MemoryNetwork {
     return host
   }
 
-  async #listen(host: Host, endpoint: string, tls: TlsOptions | undefined, accept: Accept): Promise<Listener> {
+  async #listen(
+    host: Host,
+    endpoint: string,
+    tls: TlsOptions | undefined,
+    accept: Accept,
+    door: Door | undefined,
+  ): Promise<Listener> {
     const at = this.#withPort(readName(endpoint, tls))
     if (this.#listeners.has(at)) throw systemError('EADDRINUSE', 'listen', at)
-    const listener = new MemoryListener(at, host, accept, () => this.#listeners.delete(at))
+    const listener = new MemoryListener(at, host, accept, door, () => this.#listeners.delete(at))
     if (host.isDead) return listener
     this.#listeners.set(at, listener)
     this.#hostOf.set(at, host.name)
@@ -238,18 +242,24 @@ class MemoryListener implements Listener {
   readonly endpoint: string
   readonly host: Host
   readonly #accept: Accept
+  readonly #door: Door | undefined
   readonly #release: () => void
   #closed = false
 
-  constructor(endpoint: string, host: Host, accept: Accept, release: () => void) {
+  constructor(endpoint: string, host: Host, accept: Accept, door: Door | undefined, release: () => void) {
     this.endpoint = endpoint
     this.host = host
     this.#accept = accept
+    this.#door = door
     this.#release = release
   }
 
-  accept(connection: Connection): ConnectionHandler | undefined {
-    return this.#closed ? undefined : this.#accept(connection)
+  accept(connection: MemoryConnection): ConnectionHandler | undefined {
+    if (this.#closed) return undefined
+    const visit = this.#door?.enter(connection.otherHost, () => connection.destroy())
+    if (!this.#door || visit) return this.#accept(connection, visit)
+    connection.destroy()
+    return turnedAway
   }
 
   async close(): Promise<void> {
@@ -263,6 +273,8 @@ class MemoryListener implements Listener {
     return this.close()
   }
 }
+
+const turnedAway: ConnectionHandler = { data() {}, closed() {} }
 
 /** Throws `BAD_OPTION` for what is no name here. */
 function readName(endpoint: string, tls: TlsOptions | undefined): string {

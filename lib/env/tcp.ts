@@ -4,23 +4,20 @@ import { connect, createServer, type AddressInfo, type Server, type Socket } fro
 import type { TLSSocket } from 'node:tls'
 import { HomingError } from '../errors.ts'
 import { endpointText, hostAndPort, parseEndpoint, type Endpoint } from './endpoint.ts'
-import type { Connection, ConnectionHandler, Listener, TlsOptions, Transport } from './env.ts'
+import type { Accept, Connection, ConnectionHandler, Door, Listener, TlsOptions, Transport, Visit } from './env.ts'
 import { codeOf, systemError } from './system-error.ts'
 import { TcpConnection } from './tcp-connection.ts'
 import { tlsDial, tlsFacts, tlsServer } from './tls.ts'
 import { oneAtATime, removeStale } from './unix-socket.ts'
-
-type Accept = (connection: Connection) => ConnectionHandler
 
 /** What Node's timers can wait. */
 const timeoutMsMax = 2 ** 31 - 1
 
 export function tcpTransport(): Transport {
   return {
-    async listen(endpoint, tls, accept) {
+    async listen(endpoint, tls, accept, door) {
       const where = parseEndpoint(endpoint)
-      const server = tls ? tlsServer(tls) : createServer({ noDelay: true })
-      const listener = new TcpListener(server, accept, tls !== undefined)
+      const listener = new TcpListener(accept, door, tls && tlsServer(tls))
       await listener.open(where)
       return listener
     },
@@ -53,16 +50,22 @@ function dial(endpoint: string, tls: TlsOptions | undefined, timeoutMs: number, 
 }
 
 class TcpListener implements Listener {
-  readonly #server: Server
+  readonly #server = createServer({ noDelay: true })
   readonly #accept: Accept
+  readonly #door: Door | undefined
+  /** Agrees on TLS with the connections that it is given; it does not listen itself. */
+  readonly #tls: Server | undefined
+  /** Of connections on which TLS is being agreed, by their other end. */
+  readonly #visits = new Map<string, Visit>()
   #endpoint = ''
   #closed = false
 
-  constructor(server: Server, accept: Accept, secure: boolean) {
-    this.#server = server
+  constructor(accept: Accept, door: Door | undefined, tls: Server | undefined) {
     this.#accept = accept
-    if (secure) server.on('secureConnection', (socket: TLSSocket) => this.#serve(socket, socket))
-    else server.on('connection', (socket: Socket) => this.#serve(socket))
+    this.#door = door
+    this.#tls = tls
+    this.#server.on('connection', (socket: Socket) => this.#came(socket))
+    tls?.on('secureConnection', (socket: TLSSocket) => this.#serve(socket, this.#visits.get(remoteOf(socket)), socket))
   }
 
   get endpoint(): string {
@@ -97,11 +100,33 @@ class TcpListener implements Listener {
     return this.close()
   }
 
-  #serve(socket: Socket, secure?: TLSSocket): void {
+  /** Nothing has been spent on it yet but its descriptor. */
+  #came(socket: Socket): void {
+    const visit = this.#door?.enter(hostOf(socket), () => socket.destroy())
+    // A reset, so that nothing of it lingers here.
+    if (this.#door && !visit) return void socket.resetAndDestroy()
+    if (!this.#tls) return this.#serve(socket, visit)
+    if (visit) this.#watch(socket, visit)
+    this.#tls.emit('connection', socket)
+  }
+
+  #watch(socket: Socket, visit: Visit): void {
+    const remote = remoteOf(socket)
+    this.#visits.set(remote, visit)
+    socket.once('close', () => {
+      if (this.#visits.get(remote) === visit) this.#visits.delete(remote)
+      visit.left()
+    })
+  }
+
+  #serve(socket: Socket, visit: Visit | undefined, secure?: TLSSocket): void {
     // A TLS handshake may end after the listener did, or after its caller did.
-    if (this.#closed || socket.destroyed) return void socket.destroy()
+    if (this.#closed || socket.destroyed) {
+      visit?.left()
+      return void socket.destroy()
+    }
     const connection = new TcpConnection(socket, remoteOf(socket), secure && tlsFacts(secure))
-    connection.serve(this.#accept(connection))
+    connection.serve(this.#accept(connection, visit))
   }
 }
 
@@ -118,5 +143,9 @@ function listening(server: Server, where: Endpoint): Promise<void> {
 
 function remoteOf(socket: Socket): string {
   if (socket.remoteAddress === undefined) return 'unix'
-  return hostAndPort(socket.remoteAddress.replace(/^::ffff:(?=\d+\.)/, ''), socket.remotePort ?? 0)
+  return hostAndPort(hostOf(socket), socket.remotePort ?? 0)
+}
+
+function hostOf({ remoteAddress = 'unix' }: Socket): string {
+  return remoteAddress.replace(/^::ffff:(?=\d+\.)/, '')
 }

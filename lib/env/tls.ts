@@ -11,8 +11,8 @@ import type { TlsFacts, TlsOptions } from './env.ts'
 /** Loaded when it is used: most clusters do without, and it takes more memory than all the rest of this folder. */
 const tls = (): typeof Tls => createRequire(import.meta.url)('node:tls') as typeof Tls
 
-/** How long a caller may take over its handshake, ms: until then nobody above knows of its socket. */
-const handshakeTimeoutMs = 5_000
+/** How long a caller may take over its handshake, ms: as long as over that of the link, which follows. */
+const handshakeTimeoutMs = 2_000
 
 /** Reading PEM texts takes longer than all the rest of a dial. */
 const contexts = new WeakMap<TlsOptions, SecureContext>()

@@ -3,7 +3,6 @@ import type { Connection, ConnectionHandler, Env, Timer, TlsOptions } from '../e
 import { HomingError, homingError } from '../errors.ts'
 import { badFrame, frameOf, pingFrame } from '../wire/frame.ts'
 import { CLOSE, PING, PONG } from '../wire/kinds.ts'
-import { handshakeBytesMax } from '../wire/limits.ts'
 import { Splitter } from '../wire/splitter.ts'
 import { Handshake, type HandshakeStep, type Introduction, type Remote } from './handshake.ts'
 import { frameBytesMax, type LinkOptions } from './options.ts'
@@ -90,7 +89,7 @@ export class Link implements ConnectionHandler {
     this.#handler = handler
     this.dialled = dialled
     this.#expect = expect
-    this.#splitter = new Splitter(handshakeBytesMax, (buffer, start, end) => this.#frame(buffer, start, end))
+    this.#splitter = new Splitter(setup.options.handshakeBytesMax, (buffer, start, end) => this.#frame(buffer, start, end))
   }
 
   /** Dials; `expect` is the identity that must answer. Throws `BAD_OPTION` for an endpoint that cannot be read. */
@@ -273,7 +272,11 @@ export class Link implements ConnectionHandler {
 
   #frame(buffer: Buffer, start: number, end: number): void {
     if (this.#state === 'closed') return
-    if (this.#state !== 'open') return this.#take(this.#handshake!.receive(buffer[start]!, buffer.subarray(start + 1, end)))
+    if (this.#state !== 'open') {
+      // Many small frames are as much as a large one.
+      this.#splitter.bytesMax -= end - start
+      return this.#take(this.#handshake!.receive(buffer[start]!, buffer.subarray(start + 1, end)))
+    }
     this.#frames++
     const kind = buffer[start]!
     if (kind === PING) return this.#answer(buffer, start, end)

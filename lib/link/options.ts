@@ -1,5 +1,5 @@
 import { HomingError } from '../errors.ts'
-import { bodyBytesCeiling, bodyBytesDefault, frameOverheadBytes } from '../wire/limits.ts'
+import { bodyBytesCeiling, bodyBytesDefault, frameOverheadBytes, handshakeBytesMax } from '../wire/limits.ts'
 
 export interface LinkOptions {
   /** Silence after which a ping is sent, ms. */
@@ -8,6 +8,14 @@ export interface LinkOptions {
   staleAfterMs: number
   /** From the first byte to the end of the handshake, ms. */
   handshakeTimeoutMs: number
+  /** Bytes that are read of somebody before he has proved himself. */
+  handshakeBytesMax: number
+  /** Handshakes that hosts of which nobody has proved himself may begin a second, all together; and each other host. */
+  handshakesPerSecondMax: number
+  /** Connections that have not proved themselves, at a time. */
+  strangersMax: number
+  /** The same from one host; from one of which nobody has proved himself also the most in a second. */
+  strangersPerHostMax: number
   /** From the first to the last byte of one frame, ms. */
   frameTimeoutMs: number
   /** From dialling to connected, ms. */
@@ -29,6 +37,10 @@ export const linkDefaults: Readonly<LinkOptions> = {
   pingAfterMs: 1_000,
   staleAfterMs: 5_000,
   handshakeTimeoutMs: 2_000,
+  handshakeBytesMax,
+  handshakesPerSecondMax: 200,
+  strangersMax: 256,
+  strangersPerHostMax: 32,
   frameTimeoutMs: 10_000,
   dialTimeoutMs: 2_000,
   bodyBytesMax: bodyBytesDefault,
@@ -50,6 +62,12 @@ export function linkOptions(given: Partial<LinkOptions> = {}): Readonly<LinkOpti
     throw new HomingError(
       'BAD_OPTION',
       `staleAfterMs (${options.staleAfterMs}) must be above pingAfterMs (${options.pingAfterMs})`,
+    )
+  }
+  if (options.handshakeBytesMax > handshakeBytesMax) {
+    throw new HomingError(
+      'BAD_OPTION',
+      `handshakeBytesMax (${options.handshakeBytesMax}) is above the ${handshakeBytesMax} bytes of the protocol`,
     )
   }
   if (options.bodyBytesMax > bodyBytesCeiling) {

@@ -1,7 +1,8 @@
 /** The mesh in which peers dial each other: one link and one channel for each other run. */
-import type { Connection, Env, Listener, Timer } from '../env/env.ts'
+import type { Connection, Env, Listener, Timer, Visit } from '../env/env.ts'
 import { HomingError, homingError } from '../errors.ts'
 import { Backoff } from '../link/backoff.ts'
+import { Gate } from '../link/gate.ts'
 import type { Remote } from '../link/handshake.ts'
 import { Link, type CloseReason, type LinkHandler, type LinkSetup } from '../link/link.ts'
 import type { Run } from '../sessions/directory.ts'
@@ -56,11 +57,6 @@ interface Entry {
 }
 
 /**
- * Sockets that may be shaking hands at a time. Above it the one that has taken longest makes room: who means it is done in milliseconds, who
- * says nothing is cut off.
- */
-const strangersMax = 256
-/**
  * After so long without a link and without anybody who knows where it can be dialled, a run is forgotten, ms: whoever proves itself under ever
  * new names and goes again would else fill the memory. Who comes back begins a new channel.
  */
@@ -77,8 +73,9 @@ export class DirectMesh implements Mesh, LinkHandler {
   readonly #mistrusted = new Map<string, Backoff>()
   /** Every link that is not closed: those of channels, those still shaking hands, and those of probes and pulses. */
   readonly #links = new Set<Link>()
-  /** Those of them that were accepted and have not proved themselves, oldest first. */
-  readonly #strangers = new Set<Link>()
+  readonly #gate: Gate
+  /** Of those links that were accepted and have not proved themselves. */
+  readonly #visits = new Map<Link, Visit>()
   /** Those of them that the relay, or the handler, was told to be up. */
   readonly #relayed = new Set<Link>()
   readonly #paths = new Set<Link>()
@@ -87,13 +84,19 @@ export class DirectMesh implements Mesh, LinkHandler {
 
   constructor(setup: DirectMeshSetup) {
     this.#setup = setup
+    this.#gate = new Gate(setup.env.clock, setup.link.options)
   }
 
   /** Accepts links at this endpoint too. Rejects with `BAD_OPTION`, or the system's error as cause of `UNREACHABLE`. */
   async listen(endpoint: string): Promise<string> {
     const { env, link } = this.#setup
     try {
-      const listener = await env.transport.listen(endpoint, link.tls, connection => this.#accept(connection))
+      const listener = await env.transport.listen(
+        endpoint,
+        link.tls,
+        (connection, visit) => this.#accept(connection, visit),
+        this.#gate,
+      )
       this.#listeners.push(listener)
       return listener.endpoint
     } catch (error) {
@@ -260,15 +263,16 @@ export class DirectMesh implements Mesh, LinkHandler {
 
   // Links: LinkHandler
 
-  #accept(connection: Connection): Link {
+  #accept(connection: Connection, visit: Visit | undefined): Link {
     const link = Link.accept(this.#setup.env, this.#setup.link, connection, this)
-    if (link.isClosed) return link
-    this.#links.add(link)
-    this.#strangers.add(link)
-    if (this.#strangers.size > strangersMax) {
-      const [oldest] = this.#strangers
-      oldest!.close('slow', new HomingError('UNREACHABLE', `more than ${strangersMax} connections were shaking hands`))
+    if (link.isClosed) {
+      visit?.left()
+      return link
     }
+    this.#links.add(link)
+    if (!visit) return link
+    this.#visits.set(link, visit)
+    visit.cut = () => link.close('slow', new HomingError('UNREACHABLE', 'too many connections were shaking hands'))
     return link
   }
 
@@ -291,7 +295,8 @@ export class DirectMesh implements Mesh, LinkHandler {
   }
 
   opened(link: Link): void {
-    this.#strangers.delete(link)
+    this.#visits.get(link)?.proved()
+    this.#visits.delete(link)
     const { remote } = link
     if (remote.role === 'probe') return link.close('local')
     if (remote.role === 'pulse') return this.#relay(link)
@@ -373,7 +378,8 @@ export class DirectMesh implements Mesh, LinkHandler {
 
   closed(link: Link, reason: CloseReason, error?: HomingError): void {
     this.#links.delete(link)
-    this.#strangers.delete(link)
+    this.#visits.get(link)?.left()
+    this.#visits.delete(link)
     if (link.dialled) this.#dialEnded(link, error)
     if (!link.wasOpen) {
       if (!link.dialled && error) this.#setup.handler.linkRefused(link.address, error)

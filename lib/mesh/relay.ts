@@ -65,6 +65,8 @@ export const relayDefaults: Readonly<RelayOptions> = { outboxBytesMax: 32 << 20,
 export interface Whereabouts {
   /** The link that leads to a run: its own, or that of the broker it is behind. `from` is where the frame came from. */
   linkTo(to: Run, from: Link): Link | undefined
+  /** Whether the other end is a broker, whose word counts for whom a way is from. */
+  speaksForOthers(link: Link): boolean
   /** The run has spoken through this broker's link: it is behind that broker. */
   isBehind(run: Run, broker: Link): void
 }
@@ -130,10 +132,10 @@ export class FrameRelay {
     const { remote } = port.link
     if (label === 0) throw badFrame('a route under the label 0')
     // A peer speaks for itself; what a broker passes on, it has checked.
-    if (remote.role === 'peer' && (from.identity !== remote.identity || from.incarnation !== remote.incarnation)) {
+    if (this.#whereabouts.speaksForOthers(port.link)) this.#whereabouts.isBehind(from, port.link)
+    else if (from.identity !== remote.identity || from.incarnation !== remote.incarnation) {
       throw badFrame(`a route in the name of '${from.identity}'`)
     }
-    if (remote.role === 'broker') this.#whereabouts.isBehind(from, port.link)
     const old = port.incoming.get(label)
     if (old) this.#end(old, ROUTE_DROPPED)
     const link = this.#whereabouts.linkTo(to, port.link)

@@ -562,6 +562,10 @@ function isSendOf(waiter: unknown, flow: Flow): waiter is Send {
   return (waiter as Send).flow === flow
 }
 
+export function notAllowed(to: string): Failure {
+  return failure('refused', 'REFUSED', `the allow-list of the peer that holds '${to}' does not let this peer send to it`)
+}
+
 /** Refusals that no other owner would answer differently. */
 function finally_(reason: number, to: string): Failure | undefined {
   switch (reason) {
@@ -570,7 +574,7 @@ function finally_(reason: number, to: string): Failure | undefined {
     case NO_HANDLER:
       return failure('refused', 'REFUSED', `'${to}' takes no requests`)
     case NOT_ALLOWED:
-      return failure('refused', 'REFUSED', `'${to}' may not be sent to from here`)
+      return notAllowed(to)
     case OVERTAKEN:
       return failure('refused', 'REFUSED', `a later send to '${to}' was accepted before this one`)
     default:

@@ -2,8 +2,12 @@
 import { decodeBody } from '../wire/body.ts'
 
 export interface Message<T = unknown> {
-  /** The address that the sender gave as its own, if it gave one. */
+  /** The address that the sender gave as its own, if it gave one. Its own word: who must be sure looks at `peer`. */
   readonly from: string | undefined
+  /** Identity of the peer that sent it, as that proved it to this peer, or as `vouchedBy` says. Nothing in the message decides it. */
+  readonly peer: string
+  /** Who says that it is from `peer`, where that did not prove it here: the broker on the way, or the former owner that handed it over. */
+  readonly vouchedBy: string | undefined
   /** The address that it was sent to. */
   readonly to: string
   /** The value that was sent: JSON values, bytes, bigint, Date. Decoded at the first look; the same object at every look. */
@@ -22,12 +26,21 @@ export const messageOverheadBytes = 200
 
 const undecoded = Symbol('undecoded')
 
+/** Of whom messages are: one object for all that come from one run by one way. */
+export interface Sender {
+  readonly identity: string
+  /** Names the run, and with the number of a message that message. */
+  readonly origin: string
+  readonly vouchedBy: string | undefined
+}
+
 /** A message with its body still in bytes: those from `start` to `end` of a buffer that others may have a part of, too. */
 export class BytesMessage implements Message {
   readonly #from: string
   readonly to: string
   readonly via: 'local' | 'direct' | 'broker'
-  readonly #origin: string
+  /** @internal */
+  readonly sender: Sender
   readonly #number: number
   #buffer: Buffer
   #start: number
@@ -38,14 +51,14 @@ export class BytesMessage implements Message {
   /** @internal Present for a request: called when its turn comes. A promise settles when its handler has. */
   readonly serve: Serve | undefined
 
-  /** `origin` names the sending run; with `number` it makes the id. */
+  /** The origin of the sender and `number` make the id. */
   constructor(
     from: string,
     to: string,
     buffer: Buffer,
     start: number,
     end: number,
-    origin: string,
+    sender: Sender,
     number: number,
     via: Message['via'],
     serve: Serve | undefined,
@@ -55,7 +68,7 @@ export class BytesMessage implements Message {
     this.#buffer = buffer
     this.#start = start
     this.#end = end
-    this.#origin = origin
+    this.sender = sender
     this.#number = number
     this.via = via
     this.serve = serve
@@ -63,6 +76,14 @@ export class BytesMessage implements Message {
 
   get from(): string | undefined {
     return this.#from === '' ? undefined : this.#from
+  }
+
+  get peer(): string {
+    return this.sender.identity
+  }
+
+  get vouchedBy(): string | undefined {
+    return this.sender.vouchedBy
   }
 
   get body(): unknown {
@@ -74,13 +95,13 @@ export class BytesMessage implements Message {
 
   /** @internal The same message to another address. They share their body, also as it is decoded. */
   copyTo(address: string): BytesMessage {
-    const copy = new BytesMessage(this.#from, address, this.#buffer, this.#start, this.#end, this.#origin, this.#number, this.via, undefined) // prettier-ignore
+    const copy = new BytesMessage(this.#from, address, this.#buffer, this.#start, this.#end, this.sender, this.#number, this.via, undefined) // prettier-ignore
     copy.#twin = this
     return copy
   }
 
   get id(): string {
-    return messageId(this.#origin, this.#number)
+    return messageId(this.origin, this.#number)
   }
 
   get bytes(): Buffer {
@@ -88,7 +109,7 @@ export class BytesMessage implements Message {
   }
 
   get origin(): string {
-    return this.#origin
+    return this.sender.origin
   }
 
   get number(): number {
@@ -110,8 +131,8 @@ export class BytesMessage implements Message {
   }
 
   toJSON(): Message {
-    const { from, to, body, id, via } = this
-    return { from, to, body, id, via }
+    const { from, peer, vouchedBy, to, body, id, via } = this
+    return { from, peer, vouchedBy, to, body, id, via }
   }
 
   /** So that `console.log(message)` shows a message. */

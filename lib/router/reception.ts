@@ -1,13 +1,25 @@
 /** What comes in for the clients of this peer: into their inboxes, or refused for a reason that its sender can act on. */
+import { Access, type Grants } from '../access/access.ts'
 import type { Env } from '../env/env.ts'
 import type { Channel } from '../mesh/channel.ts'
 import type { Run } from '../sessions/directory.ts'
-import { BAD_BODY, FULL, MOVING, NO_HANDLER, NOT_HERE, NumbersOut, OVERTAKEN, UNSURE, type Reader } from '../wire/frame.ts'
+import {
+  BAD_BODY,
+  FULL,
+  MOVING,
+  NO_HANDLER,
+  NOT_ALLOWED,
+  NOT_HERE,
+  NumbersOut,
+  OVERTAKEN,
+  UNSURE,
+  type Reader,
+} from '../wire/frame.ts'
 import { REQUEST, ROOM } from '../wire/kinds.ts'
 import { scanBody } from '../wire/scan.ts'
 import { ClaimsUnderWay } from './claims-under-way.ts'
 import type { Inbox } from './inbox.ts'
-import { BytesMessage, originOf, type Serve } from './message.ts'
+import { BytesMessage, originOf, type Sender, type Serve } from './message.ts'
 
 /** What the reception needs of its surroundings. */
 export interface ReceptionHost {
@@ -42,14 +54,18 @@ export class Reception {
   readonly #refusals = new Map<Channel, Map<string, Refusal>>()
   /** Who was refused because this peer was not sure of its lease. */
   readonly #unsure = new Map<Channel, Set<string>>()
-  readonly #origins = new WeakMap<Run, string>()
+  readonly #senders = new WeakMap<Run, Sender>()
   #lastRun: Run | undefined
-  #lastOrigin = ''
+  #lastSender: Sender | undefined
+  readonly #access: Access
+  /** What the other ends of channels may do, where there is an allow-list. */
+  readonly #grants = new WeakMap<Channel, Grants>()
   readonly counts = { received: 0, refused: 0 }
 
-  constructor(env: Env, host: ReceptionHost) {
+  constructor(env: Env, host: ReceptionHost, access: Access) {
     this.#env = env
     this.#host = host
+    this.#access = access
   }
 
   get size(): number {
@@ -130,8 +146,10 @@ export class Reception {
     reader: Reader,
   ): number {
     const { buffer, at, end } = reader
-    if (scanBody(buffer, at, end) < 0) return BAD_BODY
     const inbox = this.at(to)
+    // Before all else: what is refused for good is not to be sent again. Only its holder says so; elsewhere the list may be another one.
+    if (this.#access.isOn && inbox && inbox.state !== 'closed' && !this.#may(channel, request, to)) return NOT_ALLOWED
+    if (scanBody(buffer, at, end) < 0) return BAD_BODY
     if (this.#refusals.size > 0) {
       const refused = this.#refusals.get(channel)?.get(to)
       if (refused) return this.#again(refused, channel, to, inbox)
@@ -147,10 +165,10 @@ export class Reception {
     }
     if (request && !this.#host.answers(to) && inbox.state !== 'claiming') return NO_HANDLER
     const via = channel.path?.kind ?? 'direct'
-    const origin = this.#origin(channel.remote)
-    if (inbox.hasPassed(origin, number)) return OVERTAKEN
+    const sender = this.#senderOf(channel)
+    if (inbox.hasPassed(sender.origin, number)) return OVERTAKEN
     const serve: Serve | undefined = request ? taken => this.#host.serve(channel, callId, deadlineMs, taken) : undefined
-    const message = new BytesMessage(from, to, buffer, at, end, origin, number, via, serve)
+    const message = new BytesMessage(from, to, buffer, at, end, sender, number, via, serve)
     if (inbox.offer(message)) return 0
     this.#tellRoom(channel, inbox)
     return FULL
@@ -174,7 +192,7 @@ export class Reception {
   }
 
   #remember(channel: Channel, to: string, reason: number): void {
-    if (reason === BAD_BODY || reason === NO_HANDLER || reason === OVERTAKEN) return // for that one frame only
+    if (ofOneFrame.has(reason)) return
     let refusals = this.#refusals.get(channel)
     if (!refusals) this.#refusals.set(channel, (refusals = new Map()))
     refusals.set(to, { reason, sequence: channel.nextSequence })
@@ -208,14 +226,29 @@ export class Reception {
     for (const [address, untilMs] of this.#moved) if (untilMs <= nowMs) this.#moved.delete(address)
   }
 
-  #origin(run: Run): string {
-    if (run === this.#lastRun) return this.#lastOrigin // most frames come many in a row from one peer
-    let origin = this.#origins.get(run)
-    if (origin === undefined) this.#origins.set(run, (origin = originOf(run)))
-    this.#lastRun = run
-    return (this.#lastOrigin = origin)
+  /** Whether the other end of the channel, as it was proved or as the broker vouches for it, may send to an address here. */
+  #may(channel: Channel, request: boolean, to: string): boolean {
+    let grants = this.#grants.get(channel)
+    if (!grants) this.#grants.set(channel, (grants = this.#access.of(channel.remote.identity)))
+    return grants.may(request ? 'request' : 'send', to)
+  }
+
+  #senderOf({ remote, path }: Channel): Sender {
+    const vouchedBy = path?.kind === 'broker' ? path.name : undefined
+    const last = this.#lastSender
+    if (last && remote === this.#lastRun && vouchedBy === last.vouchedBy) return last // most frames come many in a row from one peer
+    let sender = this.#senders.get(remote)
+    if (sender?.vouchedBy !== vouchedBy || !sender) {
+      sender = { identity: remote.identity, origin: originOf(remote), vouchedBy }
+      this.#senders.set(remote, sender)
+    }
+    this.#lastRun = remote
+    return (this.#lastSender = sender)
   }
 }
+
+/** Refusals that say nothing of the next frame to the same address: their sender does not send them again. */
+const ofOneFrame: ReadonlySet<number> = new Set([BAD_BODY, NO_HANDLER, NOT_ALLOWED, OVERTAKEN])
 
 function tellRoom(channel: Channel, address: string): void {
   if (channel.hasEnded) return

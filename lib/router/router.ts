@@ -2,6 +2,7 @@
  * The way of every send to the holder of its address: here, over a channel, or nowhere. And of what peers say to each other: the
  * protocols on which the layers stand.
  */
+import { Access, type Grants } from '../access/access.ts'
 import type { Env, Timer } from '../env/env.ts'
 import { HomingError, homingError } from '../errors.ts'
 import type { Channel } from '../mesh/channel.ts'
@@ -24,14 +25,14 @@ import type { BodyLimits } from '../wire/scan.ts'
 import { scanBody } from '../wire/scan.ts'
 import { Budget } from './budget.ts'
 import { Calls } from './calls.ts'
-import { Flow, ownerKey, type FlowHost } from './flow.ts'
+import { Flow, notAllowed, ownerKey, type FlowHost } from './flow.ts'
 import { atOnceBytes, Encoded, fillFrame, isLarge } from './frame-body.ts'
 import type { Inbox, InboxHost } from './inbox.ts'
-import { BytesMessage, originOf, type Message, type Serve } from './message.ts'
+import { BytesMessage, originOf, type Message, type Sender, type Serve } from './message.ts'
 import type { RouterOptions } from './options.ts'
 import { failure, NumberedReceipt, type Failure, type Receipt } from './receipt.ts'
 import { Protocols, type ProtocolHandlers } from './protocols.ts'
-import { Reception } from './reception.ts'
+import { Reception, type ReceptionHost } from './reception.ts'
 import { Send, type Settle } from './send.ts'
 import { Serving, type RequestContext, type Work } from './serving.ts'
 import { Signals } from './signals.ts'
@@ -61,6 +62,8 @@ export interface RouterSetup {
   self: Run
   options: RouterOptions
   limits: Readonly<BodyLimits>
+  /** Who may send here; absent: everybody. */
+  access?: Access
   /** Runs the request handler of a client: its answer, or a promise of it. Throws `REFUSED` where there is none. */
   answer(message: Message, context: RequestContext): unknown
   answers(address: string): boolean
@@ -87,6 +90,10 @@ export class Router implements FlowHost {
   readonly #serving: Serving
   readonly #signals = new Signals()
   readonly #origin: string
+  /** Of what this peer's own clients and code send. */
+  readonly #sender: Sender
+  readonly #access: Access
+  readonly #grants: Grants
   #directory: Directory | undefined
   #mesh: Mesh | undefined
   #sure = true
@@ -120,6 +127,9 @@ export class Router implements FlowHost {
     const { inboxBytesMax, requestsMax } = setup.options
     this.inboxHost = { inboxBytesMax, requestsMax, budget: this.budget, timers: setup.env.timers }
     this.#origin = originOf(setup.self)
+    this.#sender = { identity: setup.self.identity, origin: this.#origin, vouchedBy: undefined }
+    this.#access = setup.access ?? new Access(undefined, setup.trouble)
+    this.#grants = this.#access.of(setup.self.identity)
     this.#serving = new Serving({
       limits: setup.limits,
       nowMs: () => this.nowMs(),
@@ -129,13 +139,14 @@ export class Router implements FlowHost {
         void this.#toPeer(to, REPLY, failed ? failedText : '', new Encoded(body), callId, untilMs, unheard),
     })
     this.#protocols = new Protocols(this.#serving, this.budget, (name, error) => setup.handlerFailed(`protocol ${name}`, error))
-    this.reception = new Reception(setup.env, {
+    const receptionHost: ReceptionHost = {
       serve: (channel, callId, deadlineMs, message) =>
         this.#serving.answer(channel, callId, deadlineMs, context => setup.answer(message, context)),
       answers: setup.answers,
       notHere: address => void this.#lookForGhost(address),
       isSure: () => this.#isSure(),
-    })
+    }
+    this.reception = new Reception(setup.env, receptionHost, this.#access)
   }
 
   /** Before the first link. */
@@ -157,6 +168,12 @@ export class Router implements FlowHost {
   /** How a message from another peer comes. */
   get via(): 'direct' | 'broker' {
     return this.#theMesh.kind
+  }
+
+  /** Who says that the other end of the channel to a run is that run: the broker on the way; undefined where the run itself proved it. */
+  voucherOf(run: Run): string | undefined {
+    const path = this.#theMesh.find(run)?.path
+    return path?.kind === 'broker' ? path.name : undefined
   }
 
   get #theDirectory(): Directory {
@@ -546,6 +563,10 @@ export class Router implements FlowHost {
       return UNSURE
     }
     const request = send.kind === REQUEST
+    if (this.#access.isOn && !this.#grants.may(request ? 'request' : 'send', inbox.address)) {
+      send.settle(notAllowed(inbox.address))
+      return 0
+    }
     if (request && !this.#setup.answers(inbox.address) && inbox.state !== 'claiming') {
       send.settle(failure('refused', 'REFUSED', `'${inbox.address}' takes no requests`))
       return 0
@@ -553,7 +574,7 @@ export class Router implements FlowHost {
     const serve: Serve | undefined = request ? taken => this.#serveHere(send, taken) : undefined
     const { from, number } = send
     const body = send.tail ? Buffer.concat([send.body, send.tail]) : send.body
-    const message = new BytesMessage(from, inbox.address, body, 0, body.length, this.#origin, number, 'local', serve)
+    const message = new BytesMessage(from, inbox.address, body, 0, body.length, this.#sender, number, 'local', serve)
     if (!inbox.offer(message)) return FULL
     send.settle(undefined)
     return 0

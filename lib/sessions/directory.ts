@@ -75,6 +75,8 @@ export interface DirectoryHandler {
   held(): Iterable<Held>
   /** `address` under `claim` is not ours any more; `by` is the new owner where it is known (absent: the record is gone for good). */
   displaced(address: string, claim: number, by: Owner | undefined): void
+  /** Behind a broker: its allow-list lets this peer hold `address` no more. The record is gone. */
+  refused?(address: string, claim: number): void
   memberUp(member: Member): void
   /** Its record changed: endpoints, state or metadata. */
   memberChanged(member: Member): void

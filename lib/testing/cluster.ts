@@ -1,5 +1,5 @@
 /** A whole cluster in one process, on virtual time: real peers and brokers, with a network to cut, a datastore to fail and a clock to turn. */
-import type { Broker } from '../broker.ts'
+import { Broker } from '../broker.ts'
 import type { Client, ClientHandlers } from '../client.ts'
 import { createBroker, createPeer } from '../create.ts'
 import type { Datastore } from '../datastores/datastore.ts'
@@ -133,6 +133,13 @@ export class Cluster implements AsyncDisposable {
       return createBroker({ ...common, openStore: () => this.#open(place, env, dialect), listen: endpointOf(name) })
     })
     return this.settle(this.#start(place)) as Promise<Broker>
+  }
+
+  /** The broker that runs under this name. */
+  brokerOf(name: string): Broker {
+    const { running } = this.#at(name)
+    if (!(running instanceof Broker)) throw new Error(`no broker runs as '${name}' in this cluster`)
+    return running
   }
 
   #env(name: string, machine: string | undefined, dialect: Dialect | undefined): Env {

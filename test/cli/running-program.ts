@@ -54,6 +54,10 @@ export class RunningProgram {
     })
   }
 
+  get pid(): number {
+    return this.#process.pid!
+  }
+
   get lines(): string[] {
     return this.printed.map(({ line }) => line)
   }

@@ -14,7 +14,8 @@ import { bodyDefaults } from '../../lib/wire/scan.ts'
 const bytes = encodeBody(0, bodyDefaults)
 
 function message(origin: string, number: number): BytesMessage {
-  return new BytesMessage('', 'bob', bytes, 0, bytes.length, origin, number, 'direct', undefined)
+  const sender = { identity: origin, origin, vouchedBy: undefined }
+  return new BytesMessage('', 'bob', bytes, 0, bytes.length, sender, number, 'direct', undefined)
 }
 
 /** An inbox whose claim is written and that waits for what its former owner had. */

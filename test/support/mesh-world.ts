@@ -157,6 +157,7 @@ export class TestBroker {
         const link = this.links.get(to.identity)
         return link?.isOpen && link.remote.incarnation === to.incarnation ? link : undefined
       },
+      speaksForOthers: ({ remote }) => remote.role === 'broker',
       isBehind: () => undefined,
     })
     this.peer.mesh = new DirectMesh({
@@ -297,18 +298,23 @@ export function words(...values: number[]): Buffer {
 
 function counted(transport: Transport, count: (by: 1 | -1) => void): Transport {
   return {
-    listen: (endpoint, tls, accept) =>
-      transport.listen(endpoint, tls, connection => {
-        count(1)
-        const handler = accept(connection)
-        return {
-          data: chunk => handler.data(chunk),
-          closed: error => {
-            count(-1)
-            handler.closed(error)
-          },
-        }
-      }),
+    listen: (endpoint, tls, accept, door) =>
+      transport.listen(
+        endpoint,
+        tls,
+        (connection, visit) => {
+          count(1)
+          const handler = accept(connection, visit)
+          return {
+            data: chunk => handler.data(chunk),
+            closed: error => {
+              count(-1)
+              handler.closed(error)
+            },
+          }
+        },
+        door,
+      ),
     dial(endpoint, tls, timeoutMs, handler): Connection {
       let isOpen = false
       return transport.dial(endpoint, tls, timeoutMs, {

@@ -17,6 +17,7 @@ export const brokerCommand: Define = (program, run) => {
   command.action(async (flags: ClusterFlags & { json?: true }) => {
     const printer = new Printer(flags.json === true)
     const options = { listen: 'tcp://127.0.0.1:7400', ...(await commonOptions(flags)) }
-    run.code = await runBroker(options, (line, event) => printer.print(line, event), run.ending)
+    const program = { name: 'homing', allowFile: flags.allowFile }
+    run.code = await runBroker(options, program, (line, event) => printer.print(line, event), run.ending)
   })
 }

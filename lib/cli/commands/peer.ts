@@ -1,5 +1,6 @@
 /** `homing peer`: a peer to talk to, from a terminal or a pipe. */
 import type { Peer } from '../../index.ts'
+import { followAllowFile } from '../allow-file.ts'
 import { addClusterOptions, type ClusterFlags, peerOptions } from '../cluster-options.ts'
 import type { Ending } from '../ending.ts'
 import { exitCodeOf, isExpected, sentence } from '../failure.ts'
@@ -45,6 +46,7 @@ async function converse(flags: PeerFlags, ending: Ending): Promise<number> {
   const peer = await newPeer(options)
   if (!(await registerUnlessEnding(peer, options.identity ?? briefIdentity('peer'), ending))) return 0
   await using _ = peer
+  followAllowFile('homing', flags.allowFile, peer, ending)
   const lines = new TypedLines(ending)
   const printer = new Printer(flags.json === true, line => lines.print(line))
   const script = new PeerScript(peer, printer, ending)

@@ -21,6 +21,7 @@ import type { DirectoryHandler, Member, Probe, Run } from './sessions/directory.
 import { PeerRecords } from './sessions/peer-records.ts'
 import { SessionStore } from './sessions/session-store.ts'
 import { StoreDirectory } from './sessions/store-directory.ts'
+import { isName } from './wire/name.ts'
 import { bodyDefaults } from './wire/scan.ts'
 
 /** How long a broker waits at its end for what is under way, ms. */
@@ -152,7 +153,7 @@ export class Broker extends EventEmitter<BrokerEvents> implements AsyncDisposabl
         }
       },
     })
-    this.#router.serveProtocol(aliveProtocol, { call: (_from, run) => this.#peers!.ask(run as Run) })
+    this.#router.serveProtocol(aliveProtocol, { call: (_from, body) => this.#peers!.ask(readRun(body)) })
     for (const member of this.#directory.members()) this.#dialBroker(member)
   }
 
@@ -388,3 +389,9 @@ export class Broker extends EventEmitter<BrokerEvents> implements AsyncDisposabl
 
 /** Between brokers: is this run linked to you? */
 const aliveProtocol = 'alive/1'
+
+function readRun(body: unknown): Run {
+  const { identity, incarnation } = (body ?? {}) as Partial<Run>
+  if (isName(identity) && isName(incarnation)) return { identity, incarnation }
+  throw new LibraryRefusal(new HomingError('REFUSED', 'not a question of alive/1'))
+}

@@ -4,7 +4,7 @@ import type { Channel } from '../mesh/channel.ts'
 import type { Run } from '../sessions/directory.ts'
 import { BAD_BODY, FULL, MOVING, NO_HANDLER, NOT_HERE, NumbersOut, OVERTAKEN, UNSURE, type Reader } from '../wire/frame.ts'
 import { REQUEST, ROOM } from '../wire/kinds.ts'
-import { scanBody } from '../wire/scan.ts'
+import { scanBody, type BodyLimits } from '../wire/scan.ts'
 import { ClaimsUnderWay } from './claims-under-way.ts'
 import type { Inbox } from './inbox.ts'
 import { BytesMessage, originOf, type Serve } from './message.ts'
@@ -30,6 +30,7 @@ interface Refusal {
 export class Reception {
   readonly #host: ReceptionHost
   readonly #env: Env
+  readonly #limits: Readonly<BodyLimits>
   readonly #inboxes = new Map<string, Inbox>()
   /** Claims in progress, by address; ahead of an inbox of the same address that still serves. */
   readonly #claiming = new ClaimsUnderWay()
@@ -47,8 +48,9 @@ export class Reception {
   #lastOrigin = ''
   readonly counts = { received: 0, refused: 0 }
 
-  constructor(env: Env, host: ReceptionHost) {
+  constructor(env: Env, limits: Readonly<BodyLimits>, host: ReceptionHost) {
     this.#env = env
+    this.#limits = limits
     this.#host = host
   }
 
@@ -130,7 +132,7 @@ export class Reception {
     reader: Reader,
   ): number {
     const { buffer, at, end } = reader
-    if (scanBody(buffer, at, end) < 0) return BAD_BODY
+    if (scanBody(buffer, at, end, this.#limits) < 0) return BAD_BODY
     const inbox = this.at(to)
     if (this.#refusals.size > 0) {
       const refused = this.#refusals.get(channel)?.get(to)

@@ -61,7 +61,7 @@ export class Broadcasts {
     this.#self = self
     this.#router = router
     this.#directory = directory
-    router.serveProtocol(protocol, { call: (from, body) => this.#spread(from, readCopy(body)) })
+    router.serveProtocol(protocol, { call: (from, body) => this.#spread(from, this.#readCopy(body)) })
   }
 
   async send(body: unknown, { from = '', own = false, ...options }: BroadcastOptions): Promise<BroadcastResult> {
@@ -116,8 +116,7 @@ export class Broadcasts {
     if (packed instanceof HomingError) return { identity, reached: 0, full: 0, code: packed.code, cause: packed }
     if (identity === this.#self.identity) return { identity, ...this.#spread(this.#self, packed.copy) }
     try {
-      const answer = (await this.#router.call(member, protocol, packed.encoded, options)) as { reached: number; full: number }
-      return { identity, reached: Number(answer.reached), full: Number(answer.full) }
+      return { identity, ...readCounts(await this.#router.call(member, protocol, packed.encoded, options)) }
     } catch (error) {
       const cause = homingError(error, 'UNREACHABLE', `${identity} was not reached`)
       return { identity, reached: 0, full: 0, code: cause.code, cause }
@@ -138,6 +137,14 @@ export class Broadcasts {
     return { reached, full }
   }
 
+  /** The body in it is decoded by clients: it is checked as one that comes in a message. Throws `REFUSED`. */
+  #readCopy(body: unknown): Copy {
+    const { from, number, bytes } = (body ?? {}) as Partial<Copy>
+    const fine = typeof from === 'string' && Number.isSafeInteger(number) && bytes instanceof Uint8Array
+    if (!fine || !this.#router.isBody(bytes)) throw new HomingError('REFUSED', 'not a message of broadcast/1')
+    return { from, number: number!, bytes }
+  }
+
   #id(run: Run, number: number): string {
     return messageId(broadcastOrigin(run), number)
   }
@@ -148,10 +155,12 @@ function broadcastOrigin(run: Run): string {
   return `${originOf(run)}/broadcast`
 }
 
-function readCopy(body: unknown): Copy {
-  const { from, number, bytes } = body as Copy
-  if (typeof from !== 'string' || !Number.isSafeInteger(number) || !(bytes instanceof Uint8Array)) {
-    throw new HomingError('REFUSED', 'not a message of broadcast/1')
-  }
-  return { from, number, bytes }
+function readCounts(answer: unknown): { reached: number; full: number } {
+  const { reached, full } = (answer ?? {}) as Partial<{ reached: number; full: number }>
+  if (isCount(reached) && isCount(full)) return { reached, full }
+  throw new HomingError('REMOTE', 'not an answer of broadcast/1')
+}
+
+function isCount(value: unknown): value is number {
+  return Number.isSafeInteger(value) && (value as number) >= 0
 }

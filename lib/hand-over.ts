@@ -100,9 +100,12 @@ export class HandOver {
         if (take.by.identity !== from.identity) throw new HomingError('REFUSED', 'who takes an address speaks for itself')
         const claiming = underWay(take.claim)
         if (claiming) await claiming
-        if (take.part === 0 && (await isOurs(take.address, take.claim))) return { messages: [], left: 0 } satisfies Part
-        const left = giveUp(take.address, take.claim, take.by)
-        if (left.length > 0) this.keep(take.address, take.claim, left)
+        // Only the first question ends the client: whoever asks for more has had an answer to that.
+        if (take.part === 0) {
+          if (await isOurs(take.address, take.claim)) return { messages: [], left: 0 } satisfies Part
+          const left = giveUp(take.address, take.claim, take.by)
+          if (left.length > 0) this.keep(take.address, take.claim, left)
+        }
         const filling = this.#filling.get(keyOf(take))
         if (filling) await filling
         return this.#part(take)
@@ -214,12 +217,12 @@ export class HandOver {
       do {
         const take: Take = { address, claim: previous.claim, by, part }
         const deadlineMs = Math.max(1, untilMs - this.#env.clock.monotonicMs())
-        const answer = readPart(await this.#router.call(previous, protocol, take, { deadlineMs, signal: nobody.signal }))
+        const answer = this.#readPart(await this.#router.call(previous, protocol, take, { deadlineMs, signal: nobody.signal }))
         note.cancel()
         left = answer.left
         part += answer.messages.length
         for (const moved of answer.messages) got.push(this.#incoming(address, moved))
-      } while (left > 0)
+      } while (left > 0 && this.#env.clock.monotonicMs() < untilMs)
     } catch (error) {
       if (!(error instanceof HomingError)) throw error
       // It is cut off, or closing, or dead. A note reaches it if it lives.
@@ -230,6 +233,23 @@ export class HandOver {
       look.cancel()
     }
     return left
+  }
+
+  /** Bodies in it are decoded by the client: they are checked as those that come in messages. Throws `REMOTE`. */
+  #readPart(body: unknown): Part {
+    const { messages, left } = (body ?? {}) as Partial<Part>
+    const fine = Array.isArray(messages) && Number.isSafeInteger(left) && left! >= 0
+    // Nothing more than it has, again and again: it would be asked for ever.
+    if (!fine || (left! > 0 && messages.length === 0) || !messages.every(moved => this.#isMoved(moved))) {
+      throw new HomingError('REMOTE', 'not an answer of sessions/1')
+    }
+    return { messages, left: left! }
+  }
+
+  #isMoved(moved: unknown): boolean {
+    const { from, bytes, origin, number } = (moved ?? {}) as Partial<Moved>
+    const named = typeof from === 'string' && typeof origin === 'string' && Number.isSafeInteger(number)
+    return named && bytes instanceof Uint8Array && this.#router.isBody(bytes)
   }
 
   #incoming(address: string, { from, bytes, origin, number }: Moved): BytesMessage {
@@ -258,15 +278,15 @@ function keyOf({ address, claim }: Held): string {
 }
 
 function readTake(body: unknown): Take {
-  const { address, claim, by, part } = body as Take
-  const fine =
-    typeof address === 'string' && typeof claim === 'number' && typeof by?.identity === 'string' && Number.isSafeInteger(part)
-  if (!fine) throw new HomingError('REFUSED', 'not a question of sessions/1')
-  return { address, claim, by, part }
+  const { address, claim, by, part } = (body ?? {}) as Partial<Take>
+  const { identity, incarnation, claim: claimed } = (by ?? {}) as Partial<Owner>
+  const named = typeof address === 'string' && typeof identity === 'string' && typeof incarnation === 'string'
+  if (!named || !isCount(claim) || !isCount(claimed) || !isCount(part)) {
+    throw new HomingError('REFUSED', 'not a question of sessions/1')
+  }
+  return { address, claim, by: { identity, incarnation, claim: claimed }, part }
 }
 
-function readPart(body: unknown): Part {
-  const { messages, left } = body as Part
-  if (!Array.isArray(messages) || !Number.isSafeInteger(left)) throw new HomingError('REMOTE', 'not an answer of sessions/1')
-  return { messages, left }
+function isCount(value: unknown): value is number {
+  return Number.isSafeInteger(value) && (value as number) >= 0
 }

@@ -82,7 +82,7 @@ inBothModes(
 inBothModes(
   'promise 7: calls of a protocol that are being answered count; beyond the memory their askers hear of it',
   async (t, cluster) => {
-    const [a, b] = await withSmall(cluster, 900 << 10)
+    const [a, b] = await withSmall(cluster, 4 << 20)
     let busy = 0
     b.protocol('chat/1').serve({ call: () => (busy++, new Promise(() => {})) })
     const calls = Array.from({ length: 600 }, () =>

@@ -2,6 +2,7 @@
 import type { MemoryNetworkOptions } from '../../env/memory-network.ts'
 import { seededRandom } from '../../env/random.ts'
 import type { PeerOptions } from '../../options.ts'
+import type { Dialect } from '../dialect.ts'
 import { Draw } from './draw.ts'
 import { faultNames, type FaultName } from './fault-names.ts'
 import type { Road } from './remote-engine.ts'
@@ -21,6 +22,8 @@ export interface Plan {
   readonly brokersOf: ReadonlyMap<string, readonly string[]>
   /** Peers share that many machines; 0: each has one of its own. */
   readonly machines: number
+  /** Processes that run another version, by their identity. */
+  readonly dialects: ReadonlyMap<string, Dialect>
   readonly addresses: readonly string[]
   readonly options: Omit<PeerOptions, 'env' | 'store' | 'openStore' | 'listen' | 'advertise' | 'broker' | 'identity'>
   readonly network: Partial<MemoryNetworkOptions>
@@ -84,7 +87,17 @@ export function drawPlan(seed: number, mode: Mode): Plan {
     faultMsMax: draw.pick([1_000, 5_000, 5_000, 15_000]),
     workMs: draw.pick([10_000, 15_000, 20_000]),
     workload: drawWorkload(draw, network),
+    dialects: drawDialects(draw, [...peers, ...brokers]),
   }
+}
+
+/** The next minor version: another version of the protocol, capabilities and keys of which this one has never heard. */
+const newer: Dialect = { versions: [1, 2], capabilities: ['zip/1'], unknown: { $later: { of: ['another'] }, hint: 7 } }
+
+/** In some worlds some are upgraded already. */
+function drawDialects(draw: Draw, processes: readonly string[]): ReadonlyMap<string, Dialect> {
+  if (!draw.chance(0.1)) return new Map()
+  return new Map(processes.filter(() => draw.chance(0.5)).map(name => [name, newer]))
 }
 
 /** A random part of all faults: what many would drown, few bring to light. */

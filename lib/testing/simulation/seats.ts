@@ -13,6 +13,8 @@ export interface Seat {
   peer: Peer | undefined
   /** Counts what was begun with it, so that what was begun before knows that it is over. */
   life: number
+  /** A process is on its way up. */
+  starting: boolean
   /** It ends because somebody wants it to. */
   leaving: boolean
   /** Started beside it with the same identity, and not decided yet. */
@@ -39,6 +41,7 @@ export class Seats {
       process: identity,
       peer: undefined,
       life: 0,
+      starting: false,
       leaving: false,
       rival: undefined,
       former: undefined,
@@ -59,6 +62,7 @@ export class Seats {
     const life = ++seat.life
     const { process } = seat
     seat.leaving = false
+    seat.starting = true
     this.#start(process, seat.identity).then(
       peer => {
         if (seat.life === life) this.#sit(seat, peer)
@@ -66,8 +70,9 @@ export class Seats {
       },
       (error: unknown) => {
         this.#log(`${process} did not start: ${String(error)}`)
-        if (seat.life === life) this.#after(tryAgainMs, seat, () => this.start(seat))
-        else this.#left(seat, process)
+        if (seat.life !== life) return this.#left(seat, process)
+        seat.starting = false
+        this.#after(tryAgainMs, seat, () => this.start(seat))
       },
     )
   }
@@ -76,6 +81,7 @@ export class Seats {
   kill(seat: Seat, end: 'kill' | 'powerOff'): void {
     seat.life++
     seat.peer = undefined
+    seat.starting = false
     this.#cluster[end](seat.process)
   }
 
@@ -110,7 +116,8 @@ export class Seats {
       peer => {
         if (seat.rival !== rival) return
         seat.rival = undefined
-        seat.former = seat.process
+        seat.former = seat.peer || seat.starting ? seat.process : undefined
+        seat.starting = false
         seat.process = rival
         seat.life++
         this.#sit(seat, peer)
@@ -131,6 +138,7 @@ export class Seats {
 
   #sit(seat: Seat, peer: Peer): void {
     seat.peer = peer
+    seat.starting = false
     seat.leaving = false
     const { process } = seat
     peer.on('closed', () => {

@@ -103,7 +103,10 @@ class World {
 
   async #live(scene: Scene): Promise<void> {
     const { cluster, seats, plan, draw, calls } = scene
-    for (const name of plan.brokers) this.#sit(scene, name, await cluster.broker(name))
+    for (const name of plan.brokers) {
+      const dialect = plan.dialects.get(name)
+      this.#sit(scene, name, await cluster.broker(name, { ...(dialect && { dialect }) }))
+    }
     for (const seat of seats.all) seats.start(seat)
     await cluster.until(() => seats.up.length === plan.peers.length, 30_000)
     for (const address of plan.addresses) calls.connect(address)
@@ -180,10 +183,12 @@ class World {
 
   #startPeer(cluster: Cluster, process: string, identity: string): Promise<Peer> {
     if (cluster.names.includes(process)) return cluster.startAgain(process) as Promise<Peer>
-    const { peers, machines, brokersOf } = this.#plan
+    const { peers, machines, brokersOf, dialects } = this.#plan
+    const dialect = dialects.get(identity)
     return cluster.startPeer(process, {
       identity,
       brokers: brokersOf.get(identity)!,
+      ...(dialect && { dialect }),
       ...(machines > 0 && { machine: `machine ${peers.indexOf(identity) % machines}` }),
     })
   }

@@ -50,6 +50,7 @@ export function planText(plan: Plan): string {
   return [
     `seed ${seed}, ${mode}: peers ${peers.join(' ')}${brokers.length > 0 ? `; brokers ${brokers.join(' ')} (${through.join('; ')})` : ''}`,
     `addresses   ${addresses.length}${machines > 0 ? `; peers on ${machines} machines` : ''}`,
+    ...(plan.dialects.size > 0 ? [`newer       ${[...plan.dialects.keys()].join(' ')}`] : []),
     `options     ${json(options)}`,
     `network     ${json(network)}`,
     `datastore   ${store.kind} ${json(store.road)}`,

@@ -1,5 +1,5 @@
 /** A simulated world told to people: one line a happening, the process before it; a send is one line with what became of it. */
-import type { HistoryEvent } from '../history.ts'
+import type { HistoryEvent } from '../history-event.ts'
 import type { Plan } from './plan.ts'
 import type { Finding, Simulation } from './simulate.ts'
 

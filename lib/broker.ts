@@ -165,6 +165,11 @@ export class Broker extends EventEmitter<BrokerEvents> implements AsyncDisposabl
     for (const member of this.#directory.members()) this.#dialBroker(member)
   }
 
+  /** Names this run of the broker. */
+  get incarnation(): string {
+    return this.#run.incarnation
+  }
+
   /** Where peers and other brokers reach it. */
   get endpoints(): readonly string[] {
     return this.#mesh.endpoints

@@ -60,8 +60,8 @@ interface Kept extends Held {
   /** What they take of the peer's memory, overhead counted. */
   readonly bytes: number
   taker: string | undefined
-  /** The taker tells when it has them: while it has not, they may be lost with it, or on the way. */
-  confirms: boolean
+  /** The taker is to tell when it has them, and has not: they may be lost with it, or on the way. */
+  unconfirmed: boolean
 }
 
 /** Ends the client here under (address, claim), if it is one, and returns what it had not taken. */
@@ -159,7 +159,7 @@ export class HandOver {
     }
     if (messages.length === 0) return
     const key = keyOf({ address, claim })
-    const kept: Kept = { address, claim, messages, bytes, taker: undefined, confirms: false }
+    const kept: Kept = { address, claim, messages, bytes, taker: undefined, unconfirmed: false }
     this.#forget(key)
     this.#kept.set(key, kept)
     this.#router.budget.force(bytes) // it was accepted, and may not be lost; what comes now finds the less room
@@ -180,13 +180,12 @@ export class HandOver {
     const kept = this.#forget(key)
     if (!kept) return
     if (kept.taker === undefined) this.#unclaimed(kept, kept.messages.length)
-    else if (kept.confirms) this.#unclaimed(kept, undefined)
+    else if (kept.unconfirmed) this.#unclaimed(kept, undefined)
   }
 
   #arrived({ address, claim, by, part }: Take): void {
-    const key = keyOf({ address, claim })
-    const kept = this.#kept.get(key)
-    if (kept?.taker === takerOf(by) && part >= kept.messages.length) this.#forget(key)
+    const kept = this.#kept.get(keyOf({ address, claim }))
+    if (kept?.taker === takerOf(by) && part >= kept.messages.length) kept.unconfirmed = false
   }
 
   /** Nobody can come for anything any more. */
@@ -200,7 +199,7 @@ export class HandOver {
     const taker = takerOf(by)
     if (kept && kept.taker === undefined) {
       kept.taker = taker
-      kept.confirms = confirms
+      kept.unconfirmed = confirms
     }
     const messages = kept?.taker === taker ? kept.messages.slice(part) : []
     let bytes = 0

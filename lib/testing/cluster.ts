@@ -1,6 +1,5 @@
 /** A whole cluster in one process, on virtual time: real peers and brokers, with a network to cut, a datastore to fail and a clock to turn. */
 import { Broker } from '../broker.ts'
-import type { Client, ClientHandlers } from '../client.ts'
 import { createBroker, createPeer } from '../create.ts'
 import type { Datastore } from '../datastores/datastore.ts'
 import { MemoryEngine } from '../datastores/memory.ts'
@@ -11,10 +10,13 @@ import { VirtualTime } from '../env/virtual-time.ts'
 import { HomingError } from '../errors.ts'
 import type { BrokerOptions, PeerOptions } from '../options.ts'
 import type { Peer } from '../peer.ts'
-import type { Message } from '../router/message.ts'
 import { speaking, writing, type Dialect } from './dialect.ts'
 import { FaultyDatastore } from './faulty-datastore.ts'
-import { History, type Told } from './history.ts'
+import type { Fault } from './history-event.ts'
+import { History } from './history.ts'
+import { recordBroker, recordPeer } from './recorder.ts'
+
+type StoreFault = Extract<Fault, { fault: 'storeDown' | 'storeUp' | 'storeSlow' | 'storeAmbiguous' }>
 
 /** What the simulation itself gives to a peer may not be given again. */
 type Given = 'env' | 'store' | 'openStore' | 'listen' | 'advertise'
@@ -118,7 +120,8 @@ export class Cluster implements AsyncDisposable {
           ? { broker: brokers.map(endpointOf) }
           : { openStore: () => this.#open(place, env, dialect), listen: endpointOf(name) }
       const peer = await createPeer({ ...common, ...reaching })
-      this.#record(name, peer)
+      const { deadlineMs } = common
+      recordPeer(this.history, peer, { name, ...(deadlineMs !== undefined && { deadlineMs }) })
       return peer
     })
     return this.#start(place) as Promise<Peer>
@@ -127,10 +130,12 @@ export class Cluster implements AsyncDisposable {
   /** Starts a broker on a host of its own. */
   broker(name: string, options: SimulatedBrokerOptions = {}): Promise<Broker> {
     const { machine, dialect, ...own } = options
-    const place = this.#place(name, () => {
+    const place = this.#place(name, async () => {
       const env = this.#env(name, machine, dialect)
       const common = { ...this.#options.options, identity: name, ...own, env }
-      return createBroker({ ...common, openStore: () => this.#open(place, env, dialect), listen: endpointOf(name) })
+      const broker = await createBroker({ ...common, openStore: () => this.#open(place, env, dialect), listen: endpointOf(name) })
+      recordBroker(this.history, broker, { name })
+      return broker
     })
     return this.settle(this.#start(place)) as Promise<Broker>
   }
@@ -210,12 +215,13 @@ export class Cluster implements AsyncDisposable {
 
   /** Nothing gets from one to the other any more, and nobody notices by itself (`oneWay`: from `a` to `b` only). */
   cut(a: string, b: string, options: { oneWay?: boolean } = {}): void {
-    this.#did(`cut ${a} ${options.oneWay ? '->' : '-'} ${b}`)
+    const { oneWay = false } = options
+    this.#did(`cut ${a} ${oneWay ? '->' : '-'} ${b}`, { fault: 'cut', from: a, to: b, oneWay })
     this.network.cut(a, b, options)
   }
 
   heal(a: string, b: string): void {
-    this.#did(`heal ${a} - ${b}`)
+    this.#did(`heal ${a} - ${b}`, { fault: 'heal', from: a, to: b })
     this.network.heal(a, b)
   }
 
@@ -230,13 +236,13 @@ export class Cluster implements AsyncDisposable {
 
   /** Breaks the connections between two, which may dial each other again at once. */
   reset(a: string, b: string): void {
-    this.#did(`reset ${a} - ${b}`)
+    this.#did(`reset ${a} - ${b}`, { fault: 'reset', from: a, to: b })
     this.network.reset(a, b)
   }
 
   /** From now on everything from `a` to `b` travels that much longer, ms; 0: as usual again. */
   detour(a: string, b: string, ms: number): void {
-    this.#did(`detour ${a} -> ${b} of ${ms} ms`)
+    this.#did(`detour ${a} -> ${b} of ${ms} ms`, { fault: 'other' })
     this.network.detour(a, b, ms)
   }
 
@@ -245,14 +251,14 @@ export class Cluster implements AsyncDisposable {
   /** `kill -9`. */
   kill(name: string): void {
     const place = this.#at(name)
-    this.#did(`kill ${name}`)
+    this.#did(`kill ${name}`, { fault: 'kill', name })
     killProcess(this.time, this.network, name)
     place.running = undefined
   }
 
   /** Its machine loses its power: as `kill`, but the other ends of its connections hear nothing. */
   powerOff(name: string): void {
-    this.#did(`power off ${name}`)
+    this.#did(`power off ${name}`, { fault: 'other' })
     this.network.powerOff(name)
     this.kill(name)
   }
@@ -265,52 +271,54 @@ export class Cluster implements AsyncDisposable {
   /** As `restart`, without waiting for it. */
   startAgain(name: string): Promise<Peer | Broker> {
     if (this.#at(name).running) this.kill(name)
-    this.#did(`start ${name} again`)
+    this.#did(`start ${name} again`, { fault: 'start', name })
     return this.#start(this.#at(name))
   }
 
   /** A blocked main loop, or SIGSTOP: it does nothing for `ms`, its clocks run on. */
   stall(name: string, ms: number): void {
-    this.#did(`stall ${name} for ${ms} ms`)
+    this.#did(`stall ${name} for ${ms} ms`, { fault: 'stall', name, forMs: ms })
     this.time.stall(name, ms)
   }
 
   /** Its machine sleeps for `ms`. */
   suspend(name: string, ms: number): void {
-    this.#did(`suspend ${name} for ${ms} ms`)
+    this.#did(`suspend ${name} for ${ms} ms`, { fault: 'suspend', name, forMs: ms })
     this.time.suspend(name, ms)
   }
 
   /** Puts a wall clock that far off. */
   setWallOffset(name: string, ms: number): void {
-    this.#did(`wall clock of ${name} off by ${ms} ms`)
+    this.#did(`wall clock of ${name} off by ${ms} ms`, { fault: 'other' })
     this.time.setWallOffset(name, ms)
   }
 
   /** From its next start on the clocks of a process, but for its wall clock, and its timers run so much faster: 1.01 is a hundredth. */
   setClockRate(name: string, rate: number): void {
-    this.#did(`clocks of ${name} run at ${rate}`)
+    this.#did(`clocks of ${name} run at ${rate}`, { fault: 'other' })
     this.time.setClockRate(name, rate)
   }
 
   // Faults of the datastore, for one or for all
 
   storeDown(name?: string): void {
-    this.#fault(name, `datastore down`, { down: true })
+    this.#storeFault(name, 'datastore down', { fault: 'storeDown' }, { down: true })
   }
 
   storeUp(name?: string): void {
-    this.#fault(name, `datastore up`, { down: false })
+    this.#storeFault(name, 'datastore up', { fault: 'storeUp' }, { down: false })
   }
 
   /** Questions get to the datastore that much later, and answers come back that much later. */
   storeSlow(slowMs: number, answerMs = 0, name?: string): void {
-    this.#fault(name, `datastore slow: ${slowMs} + ${answerMs} ms`, { slowMs, answerMs })
+    const fault = { fault: 'storeSlow', slowMs: slowMs + answerMs } as const
+    this.#storeFault(name, `datastore slow: ${slowMs} + ${answerMs} ms`, fault, { slowMs, answerMs })
   }
 
   /** Writes happen, and then fail as if the answer had been lost. */
   storeAmbiguous(ambiguous: boolean, name?: string): void {
-    this.#fault(name, `datastore ${ambiguous ? 'ambiguous' : 'clear again'}`, { ambiguous })
+    const text = `datastore ${ambiguous ? 'ambiguous' : 'clear again'}`
+    this.#storeFault(name, text, { fault: 'storeAmbiguous', ambiguous }, { ambiguous })
   }
 
   /** Calls to the datastore, of the present life of `name`. */
@@ -318,8 +326,8 @@ export class Cluster implements AsyncDisposable {
     return this.#at(name).store?.calls ?? 0
   }
 
-  #fault(name: string | undefined, text: string, change: Partial<Place['faults']>): void {
-    this.#did(`${text} for ${name ?? 'all'}`)
+  #storeFault(name: string | undefined, text: string, fault: StoreFault, change: Partial<Place['faults']>): void {
+    this.#did(`${text} for ${name ?? 'all'}`, name === undefined ? fault : { ...fault, name })
     for (const place of name === undefined ? this.#places.values() : [this.#at(name)]) {
       Object.assign(place.faults, change)
       if (place.store) Object.assign(place.store, change)
@@ -333,87 +341,13 @@ export class Cluster implements AsyncDisposable {
 
   // The history
 
-  #did(text: string): void {
-    this.history.add({ what: 'fault', text })
+  /** Writes a fault into the history that this cluster does not know of: one of its engine's, say. */
+  did(text: string, fault: Fault = { fault: 'other' }): void {
+    this.#did(text, fault)
   }
 
-  /** Listens to the peer, and puts itself before its calls: what a caller asks and hears is in no event. */
-  #record(name: string, peer: Peer): void {
-    const tell = (event: WithoutPeer): void => this.history.add({ peer: name, incarnation: peer.incarnation, ...event } as Told)
-    tell({ what: 'started' })
-    peer.on('memberUp', ({ identity }) => tell({ what: 'memberUp', other: identity }))
-    peer.on('memberDown', ({ identity, why }) => tell({ what: 'memberDown', other: identity, why }))
-    peer.on('linkUp', ({ identity }) => tell({ what: 'linkUp', other: identity }))
-    peer.on('linkDown', ({ identity, reason }) => tell({ what: 'linkDown', other: identity, why: reason }))
-    peer.on('handOverIncomplete', ({ address, missing }) => tell({ what: 'handOverIncomplete', address, missing }))
-    peer.on('lease', state => tell({ what: 'lease', state }))
-    for (const what of ['closed', 'fenced', 'storeDown', 'storeUp'] as const) peer.on(what, () => tell({ what }))
-    this.#recordSends(peer, tell)
-    this.#recordClients(peer, tell)
-  }
-
-  #recordSends(peer: Peer, tell: (event: WithoutPeer) => void): void {
-    const send = peer.sendMessage.bind(peer)
-    peer.sendMessage = (address, body, options = {}) => {
-      const call = this.history.nextCall()
-      const receipt = send(address, body, options) // first: a malformed one throws, and is not in the history
-      tell({
-        what: 'send',
-        call,
-        address,
-        dueMs: this.nowMs + (options.deadlineMs ?? this.#options.options?.deadlineMs ?? 10_000),
-      })
-      void receipt.then(({ id, status, code }) => tell({ what: 'receipt', call, address, id, status, ...(code && { code }) }))
-      return receipt
-    }
-  }
-
-  #recordClients(peer: Peer, tell: (event: WithoutPeer) => void): void {
-    const connect = peer.connectClients.bind(peer)
-    peer.connectClients = async (addresses, handlers = {}, options = {}) => {
-      const given: ClientHandlers = typeof handlers === 'function' ? { message: handlers } : handlers
-      for (const address of addresses) tell({ what: 'connecting', address })
-      const numbers = new Map(addresses.map(address => [address, this.history.nextClient()]))
-      const took = (message: Message): void =>
-        tell({ what: 'delivery', address: message.to, client: numbers.get(message.to)!, id: message.id })
-      const clients = await connect(addresses, recording(given, took), options)
-      for (const client of clients) {
-        const about = { address: client.address, client: numbers.get(client.address)! }
-        tell({ what: 'connected', ...about })
-        void client.ended.then(end => tell({ what: 'ended', ...about, end }))
-        if (!given.message) recordReader(client, took)
-      }
-      return clients
-    }
-  }
-}
-
-type WithoutPeer = Told extends infer Event
-  ? Event extends { peer: string }
-    ? Omit<Event, 'peer' | 'incarnation'>
-    : never
-  : never
-
-function recording(given: ClientHandlers, took: (message: Message) => void): ClientHandlers {
-  const { message, request } = given
-  return {
-    ...(message && {
-      message(taken: Message) {
-        took(taken)
-        return message.call(given, taken)
-      },
-    }),
-    ...(request && { request: request.bind(given) }),
-  }
-}
-
-function recordReader(client: Client, took: (message: Message) => void): void {
-  const read = client[Symbol.asyncIterator].bind(client)
-  client[Symbol.asyncIterator] = async function* () {
-    for await (const message of { [Symbol.asyncIterator]: read }) {
-      took(message)
-      yield message
-    }
+  #did(text: string, fault: Fault): void {
+    this.history.add({ what: 'fault', text, ...fault })
   }
 }
 

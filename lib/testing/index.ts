@@ -1,4 +1,7 @@
-/** For tests of programs that use Homing: a cluster in one process, with a clock to turn and links to cut; and the contract of datastores. */
+/**
+ * For tests of programs that use Homing: a cluster in one process, with a clock to turn and links to cut; their histories and the checker that
+ * judges them; and the contract of datastores.
+ */
 export {
   Cluster,
   simulateCluster,
@@ -20,7 +23,13 @@ export {
 } from './contract/statement.ts'
 export { type Dialect } from './dialect.ts'
 export { FaultyDatastore } from './faulty-datastore.ts'
-export { History, type HistoryEvent } from './history.ts'
+export { check } from './checker/check.ts'
+export type { CheckOptions } from './checker/options.ts'
+export { violationText, type RuleName, type Violation } from './checker/violation.ts'
+export { History, type HistoryOptions } from './history.ts'
+export type { EventOf, Fault, HistoryEvent, Told, What } from './history-event.ts'
+export { mergeHistories, readHistory, type ReadOptions } from './history-lines.ts'
+export { recordBroker, recordPeer, type RecordingOptions } from './recorder.ts'
 export {
   drawPlan,
   faultNames,

@@ -1,9 +1,8 @@
 /** Brokers that die, restart and stand in for each other: F3, P62. */
 import t from 'tap'
 import type { Peer, Receipt } from '../../lib/index.ts'
-import { simulateCluster } from '../../lib/testing/index.ts'
+import { check, simulateCluster } from '../../lib/testing/index.ts'
 import { inMode, taker, threePeers } from '../support/clusters.ts'
-import { violationsOf } from '../support/history-checker.ts'
 
 inMode(
   'broker',
@@ -33,7 +32,7 @@ inMode(
       Array.from({ length: 600 }, (_, n) => n),
     )
     t.equal(b.client('bob')?.end, undefined)
-    t.same(violationsOf(cluster.history.events), [])
+    t.same(check(cluster.history.events), [])
   },
 )
 
@@ -79,7 +78,7 @@ void t.test('two brokers: servers behind different ones reach each other, and fa
     cluster.history.of('memberDown').filter(({ other }) => ['a', 'b', 'c'].includes(other)),
     [],
   )
-  t.same(violationsOf(cluster.history.events), [])
+  t.same(check(cluster.history.events), [])
 })
 
 inMode('broker', 'a broker cut off from one server: that one waits, the others go on', async (t, cluster) => {

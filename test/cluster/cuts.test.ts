@@ -1,8 +1,7 @@
 /** F7, F8: servers that are cut off from each other, from both sides, from one, or only from some. */
 import { inBothModes, inMode, taker, threePeers } from '../support/clusters.ts'
 import { measured } from '../support/figures.ts'
-import { violationsOf } from '../support/history-checker.ts'
-import type { Cluster } from '../../lib/testing/index.ts'
+import { check, type Cluster } from '../../lib/testing/index.ts'
 
 /** When the link of one to another went up or down, ms. */
 function changes(cluster: Cluster, peer: string, other: string, sinceMs: number): number[] {
@@ -62,7 +61,7 @@ for (const cut of ['one way', 'both ways'] as const) {
     t.ok(cluster.nowMs - healedMs <= 3_000, `${cluster.nowMs - healedMs} ms after the heal`)
     await cluster.run(1_000)
     t.same(bob.bodies.slice(-3), [1, 2, 3])
-    t.same(violationsOf(cluster.history.events), [])
+    t.same(check(cluster.history.events), [])
   })
 }
 

@@ -1,8 +1,7 @@
 /** F22: a server that drains hands its clients over, and nobody hears of it but by latency. */
 import type { Peer, Receipt } from '../../lib/index.ts'
-import type { Cluster } from '../../lib/testing/index.ts'
+import { check, type Cluster } from '../../lib/testing/index.ts'
 import { inBothModes, taker, threePeers } from '../support/clusters.ts'
-import { violationsOf } from '../support/history-checker.ts'
 
 /** A client that, told to move, is away for a moment and connects elsewhere. */
 function movesOn(
@@ -45,7 +44,7 @@ inBothModes('F22: senders wait for clients that move from a draining server: no 
     [...bob.bodies, ...got],
     Array.from({ length: 400 }, (_, n) => n),
   )
-  t.same(violationsOf(cluster.history.events), [])
+  t.same(check(cluster.history.events), [])
 })
 
 inBothModes('F22: a sender that never sent to the address before waits as well, wherever it is', async (t, cluster) => {
@@ -95,7 +94,7 @@ inBothModes('F22: a rolling restart of all servers under load', async (t, cluste
   const receipts = await cluster.settle(Promise.all(sends))
   t.same([...new Set(receipts.map(({ status }) => status))], ['delivered'])
   await cluster.run(2_000)
-  t.same(violationsOf(cluster.history.events), [])
+  t.same(check(cluster.history.events), [])
 })
 
 inBothModes(

@@ -1,7 +1,7 @@
 /** Promises 5, 6 and 9 under the faults of FAULTS.md: who dies, stalls, sleeps or is cut off, and what the others see when. */
 import { HomingError } from '../../lib/index.ts'
+import { check } from '../../lib/testing/index.ts'
 import { inBothModes, inMode, taker, threePeers } from '../support/clusters.ts'
-import { violationsOf } from '../support/history-checker.ts'
 
 inBothModes(
   'F1, promise 5: a killed server: noticed at once, its client elsewhere reachable, the rest absent after a lease',
@@ -19,7 +19,7 @@ inBothModes(
     await cluster.until(() => cluster.history.of('memberDown').some(({ peer, other }) => peer === 'a' && other === 'b'), 15_000)
     t.ok(cluster.nowMs - killedMs <= 12_000, `judged after ${cluster.nowMs - killedMs} ms`)
     t.equal((await cluster.settle(a.sendMessage('ben', 1), 200)).status, 'absent')
-    t.same(violationsOf(cluster.history.events), [])
+    t.same(check(cluster.history.events), [])
   },
 )
 
@@ -75,7 +75,7 @@ inBothModes('F10: wall clocks an hour apart, and one in 2100, change nothing', a
   await cluster.run(12_000)
   t.equal(owned.end, undefined)
   t.same(cluster.history.of('memberDown'), [])
-  t.same(violationsOf(cluster.history.events), [])
+  t.same(check(cluster.history.events), [])
 })
 
 inBothModes('F11: after a sleep of 60 s nothing is delivered before the lease was checked', async (t, cluster) => {
@@ -93,7 +93,7 @@ inBothModes('F11: after a sleep of 60 s nothing is delivered before the lease wa
   await cluster.settle(before)
   t.same(former.bodies, [0])
   t.equal(bob.end, 'displaced')
-  t.same(violationsOf(cluster.history.events, { lateMs: 60_000 }), [])
+  t.same(check(cluster.history.events), [])
 })
 
 inBothModes("F12: a loop that stalls for 5 s is nobody's death", async (t, cluster) => {
@@ -107,7 +107,7 @@ inBothModes("F12: a loop that stalls for 5 s is nobody's death", async (t, clust
     t.equal((await sent).status, 'delivered')
   }
   t.same(cluster.history.of('memberDown'), [])
-  t.same(violationsOf(cluster.history.events), [])
+  t.same(check(cluster.history.events), [])
 })
 
 inBothModes(
@@ -133,7 +133,7 @@ inBothModes(
       await cluster.run(12_000)
       former.bodies.splice(0)
     }
-    t.same(violationsOf(cluster.history.events, { lateMs: 90_000 }), [])
+    t.same(check(cluster.history.events), [])
   },
 )
 

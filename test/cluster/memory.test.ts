@@ -1,8 +1,7 @@
 /** Promise 7: what a process holds for others counts, wherever it waits; docs/guarantees.md, "Bounds". */
 import type { Peer } from '../../lib/index.ts'
-import type { Cluster } from '../../lib/testing/index.ts'
+import { check, type Cluster } from '../../lib/testing/index.ts'
 import { inBothModes, taker, threePeers } from '../support/clusters.ts'
-import { violationsOf } from '../support/history-checker.ts'
 
 const kib = 'x'.repeat(1_024)
 
@@ -43,7 +42,7 @@ inBothModes(
     t.ok(mostBytes <= 4 << 20, `${mostBytes} bytes`)
     t.same([...statuses].sort(), ['delivered', 'overloaded'])
     await cluster.run(2_000)
-    t.same(violationsOf(cluster.history.events), [])
+    t.same(check(cluster.history.events), [])
   },
 )
 

@@ -1,8 +1,8 @@
 /** Promises 2 and 3: order, and no message twice, over breaks, stale routes and moves. */
 import { seededRandom } from '../../lib/env/random.ts'
 import type { Receipt } from '../../lib/index.ts'
+import { check } from '../../lib/testing/index.ts'
 import { inBothModes, inMode, taker, threePeers, type Taker } from '../support/clusters.ts'
-import { violationsOf } from '../support/history-checker.ts'
 
 function numbers(count: number): number[] {
   return Array.from({ length: count }, (_, n) => n)
@@ -26,7 +26,7 @@ inBothModes('promise 2, P22, P61: 10,000 messages in a burst over three servers 
     takers.reduce((sum, { bodies }) => sum + bodies.length, 0),
     10_000,
   )
-  t.same(violationsOf(cluster.history.events), [])
+  t.same(check(cluster.history.events), [])
 })
 
 inBothModes(
@@ -46,7 +46,7 @@ inBothModes(
     const receipts = await cluster.settle(Promise.all(sends))
     t.ok(receipts.every(({ status }) => status === 'delivered'))
     t.same(bob.bodies, numbers(400))
-    t.same(violationsOf(cluster.history.events), [])
+    t.same(check(cluster.history.events), [])
   },
   { network: { jitterMs: 5 } },
 )
@@ -71,7 +71,7 @@ inBothModes(
     await cluster.run(2_000)
     t.equal(cluster.history.of('delivery').length, 1_200)
     t.same(cluster.history.of('handOverIncomplete'), [])
-    t.same(violationsOf(cluster.history.events), [])
+    t.same(check(cluster.history.events), [])
   },
   { network: { jitterMs: 2 } },
 )
@@ -185,6 +185,6 @@ inMode(
     )
     await cluster.run(2_000)
     t.same([eve[1]!.bodies, eve[2]!.bodies], [[], [1, 2]])
-    t.same(violationsOf(cluster.history.events), [])
+    t.same(check(cluster.history.events), [])
   },
 )

@@ -1,8 +1,7 @@
 /** F21: peers and brokers of several versions of the library in one cluster, as in a rolling upgrade. */
 import { HomingError, type Peer } from '../../lib/index.ts'
-import type { Dialect } from '../../lib/testing/index.ts'
+import { check, type Dialect } from '../../lib/testing/index.ts'
 import { inBothModes, inMode, taker } from '../support/clusters.ts'
-import { violationsOf } from '../support/history-checker.ts'
 
 /** The next minor version: one more version of the protocol, capabilities and keys of which this one has never heard. */
 const newer: Dialect = {
@@ -46,7 +45,7 @@ inBothModes('F21: an older, a newer and this version in one cluster: everything 
   for (const peer of peers) t.equal(Object.keys(peer.members()[0]!.metadata).includes('chat/1'), true)
   t.same(cluster.history.of('memberDown'), [])
   t.same(cluster.history.of('handOverIncomplete'), [])
-  t.same(violationsOf(cluster.history.events), [])
+  t.same(check(cluster.history.events), [])
 })
 
 inBothModes('F21: a protocol of a version that is not spoken is refused, and harms nothing', async (t, cluster) => {
@@ -82,7 +81,7 @@ inBothModes('F21: an address that goes from version to version and back under lo
   t.same([...new Set(receipts.map(({ status }) => status))], ['delivered'])
   await cluster.run(2_000)
   t.equal(cluster.history.of('delivery').length, 600)
-  t.same(violationsOf(cluster.history.events), [])
+  t.same(check(cluster.history.events), [])
 })
 
 inBothModes('F21: all servers are upgraded one after the other under load, and one goes back', async (t, cluster, mode) => {
@@ -117,7 +116,7 @@ inBothModes('F21: all servers are upgraded one after the other under load, and o
   const receipts = await cluster.settle(Promise.all(sends))
   t.same([...new Set(receipts.map(({ status }) => status))], ['delivered'])
   await cluster.run(2_000)
-  t.same(violationsOf(cluster.history.events), [])
+  t.same(check(cluster.history.events), [])
   t.equal(cluster.history.of('delivery').length, sends.length)
 })
 

@@ -1,9 +1,8 @@
 /** A seeded workload in a simulated cluster, with seeded faults; then quiet, in which all must come right. */
 import { seededRandom } from '../../lib/env/random.ts'
 import type { Peer } from '../../lib/index.ts'
-import { simulateCluster, type Cluster } from '../../lib/testing/index.ts'
+import { check, simulateCluster, violationText, type Cluster } from '../../lib/testing/index.ts'
 import type { Mode } from './clusters.ts'
-import { violationsOf } from './history-checker.ts'
 
 const servers = ['a', 'b', 'c', 'd']
 const addresses = ['bob', 'ben', 'eve', 'joe', 'kim', 'zoe']
@@ -58,7 +57,7 @@ class RandomWorld {
     await this.#converged()
     return {
       trace: cluster.history.toString(),
-      violations: [...violationsOf(cluster.history.events, { endMs: cluster.nowMs, lateMs: 0 }), ...this.#problems],
+      violations: [...check(cluster.history.events, { endMs: cluster.nowMs }).map(violationText), ...this.#problems],
     }
   }
 

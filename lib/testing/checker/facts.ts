@@ -1,0 +1,296 @@
+/** What the rules ask of a history, gathered in one pass: runs and what befell them, calls and their answers, clients and what they took. */
+import type { EventOf, HistoryEvent, What } from '../history-event.ts'
+import { Holder } from './holder.ts'
+import type { Bounds } from './options.ts'
+import { Run, type Answer, type Asked, type Call } from './run.ts'
+import { Spans } from './spans.ts'
+
+export type Delivery = EventOf<'delivery'>
+
+type Readers = { readonly [Kind in What]?: (event: EventOf<Kind>) => void }
+
+export class Facts {
+  readonly bounds: Bounds
+  readonly events: readonly HistoryEvent[]
+  /** By incarnation. */
+  readonly runs = new Map<string, Run>()
+  readonly calls: Call[] = []
+  /** Sends whose receipt is known, by the id of the message. */
+  readonly messages = new Map<string, Call<EventOf<'send'>>>()
+  readonly deliveries: Delivery[] = []
+  /** Those who held an address, or tried to, in the order of their calls. */
+  readonly holders = new Map<string, Holder[]>()
+  readonly handOvers = new Map<string, EventOf<'handOverIncomplete'>[]>()
+  /** Exits, and whether they were somebody's doing. */
+  readonly exits: { exit: EventOf<'exit'>; run: Run | undefined; killed: boolean }[] = []
+
+  /** For a lease after the datastore lost records, one that is missing need not be a goodbye. */
+  readonly forgot = new Spans()
+  /** The datastore was not to be had, for anybody. */
+  readonly #apart = new Spans()
+  /** As it was done to a name, whichever run that was. */
+  readonly #apartByName = new Map<string, Spans>()
+  readonly #cuts = new Map<string, number>()
+  /** The run that a name has now. */
+  readonly #now = new Map<string, Run>()
+  readonly #killed = new Set<string>()
+  readonly #stopped = new Map<string, number>()
+
+  constructor(events: readonly HistoryEvent[], bounds: Bounds) {
+    this.events = events
+    this.bounds = bounds
+    const readers = this.#readers as Readonly<Record<string, ((event: never) => void) | undefined>>
+    for (const event of events) {
+      if ('incarnation' in event) this.#run(event)
+      readers[event.what]?.(event as never)
+    }
+    this.#finish()
+  }
+
+  /** Times in which a run could not get to the datastore, or stood still: then it can do nothing for its lease, its claims and its notes. */
+  troubles(run: Run): Spans[] {
+    return [run.still, run.apart, this.#apart, this.#apartByName.get(run.name) ?? noSpans]
+  }
+
+  /** The client that an event is about. */
+  holder(event: { incarnation: string; client: number }): Holder | undefined {
+    return this.runs.get(event.incarnation)?.clients.get(event.client)
+  }
+
+  #run(event: { atMs: number; peer: string; incarnation: string }): Run {
+    let run = this.runs.get(event.incarnation)
+    if (!run) {
+      run = new Run(event.peer, event.incarnation, event.atMs)
+      this.runs.set(event.incarnation, run)
+      this.#now.set(event.peer, run)
+      this.#killed.delete(event.peer)
+    }
+    return run
+  }
+
+  readonly #readers: Readers = {
+    started: event => {
+      const run = this.#run(event)
+      run.identity = event.identity
+      run.role = event.role
+    },
+    draining: event => this.#run(event).leaving(event.atMs),
+    closing: event => this.#run(event).leaving(event.atMs),
+    fenced: event => this.#run(event).leaving(event.atMs),
+    closed: event => {
+      const run = this.#run(event)
+      run.leaving(event.atMs)
+      run.gone(event.atMs)
+    },
+    storeDown: event => this.#ownTrouble(event).begin(event.atMs),
+    storeUp: event => this.#ownTrouble(event).end(event.atMs),
+    lease: event => {
+      const { apart } = this.#run(event)
+      if (event.state === 'unsure') apart.begin(event.atMs)
+      else apart.end(event.atMs)
+    },
+    send: event => this.#ask(event),
+    request: event => this.#ask(event),
+    broadcast: event => this.#ask(event),
+    serviceAsked: event => this.#ask(event),
+    topicAppend: event => this.#ask(event),
+    receipt: event => {
+      const call = this.#answer(event)
+      if (call && event.id !== '') this.messages.set(event.id, call as Call<EventOf<'send'>>)
+    },
+    reply: event => void this.#answer(event),
+    broadcastDone: event => void this.#answer(event),
+    serviceAnswered: event => void this.#answer(event),
+    topicAppended: event => void this.#answer(event),
+    connecting: event => void this.#connecting(event, event.dueMs, event.reads),
+    connected: event => {
+      const holder = this.holder(event) ?? this.#connecting(event, Infinity, false)
+      holder.connectedMs = holder.settledMs = event.atMs
+      holder.claim = event.claim
+      holder.run.holds(1)
+    },
+    connectFailed: event => {
+      const holder = this.holder(event)
+      if (!holder) return
+      holder.settledMs = event.atMs
+      holder.ended('failed', event.atMs)
+    },
+    ended: event => {
+      const holder = this.holder(event)
+      if (!holder) return
+      holder.ended(event.end, event.atMs)
+      holder.run.holds(-1)
+    },
+    busy: event => this.holder(event)?.busy(event.atMs, this.bounds.slackMs),
+    idle: event => this.holder(event)?.idle(event.atMs),
+    delivery: event => void this.deliveries.push(event),
+    handOverIncomplete: event => void listAt(this.handOvers, event.address).push(event),
+    exit: event => {
+      const run = this.#now.get(event.name)
+      this.exits.push({ exit: event, run, killed: this.#killed.delete(event.name) })
+      run?.died(event.atMs)
+    },
+    fault: event => this.#fault(event),
+  }
+
+  /** A broker's trouble with the datastore is that of all who go through it; and nobody knows who does. */
+  #ownTrouble(event: { atMs: number; peer: string; incarnation: string }): Spans {
+    const run = this.#run(event)
+    return run.role === 'broker' ? this.#apart : run.apart
+  }
+
+  #ask(asked: Asked): void {
+    const run = this.#run(asked)
+    const call: Call = { run, asked, answer: undefined }
+    run.calls.set(asked.call, call)
+    this.calls.push(call)
+  }
+
+  #answer(answer: Answer): Call | undefined {
+    const call = this.#run(answer).calls.get(answer.call)
+    if (call) call.answer ??= answer
+    return call
+  }
+
+  #connecting(event: EventOf<'connecting' | 'connected'>, dueMs: number, reads: boolean): Holder {
+    const run = this.#run(event)
+    const holder = new Holder(run, event.address, event.client, reads, event.atMs, dueMs)
+    run.clients.set(event.client, holder)
+    listAt(this.holders, event.address).push(holder)
+    return holder
+  }
+
+  // Faults
+
+  #fault(event: EventOf<'fault'>): void {
+    const { atMs } = event
+    switch (event.fault) {
+      case 'kill':
+        this.#killed.add(event.name)
+        this.#stopped.delete(event.name)
+        return this.#now.get(event.name)?.died(atMs)
+      case 'stall':
+        if (event.forMs === undefined) this.#stopped.set(event.name, atMs)
+        else this.#standsStill(event.name, atMs, event.forMs)
+        return
+      case 'resume': {
+        const sinceMs = this.#stopped.get(event.name)
+        this.#stopped.delete(event.name)
+        if (sinceMs !== undefined) this.#standsStill(event.name, sinceMs, atMs - sinceMs)
+        return
+      }
+      case 'suspend':
+        this.#now.get(event.name)?.asleep.add(atMs, atMs + event.forMs)
+        return this.#standsStill(event.name, atMs, event.forMs)
+      case 'block':
+        return this.#blocked(event.name, atMs, event.forMs)
+      case 'cut':
+      case 'heal':
+        return this.#cut(event.from, event.to, atMs, event.fault === 'cut')
+      case 'storeDown':
+      case 'storeUp':
+        return this.#store(event.name, atMs, event.fault === 'storeDown')
+      case 'storeAmbiguous':
+        return this.#store(event.name, atMs, event.ambiguous)
+      case 'storeSlow':
+        return this.#store(event.name, atMs, event.slowMs >= this.bounds.operationTimeoutMs)
+      case 'storeForgot':
+        // Whoever is affected finds it out at its next renewal.
+        this.forgot.add(atMs, atMs + this.bounds.leaseMs)
+        return this.#storeSpans(event.name).add(atMs, atMs + this.bounds.renewEveryMs)
+      case 'start':
+        this.#killed.delete(event.name)
+        return
+      case 'reset':
+      case 'other':
+    }
+  }
+
+  #standsStill(name: string, atMs: number, forMs: number): void {
+    const run = this.#now.get(name)
+    run?.still.add(atMs, atMs + forMs)
+    run?.blocked.add(atMs, atMs + forMs)
+    if (run?.role === 'broker') this.#apart.add(atMs, atMs + forMs)
+  }
+
+  /** The pulse goes on renewing for so long. */
+  #blocked(name: string, atMs: number, forMs: number): void {
+    const run = this.#now.get(name)
+    run?.blocked.add(atMs, atMs + forMs)
+    if (forMs > this.bounds.stallMs) run?.still.add(atMs + this.bounds.stallMs, atMs + forMs)
+  }
+
+  /** Between a peer and its broker, a cut is one from the datastore: it takes its time to be noticed, and to be healed. */
+  #cut(one: string, other: string, atMs: number, cut: boolean): void {
+    for (const [name, broker] of [
+      [one, other],
+      [other, one],
+    ] as const) {
+      if (this.#now.get(broker)?.role !== 'broker' || this.#now.get(name)?.role === 'broker') continue
+      const key = JSON.stringify([name, broker])
+      const sinceMs = this.#cuts.get(key)
+      if (cut) this.#cuts.set(key, sinceMs ?? atMs)
+      else if (sinceMs !== undefined) {
+        this.#cuts.delete(key)
+        this.#byName(name).add(sinceMs, atMs + this.bounds.noticeMs)
+      }
+    }
+  }
+
+  #store(name: string | undefined, atMs: number, down: boolean): void {
+    const spans = this.#storeSpans(name)
+    if (down) spans.begin(atMs)
+    else spans.end(atMs)
+    // What is up for all is up for each.
+    if (name === undefined && !down) for (const each of this.#apartByName.values()) each.end(atMs)
+  }
+
+  #storeSpans(name: string | undefined): Spans {
+    if (name === undefined || this.#now.get(name)?.role === 'broker') return this.#apart
+    return this.#byName(name)
+  }
+
+  #byName(name: string): Spans {
+    let spans = this.#apartByName.get(name)
+    if (!spans) this.#apartByName.set(name, (spans = new Spans()))
+    return spans
+  }
+
+  // The end
+
+  #finish(): void {
+    for (const [key, sinceMs] of this.#cuts) this.#byName((JSON.parse(key) as [string, string])[0]).add(sinceMs, Infinity)
+    for (const [name, sinceMs] of this.#stopped) this.#standsStill(name, sinceMs, Infinity)
+    for (const holders of this.holders.values()) for (const holder of holders) this.#endOf(holder)
+    for (const event of this.deliveries) this.#took(event)
+  }
+
+  #endOf(holder: Holder): void {
+    const { run } = holder
+    if (run.goneMs <= this.bounds.endMs) holder.ended('killed', run.goneMs)
+    holder.ended('open', this.bounds.endMs)
+  }
+
+  /** Once all sends are known: what a client took may have been sent by whoever is heard of later. */
+  #took({ incarnation, client, id }: Delivery): void {
+    const holder = this.runs.get(incarnation)?.clients.get(client)
+    const { origin, number } = parseId(id)
+    if (!holder) return
+    holder.last.set(origin, Math.max(number, holder.last.get(origin) ?? -1))
+    holder.lastSentMs = Math.max(holder.lastSentMs, this.messages.get(id)?.asked.atMs ?? -Infinity)
+  }
+}
+
+const noSpans = new Spans()
+
+export function listAt<Key, Item>(map: Map<Key, Item[]>, key: Key): Item[] {
+  let list = map.get(key)
+  if (!list) map.set(key, (list = []))
+  return list
+}
+
+/** Of a message: the run that sent it, and its number in the row of that run's sends. */
+export function parseId(id: string): { origin: string; number: number } {
+  const at = id.lastIndexOf('/')
+  return { origin: id.slice(0, at), number: Number(id.slice(at + 1)) }
+}

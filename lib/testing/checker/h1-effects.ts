@@ -1,0 +1,205 @@
+/**
+ * H1: every `ok` has its effect. A message reported delivered was taken by a client; a request that was answered was served; work that was
+ * answered was completed; a record kept durably is read.
+ *
+ * Excuses, for messages (docs/guarantees.md, promise 1): it waited in the inbox of a client when its process was killed, when the application
+ * disconnected that client or closed its peer, or when the world ended; or it was left behind in a hand-over that was reported incomplete.
+ * Only a client that can have had it counts: one that was there when the message was accepted, or to which the address moved from such a one;
+ * which took nothing that came later; and whose handler was busy since (`Holder.mayHaveKept`). A hand-over excuses no more messages than it
+ * said were missing, where it said so.
+ */
+import type { EventOf } from '../history-event.ts'
+import { parseId, type Facts } from './facts.ts'
+import type { Accepted, Holder } from './holder.ts'
+import type { Call } from './run.ts'
+import type { Violation } from './violation.ts'
+
+/** For so long a displaced client's peer keeps what the new owner has not fetched, ms. */
+const keptMs = 2_000
+/** An address that has more owners than that while one message is under way is looked at no further: it keeps the rule linear. */
+const ownersMax = 64
+
+export function* effects(facts: Facts): Generator<Violation> {
+  yield* new Messages(facts).lost()
+  yield* unserved(facts)
+  yield* uncompleted(facts)
+  yield* unread(facts)
+}
+
+class Messages {
+  readonly #facts: Facts
+  /** By address: who was there, by the end of it. */
+  readonly #byEnd = new Map<string, Holder[]>()
+  /** How many messages an incomplete hand-over still excuses. */
+  readonly #missing = new Map<EventOf<'handOverIncomplete'>, number>()
+
+  constructor(facts: Facts) {
+    this.#facts = facts
+  }
+
+  *lost(): Generator<Violation> {
+    const taken = new Set(this.#facts.deliveries.map(({ id }) => id))
+    for (const [id, call] of this.#facts.messages) {
+      const { answer, asked, run } = call
+      if (answer?.what !== 'receipt' || answer.status !== 'delivered' || taken.has(id)) continue
+      const message = { ...parseId(id), sentMs: asked.atMs, acceptedMs: answer.atMs }
+      if (this.#isExcused(message, asked.address)) continue
+      const text = `lost: ${id} to '${asked.address}', sent at ${asked.atMs} ms and reported delivered to ${run.name}, was taken by nobody`
+      yield { rule: 'H1', text, atMs: answer.atMs, address: asked.address, id, peer: run.name }
+    }
+  }
+
+  #isExcused(message: Accepted, address: string): boolean {
+    const { handOverMs, slackMs, blurMs } = this.#facts.bounds
+    const owners = this.#ownersOf(address)
+    const first = firstEndingFrom(owners, message.sentMs - blurMs)
+    /** Until then somebody may have asked for what was left by a former owner that had the message. */
+    let carriedUntilMs = -Infinity
+    for (let at = first; at < Math.min(owners.length, first + ownersMax); at++) {
+      const owner = owners[at]!
+      const reached = owner.connectingMs <= Math.max(message.acceptedMs, carriedUntilMs)
+      if (!reached || !owner.mayHaveKept(message, 2 * handOverMs, slackMs + blurMs)) continue
+      if (owner.end !== 'displaced' || this.#wasLeftBehind(owner)) return true
+      carriedUntilMs = Math.max(carriedUntilMs, owner.endMs + keptMs)
+    }
+    return false
+  }
+
+  #ownersOf(address: string): Holder[] {
+    let owners = this.#byEnd.get(address)
+    if (!owners) {
+      owners = [...(this.#facts.holders.get(address) ?? [])].sort((one, other) => one.endMs - other.endMs)
+      this.#byEnd.set(address, owners)
+    }
+    return owners
+  }
+
+  #wasLeftBehind(owner: Holder): boolean {
+    for (const handOver of this.#facts.handOvers.get(owner.address) ?? []) {
+      if (handOver.fromIncarnation !== owner.run.incarnation || handOver.fromClaim !== owner.claim) continue
+      const left = this.#missing.get(handOver) ?? handOver.missing ?? Infinity
+      if (left <= 0) continue
+      this.#missing.set(handOver, left - 1)
+      return true
+    }
+    return false
+  }
+}
+
+function firstEndingFrom(owners: readonly Holder[], ms: number): number {
+  let low = 0
+  let high = owners.length
+  while (low < high) {
+    const middle = (low + high) >> 1
+    if (owners[middle]!.endMs < ms) low = middle + 1
+    else high = middle
+  }
+  return low
+}
+
+/**
+ * The asker of a request does not see its id: requests of one run to one address with one body are counted together. Excuse: the last lines of
+ * a process that was killed may be missing (`blurMs`).
+ */
+function* unserved(facts: Facts): Generator<Violation> {
+  const { blurMs } = facts.bounds
+  const served = countServed(facts)
+  for (const call of facts.calls) {
+    const { asked, answer, run } = call
+    if (asked.what !== 'request' || answer?.what !== 'reply' || !answer.ok || asked.hash === undefined) continue
+    const key = requestKey(run.origin, asked.address, asked.hash)
+    const row = served.get(key)
+    if (row) row.count--
+    if ((row && row.count >= 0) || (blurMs > 0 && diedHolding(facts, asked.address, asked.atMs, answer.atMs + blurMs))) continue
+    const text = `a request of ${run.name} to '${asked.address}' was answered, and no handler was called for it`
+    yield { rule: 'H1', text, atMs: answer.atMs, address: asked.address, peer: run.name }
+  }
+}
+
+export function requestKey(origin: string, address: string, hash: string): string {
+  return `${origin}\n${address}\n${hash}`
+}
+
+/** How often a request handler was called, and when last, by who asked whom what. */
+export function countServed(facts: Facts): Map<string, { count: number; lastMs: number }> {
+  const served = new Map<string, { count: number; lastMs: number }>()
+  for (const event of facts.events) {
+    if (event.what !== 'served' || event.hash === undefined) continue
+    const key = requestKey(parseId(event.id).origin, event.address, event.hash)
+    const row = served.get(key)
+    if (row) row.count++
+    served.set(key, { count: row?.count ?? 1, lastMs: event.atMs })
+  }
+  return served
+}
+
+function diedHolding(facts: Facts, address: string, fromMs: number, untilMs: number): boolean {
+  const holders = facts.holders.get(address) ?? []
+  return holders.some(({ end, endMs }) => end === 'killed' && endMs >= fromMs && endMs <= untilMs)
+}
+
+/** Work that was answered with a result has been completed, somewhere. */
+function* uncompleted(facts: Facts): Generator<Violation> {
+  const completed = new Set<string>()
+  for (const event of facts.events) if (event.what === 'serviceCompleted') completed.add(`${event.type}\n${event.id}`)
+  for (const event of facts.events) {
+    if (event.what !== 'serviceAnswered' || event.code !== undefined || completed.has(`${event.type}\n${event.id}`)) continue
+    const text = `work ${event.id} of '${event.type}' was answered with a result, and nobody completed it`
+    yield { rule: 'H1', text, atMs: event.atMs, id: event.id, peer: event.peer }
+  }
+}
+
+/** A record that was acknowledged is read by whoever began at or before its offset and reads to the end of the world; or it hears of a gap. */
+function* unread(facts: Facts): Generator<Violation> {
+  const readers = readersToTheEnd(facts)
+  for (const { run, asked, answer } of facts.calls as Call[]) {
+    if (asked.what !== 'topicAppend' || answer?.what !== 'topicAppended' || answer.offset === undefined) continue
+    const { offset } = answer
+    const lacks = (readers.get(asked.topic) ?? []).find(
+      ({ firstOffset, nextOffset }) => firstOffset <= offset && offset >= nextOffset,
+    )
+    // What was appended last may be on its way to its readers.
+    if (!lacks || answer.atMs + facts.bounds.slackMs > facts.bounds.endMs) continue
+    const text = `record ${offset} of '${asked.topic}' was acknowledged to ${run.name}, and not read by reader ${lacks.name}`
+    yield { rule: 'H1', text, atMs: answer.atMs, peer: run.name }
+  }
+}
+
+interface Reading {
+  readonly name: string
+  readonly firstOffset: number
+  nextOffset: number
+}
+
+/** By topic: the reader that is furthest behind, of those that did not end. Its gaps are those of `logs`. */
+function readersToTheEnd(facts: Facts): Map<string, Reading[]> {
+  const byReader = new Map<string, Reading & { topic: string }>()
+  for (const event of facts.events) {
+    if (event.what !== 'topicRead' && event.what !== 'topicGap' && event.what !== 'topicReaderEnded') continue
+    const key = `${event.incarnation}\n${event.topic}\n${event.reader}`
+    if (event.what === 'topicReaderEnded' || (facts.runs.get(event.incarnation)?.goneMs ?? 0) <= facts.bounds.endMs) {
+      byReader.delete(key)
+      continue
+    }
+    const next = event.what === 'topicRead' ? event.offset + 1 : event.offset
+    const reading = byReader.get(key)
+    if (reading) reading.nextOffset = Math.max(reading.nextOffset, next)
+    else
+      byReader.set(key, {
+        name: `${event.reader} of ${event.peer}`,
+        topic: event.topic,
+        firstOffset: event.offset,
+        nextOffset: next,
+      })
+  }
+  return slowestOfTopics(byReader.values())
+}
+
+function slowestOfTopics(readings: Iterable<Reading & { topic: string }>): Map<string, Reading[]> {
+  const slowest = new Map<string, Reading[]>()
+  for (const reading of readings) {
+    const [other] = slowest.get(reading.topic) ?? []
+    if (!other || reading.nextOffset < other.nextOffset) slowest.set(reading.topic, [reading])
+  }
+  return slowest
+}

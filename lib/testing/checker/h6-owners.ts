@@ -1,0 +1,100 @@
+/**
+ * H6: one act of connecting has one claim, and a claim one client; two own an address together no longer than one renewal and guard
+ * (`overlapMsMax`); and nobody's handler takes anything after its client's end.
+ *
+ * Excuses (docs/guarantees.md, promise 4): only time counts in which the datastore was to be had for both, and neither stood still; the bound
+ * begins anew after each trouble. An owner whose process died owns nothing. A former owner with more than 200 addresses may find out later, a
+ * renewal for each further 200, because its taker may have died before it could say so. With `whenStoreIsDown: 'stop'` trouble excuses nothing
+ * that was sent more than a lease after the newer connect.
+ */
+import type { Facts } from './facts.ts'
+import type { Holder } from './holder.ts'
+import { longestClear } from './spans.ts'
+import type { Violation } from './violation.ts'
+
+/** Each with the oldest others only: more owners at once are wrong long before, and the rule stays linear. */
+const rivalsMax = 8
+/** Addresses that an owner checks with each renewal: see `StoreDirectory`. */
+const auditedAtOnce = 200
+const roundingMs = 0.002
+
+export function* owners(facts: Facts): Generator<Violation> {
+  yield* claims(facts)
+  for (const holders of facts.holders.values()) yield* overlaps(facts, holders)
+  yield* afterTheEnd(facts)
+}
+
+function* claims(facts: Facts): Generator<Violation> {
+  for (const run of facts.runs.values()) {
+    const byClaim = new Map<number, Holder>()
+    for (const holder of run.clients.values()) {
+      const { claim, address, connectedMs: atMs } = holder
+      if (claim === undefined) continue
+      const other = byClaim.get(claim)
+      byClaim.set(claim, holder)
+      if (!other) continue
+      const text = `claim ${claim} of ${run.name} is that of client ${other.client} ('${other.address}') and of client ${holder.client} ('${address}')`
+      yield { rule: 'H6', text, atMs, address, peer: run.name }
+    }
+  }
+}
+
+function* overlaps(facts: Facts, holders: readonly Holder[]): Generator<Violation> {
+  const connected = holders.filter(({ connectedMs, endMs }) => connectedMs <= endMs)
+  if (connected.length < 2) return
+  const moments = connected.flatMap(holder => [
+    { holder, atMs: holder.connectedMs, begins: true },
+    { holder, atMs: holder.endMs, begins: false },
+  ])
+  moments.sort((one, other) => one.atMs - other.atMs)
+  const open = new Set<Holder>()
+  for (const { holder, atMs, begins } of moments) {
+    if (begins) {
+      open.add(holder)
+      continue
+    }
+    open.delete(holder)
+    let rivals = 0
+    for (const rival of open) {
+      if (++rivals > rivalsMax) break
+      const former = rival.connectedMs <= holder.connectedMs ? rival : holder
+      const violation = tooLong(facts, former, former === rival ? holder : rival, atMs)
+      if (violation) yield violation
+    }
+  }
+}
+
+function tooLong(facts: Facts, former: Holder, newer: Holder, untilMs: number): Violation | undefined {
+  const { overlapMsMax, slackMs } = facts.bounds
+  const fromMs = newer.connectedMs
+  const boundMs = overlapMsMax + slackMs + auditMs(facts, former)
+  if (untilMs - fromMs <= boundMs) return undefined
+  const clear = longestClear([...facts.troubles(former.run), ...facts.troubles(newer.run)], fromMs, untilMs)
+  const clearMs = clear.untilMs - clear.fromMs
+  const { address } = former
+  const who = `'${address}' was held by ${former.run.name} (client ${former.client}) and ${newer.run.name} (client ${newer.client})`
+  const about = { rule: 'H6', address, peer: former.run.name } as const
+  if (clearMs > boundMs) return { ...about, text: `${who} for ${Math.round(clearMs)} ms at once`, atMs: clear.untilMs }
+  if (!deliversOnUnsure(facts, former, newer)) return undefined
+  return { ...about, text: `${who}, and the former took what was sent more than a lease later`, atMs: former.lastSentMs }
+}
+
+function auditMs({ bounds }: Facts, { run }: Holder): number {
+  return bounds.renewEveryMs * Math.max(0, Math.ceil(run.heldMost / auditedAtOnce) - 1)
+}
+
+function deliversOnUnsure({ bounds }: Facts, former: Holder, newer: Holder): boolean {
+  if (bounds.whenStoreIsDown !== 'stop') return false
+  return former.lastSentMs > newer.connectedMs + bounds.leaseMs && former.lastSentMs <= newer.endMs
+}
+
+/** A reader may read on what it had. */
+function* afterTheEnd(facts: Facts): Generator<Violation> {
+  for (const event of facts.deliveries) {
+    const holder = facts.holder(event)
+    if (!holder || holder.reads || holder.end === 'killed' || event.atMs <= holder.endMs + roundingMs) continue
+    const { id, address, peer, atMs } = event
+    const text = `${id} to '${address}' was taken at ${peer} by client ${holder.client}, which was ${holder.end} at ${holder.endMs} ms`
+    yield { rule: 'H6', text, atMs, id, address, peer }
+  }
+}

@@ -1,0 +1,90 @@
+/** One act of connecting, as a history tells of it: a client that held its address for a while, and what it took. */
+import type { ClientEnd } from '../../client.ts'
+import type { Run } from './run.ts'
+
+/** `failed`: the connect did; `killed`: with its process; `open`: it was there at the end of the world. */
+export type HolderEnd = ClientEnd | 'failed' | 'killed' | 'open'
+
+/** A message, and when it was sent and known to be accepted. */
+export interface Accepted {
+  readonly origin: string
+  readonly number: number
+  readonly sentMs: number
+  readonly acceptedMs: number
+}
+
+export class Holder {
+  readonly run: Run
+  readonly address: string
+  readonly client: number
+  readonly reads: boolean
+  readonly connectingMs: number
+  readonly dueMs: number
+  /** Infinity: never. */
+  connectedMs = Infinity
+  /** When the connect was answered, well or not. */
+  settledMs = Infinity
+  claim: number | undefined = undefined
+  endMs = Infinity
+  end: HolderEnd = 'open'
+  /** By sending run, the number of the last message that it took. */
+  readonly last = new Map<string, number>()
+  /** When the message that was sent last, of those that it took, was sent. */
+  lastSentMs = -Infinity
+  #busy = false
+  #busySinceMs = Infinity
+  #idleMs = -Infinity
+
+  constructor(run: Run, address: string, client: number, reads: boolean, connectingMs: number, dueMs: number) {
+    this.run = run
+    this.address = address
+    this.client = client
+    this.reads = reads
+    this.connectingMs = connectingMs
+    this.dueMs = dueMs
+  }
+
+  /** The handler keeps what comes next waiting. One message after the other is one time of being busy, up to `slackMs` in between. */
+  busy(atMs: number, slackMs: number): void {
+    if (this.endMs < Infinity) return
+    if (!this.#busy && atMs - this.#idleMs > slackMs) this.#busySinceMs = atMs
+    this.#busy = true
+  }
+
+  idle(atMs: number): void {
+    if (this.endMs < Infinity) return
+    this.#busy = false
+    this.#idleMs = atMs
+  }
+
+  ended(end: HolderEnd, atMs: number): void {
+    if (this.endMs <= atMs) return
+    this.endMs = atMs
+    this.end = end
+  }
+
+  /** Whether it was there at some moment from `fromMs` to `untilMs`. */
+  wasThere(fromMs: number, untilMs: number): boolean {
+    return this.connectingMs <= untilMs && this.endMs >= fromMs
+  }
+
+  /**
+   * Whether a message that it may have had can have waited in its inbox to its end. An inbox gives out in the order in which it took in: what
+   * was accepted before something was sent that this client took, did not wait any more. And what waits for a handler waits because that is
+   * busy, or because the inbox is not open yet: `heldMs` after the connect, at the longest.
+   */
+  mayHaveKept(message: Accepted, heldMs: number, slackMs: number): boolean {
+    const { origin, number, acceptedMs } = message
+    if ((this.last.get(origin) ?? -1) >= number || this.lastSentMs > acceptedMs) return false
+    return Math.max(acceptedMs, this.connectedMs + heldMs) >= this.#waitsSinceMs(slackMs) - slackMs
+  }
+
+  /** Since when, at its end, messages were waiting if there were any. */
+  #waitsSinceMs(slackMs: number): number {
+    if (this.reads) return -Infinity
+    const busy = this.#busy || this.endMs - this.#idleMs <= slackMs
+    let sinceMs = busy ? this.#busySinceMs : this.endMs
+    for (const { fromMs } of this.run.blocked.within(this.endMs, this.endMs)) sinceMs = Math.min(sinceMs, fromMs)
+    return Math.min(sinceMs, this.endMs)
+  }
+}

@@ -1,0 +1,320 @@
+/** Histories in which one promise is broken, each by one rule alone. Several differ from a good one by a moment only. */
+import type { Story } from './story.ts'
+
+export const bad: readonly Story[] = [
+  {
+    name: 'a delivered message is taken by nobody',
+    rule: 'H1',
+    tell(world) {
+      const [a, b] = [world.peer('a'), world.peer('b')]
+      b.connects(10, 'bob')
+      a.sends(20, 'bob', 'hello').gets(24, 'delivered')
+      world.until(20_000)
+    },
+  },
+  {
+    name: 'a delivered message is taken by nobody, and the idle owner is killed long after',
+    rule: 'H1',
+    tell(world) {
+      const [a, b] = [world.peer('a'), world.peer('b')]
+      b.connects(10, 'bob')
+      a.sends(5_000, 'bob', 'hello').gets(5_002, 'delivered')
+      world.kill(6_000, b)
+      world.until(20_000)
+    },
+  },
+  {
+    name: 'a busy client took a later message before it was disconnected, and not this one',
+    rule: 'H1',
+    tell(world) {
+      const [a, b] = [world.peer('a'), world.peer('b')]
+      const bob = b.connects(10, 'bob')
+      bob.takes(5_001, a.sends(5_000, 'bob', 'one').gets(5_002, 'delivered')).isBusy(5_001, 5_200)
+      a.sends(5_100, 'bob', 'two').gets(5_102, 'delivered')
+      bob.takes(5_200, a.sends(5_110, 'bob', 'three').gets(5_112, 'delivered')).isBusy(5_200)
+      bob.ends(6_000, 'disconnected')
+      world.until(20_000)
+    },
+  },
+  {
+    name: 'a hand-over left one behind, as it said, and two are missing',
+    rule: 'H1',
+    tell(world) {
+      const [a, b, c] = [world.peer('a'), world.peer('b'), world.peer('c')]
+      const former = b.connects(10, 'bob')
+      former.takes(5_001, a.sends(5_000, 'bob', 'one').gets(5_002, 'delivered')).isBusy(5_001)
+      for (const text of ['two', 'three']) a.sends(5_100, 'bob', text).gets(5_102, 'delivered')
+      c.connects(6_000, 'bob').lacks(6_101, former, 1)
+      former.ends(6_002, 'displaced')
+      world.until(20_000)
+    },
+  },
+  {
+    name: 'an acknowledged record is never read, although somebody reads on',
+    rule: 'H1',
+    tell(world) {
+      const [a, b] = [world.peer('a'), world.peer('b')]
+      for (const [n, hash] of ['zero', 'one', 'two'].entries()) a.appends(10 * n, 'news', hash, n)
+      b.reads(100, 'news', ['zero', 'one'])
+      world.until(20_000)
+    },
+  },
+  {
+    name: 'a request is answered that no handler was called for',
+    rule: 'H1',
+    tell(world) {
+      const [a, b] = [world.peer('a'), world.peer('b')]
+      b.connects(10, 'bob')
+      a.tells(20, { what: 'request', call: 1, address: 'bob', dueMs: 10_020, hash: 'how are you' })
+      a.tells(24, { what: 'reply', call: 1, address: 'bob', ok: true })
+    },
+  },
+  {
+    name: 'work is completed twice',
+    rule: 'H2',
+    tell(world) {
+      const [a, b] = [world.peer('a'), world.peer('b')]
+      a.asks(10, 'letter', 31, 'sent it')
+      for (const worker of [a, b]) worker.tells(30, { what: 'serviceCompleted', type: 'mail', id: 'letter', hash: 'sent it' })
+    },
+  },
+  {
+    name: 'who asks again for work gets another result',
+    rule: 'H2',
+    tell(world) {
+      const [a, b] = [world.peer('a'), world.peer('b')]
+      a.asks(10, 'letter', 31, 'sent it')
+      b.asks(40, 'letter', 41, 'did not send it')
+      a.tells(30, { what: 'serviceCompleted', type: 'mail', id: 'letter', hash: 'sent it' })
+    },
+  },
+  {
+    name: 'a client takes two messages of one sender the wrong way round',
+    rule: 'H3',
+    tell(world) {
+      const [a, b] = [world.peer('a'), world.peer('b')]
+      const bob = b.connects(10, 'bob')
+      const one = a.sends(20, 'bob', 'one').gets(24, 'unknown')
+      const two = a.sends(21, 'bob', 'two').gets(24, 'delivered')
+      bob.takes(22, two).takes(23, one)
+    },
+  },
+  {
+    name: 'a message is taken by the former owner and again by the new one',
+    rule: 'H3',
+    tell(world) {
+      const [a, b, c] = [world.peer('a'), world.peer('b'), world.peer('c')]
+      const message = a.sends(20, 'bob', 'one').gets(40, 'delivered')
+      b.connects(10, 'bob').takes(22, message).ends(31, 'displaced')
+      c.connects(30, 'bob').takes(35, message)
+    },
+  },
+  {
+    name: 'the new owner takes an earlier message after it took a later one, which the former owner had first',
+    rule: 'H3',
+    tell(world) {
+      const [a, b, c] = [world.peer('a'), world.peer('b'), world.peer('c')]
+      const [one, two] = [a.sends(20, 'bob', 'one').gets(26, 'delivered'), a.sends(21, 'bob', 'two').gets(26, 'delivered')]
+      b.connects(10, 'bob').takes(22, two).ends(31, 'displaced')
+      c.connects(30, 'bob').takes(40, one)
+    },
+  },
+  {
+    name: 'a message arrives with other bytes',
+    rule: 'H4',
+    tell(world) {
+      const [a, b] = [world.peer('a'), world.peer('b')]
+      const { id } = a.sends(20, 'bob', 'I owe you 5').gets(24, 'delivered')
+      b.connects(10, 'bob').takes(22, { id, hash: 'I owe you 500' })
+    },
+  },
+  {
+    name: 'a client takes what nobody sent',
+    rule: 'H4',
+    tell(world) {
+      const [a, b] = [world.peer('a'), world.peer('b')]
+      b.connects(10, 'bob').takes(22, { id: `a/${a.incarnation}/17`, hash: 'forged' })
+    },
+  },
+  {
+    name: 'a message to one address is taken by another',
+    rule: 'H4',
+    tell(world) {
+      const [a, b] = [world.peer('a'), world.peer('b')]
+      b.connects(10, 'ben').takes(22, a.sends(20, 'bob', 'for your eyes only').gets(24, 'delivered'))
+    },
+  },
+  {
+    name: 'a message that was reported absent is taken',
+    rule: 'H5',
+    tell(world) {
+      const [a, b] = [world.peer('a'), world.peer('b')]
+      const message = a.sends(20, 'bob', 'hello').gets(21, 'absent')
+      b.connects(30, 'bob').takes(40, message)
+    },
+  },
+  {
+    name: 'a message that expired is taken',
+    rule: 'H5',
+    tell(world) {
+      const [a, b] = [world.peer('a'), world.peer('b')]
+      const message = a.sends(20, 'bob', 'hello', 500).gets(520, 'expired')
+      b.connects(10, 'bob').takes(900, message)
+    },
+  },
+  {
+    name: 'two own an address for twenty seconds, with nothing in their way',
+    rule: 'H6',
+    tell(world) {
+      const [b, c] = [world.peer('b'), world.peer('c')]
+      const former = b.connects(10, 'bob')
+      c.connects(1_000, 'bob')
+      former.ends(21_000, 'displaced')
+      world.until(60_000)
+    },
+  },
+  {
+    name: 'a former owner still holds the address ten seconds after the datastore was back',
+    rule: 'H6',
+    tell(world) {
+      const [b, c] = [world.peer('b'), world.peer('c')]
+      const former = b.connects(10, 'bob')
+      c.connects(1_000, 'bob')
+      world.fault(1_100, { fault: 'storeDown' })
+      world.fault(31_100, { fault: 'storeUp' })
+      former.ends(41_100, 'displaced')
+      world.until(60_000)
+    },
+  },
+  {
+    name: 'a handler takes a message after its client was displaced',
+    rule: 'H6',
+    tell(world) {
+      const [a, b, c] = [world.peer('a'), world.peer('b'), world.peer('c')]
+      const former = b.connects(10, 'bob')
+      c.connects(30, 'bob')
+      former.ends(31, 'displaced').takes(45, a.sends(40, 'bob', 'late').gets(46, 'delivered'))
+    },
+  },
+  {
+    name: 'two clients have one claim',
+    rule: 'H6',
+    tell(world) {
+      const b = world.peer('b')
+      b.connects(10, 'bob', { claim: 7 })
+      b.connects(20, 'ben', { claim: 7 })
+    },
+  },
+  {
+    name: 'with "stop", a former owner without a datastore takes what was sent two leases after the newer connect',
+    rule: 'H6',
+    options: { whenStoreIsDown: 'stop' },
+    tell(world) {
+      const [a, b, c] = [world.peer('a'), world.peer('b'), world.peer('c')]
+      const former = b.connects(10, 'bob')
+      world.fault(900, { fault: 'storeDown', name: 'b' })
+      c.connects(1_000, 'bob')
+      former.takes(21_001, a.sends(21_000, 'bob', 'hello').gets(21_002, 'delivered'))
+      world.fault(30_000, { fault: 'storeUp', name: 'b' })
+      former.ends(32_000, 'displaced')
+    },
+  },
+  {
+    name: 'a send never settles',
+    rule: 'H7',
+    tell(world) {
+      world.peer('a').sends(20, 'bob', 'hello', 500)
+      world.until(20_000)
+    },
+  },
+  {
+    name: 'a send settles a second late, its process having stood still before',
+    rule: 'H7',
+    tell(world) {
+      world.peer('a').sends(1_000, 'nobody', 'hello', 5_000).gets(7_000, 'expired')
+      world.fault(2_000, { fault: 'stall', name: 'a', forMs: 3_000 })
+      world.until(20_000)
+    },
+  },
+  {
+    name: 'a connect settles after its deadline, and its process is killed only then',
+    rule: 'H7',
+    tell(world) {
+      const b = world.peer('b')
+      b.connects(10, 'bob', { tookMs: 12_000 })
+      world.kill(15_000, b)
+      world.until(20_000)
+    },
+  },
+  {
+    name: 'two records have one offset',
+    rule: 'H8',
+    tell(world) {
+      const [a, b] = [world.peer('a'), world.peer('b')]
+      a.appends(10, 'news', 'one', 0)
+      b.appends(12, 'news', 'two', 0)
+    },
+  },
+  {
+    name: 'a reader goes from the first record to the third',
+    rule: 'H8',
+    tell(world) {
+      const [a, b] = [world.peer('a'), world.peer('b')]
+      for (const [n, hash] of ['zero', 'one', 'two'].entries()) a.appends(10 * n, 'news', hash, n)
+      b.reads(100, 'news', ['zero'])
+      b.reads(110, 'news', ['two'], 2)
+    },
+  },
+  {
+    name: 'a site takes in a record twice',
+    rule: 'H8',
+    tell(world) {
+      const [a, b] = [world.peer('a'), world.peer('b')]
+      a.tells(10, { what: 'siteExported', source: 'oslo', seq: 1, hash: 'one' })
+      for (const atMs of [100, 200]) b.tells(atMs, { what: 'siteImported', site: 'rome', source: 'oslo', seq: 1, hash: 'one' })
+    },
+  },
+  {
+    name: 'a server is judged dead while it stood still for three seconds',
+    rule: 'H9',
+    tell(world) {
+      const [a, b] = [world.peer('a'), world.peer('b')]
+      a.judges(3_000, b, 'up')
+      world.fault(20_000, { fault: 'stall', name: 'b', forMs: 3_000 })
+      a.judges(24_000, b, 'lapsed')
+      world.until(60_000)
+    },
+  },
+  {
+    name: 'a killed server is still a member twenty seconds later',
+    rule: 'H9',
+    tell(world) {
+      const [a, b] = [world.peer('a'), world.peer('b')]
+      a.judges(3_000, b, 'up')
+      world.kill(5_000, b)
+      a.judges(25_000, b, 'lapsed')
+    },
+  },
+  {
+    name: 'a promise is rejected that nobody handles',
+    rule: 'H10',
+    tell(world) {
+      world.peer('a').tells(10, { what: 'unhandledRejection', text: 'Error: oh' })
+    },
+  },
+  {
+    name: 'a process exits with 1, that nobody had killed',
+    rule: 'H10',
+    tell(world) {
+      const a = world.peer('a')
+      world.exit(1_000, a, 1)
+    },
+  },
+  {
+    name: 'memory grows above its bound',
+    rule: 'H10',
+    tell(world) {
+      world.peer('a').tells(10, { what: 'measured', of: 'heap', value: 100e6, valueMax: 64e6 })
+    },
+  },
+]

@@ -1,0 +1,232 @@
+/** Histories as they should be: most look wrong to a rule that does not know what is promised. */
+import type { Story } from './story.ts'
+
+export const good: readonly Story[] = [
+  {
+    name: 'a message is sent, delivered and taken',
+    tell(world) {
+      const [a, b] = [world.peer('a'), world.peer('b')]
+      const bob = b.connects(10, 'bob')
+      const message = a.sends(20, 'bob', 'hello').gets(24, 'delivered')
+      bob.takes(22, message)
+    },
+  },
+  {
+    name: 'what waited for a busy client died with its process',
+    tell(world) {
+      const [a, b] = [world.peer('a'), world.peer('b')]
+      const bob = b.connects(10, 'bob')
+      const first = a.sends(5_000, 'bob', 'one').gets(5_002, 'delivered')
+      bob.takes(5_001, first).isBusy(5_001)
+      a.sends(5_100, 'bob', 'two').gets(5_102, 'delivered')
+      world.kill(6_000, b)
+      world.until(20_000)
+    },
+  },
+  {
+    name: 'what waited for a busy client went with it when it was disconnected',
+    tell(world) {
+      const [a, b] = [world.peer('a'), world.peer('b')]
+      const bob = b.connects(10, 'bob')
+      bob.takes(5_001, a.sends(5_000, 'bob', 'one').gets(5_002, 'delivered')).isBusy(5_001)
+      a.sends(5_100, 'bob', 'two').gets(5_102, 'delivered')
+      bob.ends(6_000, 'disconnected')
+      world.until(20_000)
+    },
+  },
+  {
+    name: 'a hand-over left one behind, and said so',
+    tell(world) {
+      const [a, b, c] = [world.peer('a'), world.peer('b'), world.peer('c')]
+      const former = b.connects(10, 'bob')
+      former.takes(5_001, a.sends(5_000, 'bob', 'one').gets(5_002, 'delivered')).isBusy(5_001)
+      a.sends(5_100, 'bob', 'two').gets(5_102, 'delivered')
+      const newer = c.connects(6_000, 'bob').lacks(7_001, former, 1)
+      former.ends(9_000, 'displaced')
+      newer.takes(7_101, a.sends(7_100, 'bob', 'three').gets(7_102, 'delivered'))
+      world.until(20_000)
+    },
+  },
+  {
+    name: 'what a busy client had moved on with the address, and died at the new owner',
+    tell(world) {
+      const [a, b, c] = [world.peer('a'), world.peer('b'), world.peer('c')]
+      const former = b.connects(10, 'bob')
+      former.takes(5_001, a.sends(5_000, 'bob', 'one').gets(5_002, 'delivered')).isBusy(5_001)
+      a.sends(5_100, 'bob', 'two').gets(5_102, 'delivered')
+      c.connects(6_000, 'bob')
+      former.ends(6_002, 'displaced')
+      world.kill(6_004, c)
+      world.until(20_000)
+    },
+  },
+  {
+    name: 'nobody reads what a client without a handler has',
+    tell(world) {
+      const [a, b] = [world.peer('a'), world.peer('b')]
+      b.connects(10, 'bob', { reads: true })
+      a.sends(20, 'bob', 'hello').gets(24, 'delivered')
+      world.until(20_000)
+    },
+  },
+  {
+    name: 'work that is asked for twice is completed once, with one result',
+    tell(world) {
+      const [a, b] = [world.peer('a'), world.peer('b')]
+      a.asks(10, 'letter', 30, 'sent it')
+      b.asks(15, 'letter', 31, 'sent it')
+      b.tells(29, { what: 'serviceCompleted', type: 'mail', id: 'letter', hash: 'sent it' })
+    },
+  },
+  {
+    name: 'after ten minutes an id is new work',
+    tell(world) {
+      const a = world.peer('a')
+      for (const atMs of [1_000, 700_000]) {
+        a.asks(atMs, 'letter', atMs + 20, `sent it at ${atMs}`)
+        a.tells(atMs + 19, { what: 'serviceCompleted', type: 'mail', id: 'letter', hash: `sent it at ${atMs}` })
+      }
+    },
+  },
+  {
+    name: 'while two own the address, the former one takes late what it had accepted early',
+    tell(world) {
+      const [a, b, c] = [world.peer('a'), world.peer('b'), world.peer('c')]
+      const former = b.connects(10, 'bob')
+      const first = a.sends(1_000, 'bob', 'one').gets(1_002, 'delivered')
+      const newer = c.connects(1_010, 'bob').lacks(2_020, former)
+      newer.takes(2_031, a.sends(2_030, 'bob', 'two').gets(2_032, 'delivered'))
+      former.takes(2_050, first).ends(4_000, 'displaced')
+    },
+  },
+  {
+    name: 'an unknown message reaches the former owner after a later one has reached the new owner',
+    tell(world) {
+      const [a, b, c] = [world.peer('a'), world.peer('b'), world.peer('c')]
+      const former = b.connects(10, 'bob')
+      const first = a.sends(1_000, 'bob', 'one', 500).gets(1_500, 'unknown')
+      const newer = c.connects(1_600, 'bob')
+      newer.takes(2_701, a.sends(2_700, 'bob', 'two').gets(2_702, 'delivered'))
+      former.takes(2_800, first).ends(4_000, 'displaced')
+    },
+  },
+  {
+    name: 'a broadcast comes twice to a client that moved meanwhile',
+    tell(world) {
+      const [a, b, c] = [world.peer('a'), world.peer('b'), world.peer('c')]
+      const notice = { id: `a/${a.incarnation}/broadcast/1`, hash: 'restart at 5' }
+      const call = a.nextCall()
+      a.tells(100, { what: 'broadcast', call, dueMs: 10_100, hash: notice.hash })
+      a.tells(110, { what: 'broadcastDone', call, id: notice.id, reached: 2 })
+      const former = b.connects(10, 'bob').takes(101, notice)
+      const newer = c.connects(102, 'bob')
+      former.ends(104, 'displaced')
+      newer.takes(105, notice)
+    },
+  },
+  {
+    name: 'what was sent last by a process that was killed is taken after its death',
+    tell(world) {
+      const [a, b] = [world.peer('a'), world.peer('b')]
+      const bob = b.connects(10, 'bob')
+      const last = a.sends(20, 'bob', 'famous last words')
+      world.kill(21, a)
+      bob.takes(22, last)
+      world.until(30_000)
+    },
+  },
+  {
+    name: 'what is unknown may have been taken, or not',
+    tell(world) {
+      const [a, b] = [world.peer('a'), world.peer('b')]
+      const bob = b.connects(10, 'bob')
+      bob.takes(25, a.sends(20, 'bob', 'one', 500).gets(520, 'unknown'))
+      a.sends(30, 'bob', 'two', 500).gets(530, 'unknown')
+    },
+  },
+  {
+    name: 'a former owner learns late of the new one, because the datastore was down',
+    tell(world) {
+      const [b, c] = [world.peer('b'), world.peer('c')]
+      const former = b.connects(10, 'bob')
+      c.connects(1_000, 'bob')
+      world.fault(1_100, { fault: 'storeDown' })
+      world.fault(31_100, { fault: 'storeUp' })
+      former.ends(35_000, 'displaced')
+      world.until(60_000)
+    },
+  },
+  {
+    name: 'a claim whose owner was killed goes to the next one at once',
+    tell(world) {
+      const [b, c] = [world.peer('b'), world.peer('c')]
+      b.connects(10, 'bob')
+      world.kill(1_000, b)
+      c.connects(1_001, 'bob')
+      world.until(60_000)
+    },
+  },
+  {
+    name: 'who stood still at a deadline answers right after, who slept by its own clock, who died not at all',
+    tell(world) {
+      const [a, b, c] = [world.peer('a'), world.peer('b'), world.peer('c')]
+      a.sends(1_000, 'nobody', 'still', 2_000).gets(9_050, 'expired')
+      world.fault(2_000, { fault: 'stall', name: 'a', forMs: 7_000 })
+      b.sends(1_000, 'nobody', 'asleep', 2_000).gets(8_050, 'expired')
+      world.fault(2_000, { fault: 'suspend', name: 'b', forMs: 5_000 })
+      c.sends(1_000, 'nobody', 'dead', 2_000)
+      world.kill(2_000, c)
+      world.until(60_000)
+    },
+  },
+  {
+    name: 'two readers of a topic, one of them with a gap that it is told of',
+    tell(world) {
+      const [a, b, c] = [world.peer('a'), world.peer('b'), world.peer('c')]
+      for (const [n, hash] of ['zero', 'one', 'two', 'three'].entries()) a.appends(10 * n, 'news', hash, n)
+      b.reads(100, 'news', ['zero', 'one', 'two', 'three'])
+      c.reads(100, 'news', ['zero'])
+      c.tells(110, { what: 'topicGap', topic: 'news', reader: 1, offset: 3 })
+      c.reads(120, 'news', ['three'], 3)
+      world.until(1_000)
+    },
+  },
+  {
+    name: 'two sites take in what a third one accepted, each once and in order',
+    tell(world) {
+      const [a, b] = [world.peer('a'), world.peer('b')]
+      for (const seq of [1, 2, 3]) {
+        a.tells(seq, { what: 'siteExported', source: 'oslo', seq, hash: `record ${seq}` })
+        b.tells(100 + seq, { what: 'siteImported', site: 'rome', source: 'oslo', seq, hash: `record ${seq}` })
+        b.tells(200 + seq, { what: 'siteImported', site: 'wien', source: 'oslo', seq, hash: `record ${seq}` })
+      }
+    },
+  },
+  {
+    name: 'a killed server, and one that stood still for longer than its lease, are judged dead; one that closed has left',
+    tell(world) {
+      const [a, b, c, d] = [world.peer('a'), world.peer('b'), world.peer('c'), world.peer('d')]
+      for (const other of [b, c, d]) a.judges(3_000, other, 'up')
+      world.kill(5_000, b)
+      a.judges(16_000, b, 'lapsed')
+      world.fault(20_000, { fault: 'stall', name: 'c', forMs: 30_000 })
+      a.judges(31_000, c, 'lapsed')
+      d.tells(60_000, { what: 'closing' })
+      a.judges(60_010, d, 'left')
+      d.tells(60_020, { what: 'closed' })
+      world.until(90_000)
+    },
+  },
+  {
+    name: 'one process is killed and exits by that, another closes and exits with 0, within its bound of memory',
+    tell(world) {
+      const [a, b] = [world.peer('a'), world.peer('b')]
+      world.kill(1_000, a)
+      world.exit(1_005, a, null)
+      b.tells(1_500, { what: 'measured', of: 'heap', value: 50e6, valueMax: 64e6 })
+      b.tells(2_000, { what: 'closing' })
+      b.tells(2_010, { what: 'closed' })
+      world.exit(2_020, b, 0)
+    },
+  },
+]

@@ -1,0 +1,173 @@
+/** Histories made by hand: who does what when, in few words; bodies stand for their own hashes. */
+import type { CheckOptions, HistoryEvent, RuleName } from '../../lib/testing/index.ts'
+import type { Fault, ToldByPeer } from '../../lib/testing/history-event.ts'
+
+/** `rule` is the one that it breaks; none: it is as it should be. */
+export interface Story {
+  readonly name: string
+  readonly rule?: RuleName
+  readonly options?: CheckOptions
+  tell(world: World): void
+}
+
+export class World {
+  readonly #events: HistoryEvent[] = []
+  #runs = 0
+
+  /** Time after time; at the same moment as they were told. */
+  get events(): HistoryEvent[] {
+    return this.#events.toSorted((one, other) => one.atMs - other.atMs)
+  }
+
+  add(event: HistoryEvent): void {
+    this.#events.push(event)
+  }
+
+  /** A run of a peer starts. */
+  peer(name: string, atMs = 0): Actor {
+    return new Actor(this, name, `${name}${++this.#runs}`, atMs)
+  }
+
+  fault(atMs: number, fault: Fault): void {
+    this.add({ atMs, what: 'fault', text: fault.fault, ...fault })
+  }
+
+  kill(atMs: number, { name }: Actor): void {
+    this.fault(atMs, { fault: 'kill', name })
+  }
+
+  exit(atMs: number, { name }: Actor, code: number | null): void {
+    this.add({ atMs, what: 'exit', name, code, signal: code === null ? 'SIGKILL' : null })
+  }
+
+  /** Nothing more happens until then. */
+  until(atMs: number): void {
+    this.fault(atMs, { fault: 'other' })
+  }
+}
+
+/** One run of a peer. */
+export class Actor {
+  readonly world: World
+  readonly name: string
+  readonly incarnation: string
+  #calls = 0
+  #clients = 0
+
+  constructor(world: World, name: string, incarnation: string, atMs: number) {
+    this.world = world
+    this.name = name
+    this.incarnation = incarnation
+    this.tells(atMs, { what: 'started', identity: name, role: 'peer' })
+  }
+
+  tells(atMs: number, event: ToldByPeer): void {
+    this.world.add({ atMs, peer: this.name, incarnation: this.incarnation, ...event } as HistoryEvent)
+  }
+
+  nextCall(): number {
+    return ++this.#calls
+  }
+
+  sends(atMs: number, address: string, hash: string, deadlineMs = 10_000): Sent {
+    const sent = new Sent(this, address, hash)
+    this.tells(atMs, { what: 'send', call: sent.call, address, dueMs: atMs + deadlineMs, level: 'delivered', hash })
+    return sent
+  }
+
+  /** `tookMs` after `atMs` the claim is written. */
+  connects(atMs: number, address: string, { reads = false, claim = 0, tookMs = 1 } = {}): Holding {
+    const holding = new Holding(this, address, ++this.#clients)
+    holding.tells(atMs, { what: 'connecting', dueMs: atMs + 10_000, reads })
+    holding.tells(atMs + tookMs, { what: 'connected', claim: claim === 0 ? holding.client : claim })
+    return holding
+  }
+
+  appends(atMs: number, topic: string, hash: string, offset: number): void {
+    const call = this.nextCall()
+    this.tells(atMs, { what: 'topicAppend', call, topic, dueMs: atMs + 10_000, hash })
+    this.tells(atMs + 1, { what: 'topicAppended', call, topic, offset })
+  }
+
+  /** Record after record: hashes from `offset` on. */
+  reads(atMs: number, topic: string, hashes: readonly string[], offset = 0): void {
+    for (const [n, hash] of hashes.entries())
+      this.tells(atMs + n, { what: 'topicRead', topic, reader: 1, offset: offset + n, hash })
+  }
+
+  asks(atMs: number, id: string, answeredMs: number, hash: string): void {
+    const call = this.nextCall()
+    this.tells(atMs, { what: 'serviceAsked', call, type: 'mail', id, dueMs: atMs + 10_000 })
+    this.tells(answeredMs, { what: 'serviceAnswered', call, type: 'mail', id, hash })
+  }
+
+  judges(atMs: number, other: Actor, why: 'up' | 'left' | 'lapsed' | 'replaced'): void {
+    const about = { other: other.name, otherIncarnation: other.incarnation }
+    this.tells(atMs, why === 'up' ? { what: 'memberUp', ...about } : { what: 'memberDown', ...about, why })
+  }
+}
+
+/** A message that somebody sent. */
+export class Sent {
+  readonly by: Actor
+  readonly address: string
+  readonly hash: string
+  readonly call: number
+
+  constructor(by: Actor, address: string, hash: string) {
+    this.by = by
+    this.address = address
+    this.hash = hash
+    this.call = by.nextCall()
+  }
+
+  get id(): string {
+    return `${this.by.name}/${this.by.incarnation}/${this.call}`
+  }
+
+  gets(atMs: number, status: 'delivered' | 'unknown' | 'absent' | 'expired'): this {
+    this.by.tells(atMs, { what: 'receipt', call: this.call, address: this.address, id: this.id, status })
+    return this
+  }
+}
+
+/** A client, as long as it holds its address. */
+export class Holding {
+  readonly by: Actor
+  readonly address: string
+  readonly client: number
+
+  constructor(by: Actor, address: string, client: number) {
+    this.by = by
+    this.address = address
+    this.client = client
+  }
+
+  tells(atMs: number, event: object): void {
+    this.by.tells(atMs, { address: this.address, client: this.client, ...event } as ToldByPeer)
+  }
+
+  takes(atMs: number, { id, hash }: { id: string; hash: string }): this {
+    this.tells(atMs, { what: 'delivery', id, hash })
+    return this
+  }
+
+  /** Its handler is busy from then on, or until `untilMs`. */
+  isBusy(atMs: number, untilMs?: number): this {
+    this.tells(atMs, { what: 'busy' })
+    if (untilMs !== undefined) this.tells(untilMs, { what: 'idle' })
+    return this
+  }
+
+  ends(atMs: number, end: 'disconnected' | 'displaced' | 'closed'): this {
+    this.tells(atMs, { what: 'ended', end })
+    return this
+  }
+
+  /** Took the address over, and did not get all that waited at `former`. */
+  lacks(atMs: number, former: Holding, missing?: number): this {
+    const from = { fromIncarnation: former.by.incarnation, fromClaim: former.client }
+    this.by.tells(atMs, { what: 'handOverIncomplete', address: this.address, ...from, ...(missing !== undefined && { missing }) })
+    return this
+  }
+}

@@ -341,6 +341,11 @@ export class Cluster implements AsyncDisposable {
 
   // The history
 
+  /** Writes a fault into the history that this cluster does not know of: one of its engine's, say. */
+  did(text: string, fault: Fault = { fault: 'other' }): void {
+    this.#did(text, fault)
+  }
+
   #did(text: string, fault: Fault): void {
     this.history.add({ what: 'fault', text, ...fault })
   }

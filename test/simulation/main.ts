@@ -51,7 +51,7 @@ async function one(seed: number, { mode, json, whole = false }: Flags): Promise<
   }
   process.stdout.write(`${timelineOf(simulation, { whole })}\n`)
   for (const text of verdict.violations)
-    if (!simulation.findings.some(finding => finding.text === text)) process.stdout.write(`${text}\n`)
+    if (!simulation.findings.some(finding => text.includes(finding.text))) process.stdout.write(`${text}\n`)
   const tally = new Tally()
   tally.add(verdict)
   process.stdout.write(`\n${tally.text(2 * verdict.realMs)}\ntrace        ${verdict.hash}\n`)

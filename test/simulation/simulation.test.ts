@@ -1,7 +1,6 @@
 /** Simulated worlds: a few of each kind here; `npm run sim -- --seeds 10000 --jobs 2` runs the many. */
 import t from 'tap'
 import { drawPlan, faultNames, simulate, timelineOf, type Mode } from '../../lib/testing/index.ts'
-import { judge } from './judge.ts'
 import { tryTwice } from './verdict.ts'
 
 const first = Number(process.env['HOMING_SEED'] ?? 1)
@@ -21,7 +20,7 @@ for (const mode of ['brokerless', 'broker'] as const) {
 
   void t.test(`worlds that broke a promise once (${mode})`, async t => {
     for (const seed of kept[mode]) {
-      const { findings } = await simulate({ seed, mode, judge })
+      const { findings } = await simulate({ seed, mode })
       t.same(findings, [], `npm run sim -- --seed ${seed} --mode ${mode}`)
     }
   })
@@ -47,12 +46,12 @@ t.test('the plans of many seeds have everything in them', async t => {
 })
 
 t.test('a timeline shows what was found, and what led to it', async t => {
-  const atMs = 5_000
-  const simulation = await simulate({ seed: first, mode: 'brokerless', judge: () => [{ text: "something about 'u1'", atMs }] })
-  const text = timelineOf(simulation)
+  const simulation = await simulate({ seed: first, mode: 'brokerless' })
+  const findings = [{ rule: 'H1', text: "something about 'u1'", atMs: 5_000, address: 'u1' } as const]
+  const text = timelineOf({ ...simulation, findings })
   t.match(text, /^seed \d+, brokerless: peers a b c/)
   t.match(text, /sends 'u1' #\d+ within \d+: \w+/)
-  t.match(text, /5000 ms: something about 'u1'$/)
+  t.match(text, /5000 ms: H1 something about 'u1'$/)
   t.ok(text.split('\n').length < 450)
   t.ok(timelineOf(simulation, { whole: true }).length > text.length)
 })

@@ -1,6 +1,5 @@
 /** A seed tried twice: what was found, whether both times the same happened, and what it took. */
 import { simulate, type FaultName, type Mode, type Simulation } from '../../lib/testing/index.ts'
-import { judge } from './judge.ts'
 
 export interface Verdict {
   readonly seed: number
@@ -23,7 +22,10 @@ export async function tryTwice(seed: number, mode: Mode): Promise<{ verdict: Ver
   const second = await timed(seed, mode)
   const { simulation } = second
   const { hash, virtualMs, messages, faults } = simulation
-  const violations = [...simulation.findings.map(({ text }) => text), ...second.rejections]
+  const violations = [
+    ...simulation.findings.map(({ rule, text, atMs }) => `${rule} ${text}, at ${atMs} ms`),
+    ...second.rejections,
+  ]
   if (first.simulation.hash !== hash)
     violations.unshift(
       `not the same twice: ${first.simulation.hash} and ${hash}, from ${differenceOf(first.simulation, simulation)}`,
@@ -42,7 +44,7 @@ async function timed(seed: number, mode: Mode): Promise<{ simulation: Simulation
   process.on('unhandledRejection', rejected)
   try {
     const startedMs = performance.now()
-    const simulation = await simulate({ seed, mode, judge })
+    const simulation = await simulate({ seed, mode })
     return { simulation, realMs: performance.now() - startedMs, rejections }
   } finally {
     process.off('unhandledRejection', rejected)

@@ -3,7 +3,7 @@
  *
  * At one client this holds for all messages, without excuse. Over all clients of an address it holds for messages that were reported
  * delivered; an `unknown` one may reach a former owner late (docs/guarantees.md, promise 2). Two excuses there: while two own the address (H6
- * bounds that), the one that connected earlier may take what it had accepted after the other took something later; and the reader of a client
+ * bounds that), each takes what it has accepted: one may take something after the other took something later, also when only one is left; and the reader of a client
  * that was disconnected may still read what it had. A message that is missing in between is a loss, and H1's: its marker is an incomplete
  * hand-over.
  *
@@ -70,8 +70,10 @@ function wasReportedDelivered(facts: Facts, id: string): boolean {
 }
 
 /** `late` was taken after what `passed` it, in number and in time. */
-function mayBeLate({ holder: former, event }: Last, { holder: newer }: Last): boolean {
+function mayBeLate({ holder: former, event }: Last, { holder: newer, event: passed }: Last): boolean {
   if (!former || !newer || former === newer) return false
+  // Each saw an ordered part, whichever of the two connects was the newer one, and whoever has been displaced since.
+  if ([former, newer].every(({ connectedMs, endMs }) => connectedMs <= passed.atMs && endMs >= passed.atMs)) return true
   const bothOwn = former.connectedMs <= newer.connectedMs && former.endMs >= event.atMs && newer.endMs >= event.atMs
   const readsOn = former.reads && former.end !== 'displaced' && former.endMs <= event.atMs
   return bothOwn || readsOn

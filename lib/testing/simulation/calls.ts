@@ -41,7 +41,8 @@ export class Calls {
   /** Makes one call. */
   make(): void {
     const { draw, plan, seats } = this.#scene
-    const { up } = seats
+    // Who stands still calls nobody.
+    const up = seats.up.filter(({ process }) => !this.#standsStill(process))
     if (up.length === 0) return
     const seat = draw.pick(up)
     const address = draw.pick(plan.addresses)
@@ -61,7 +62,7 @@ export class Calls {
 
   /** The client of an address comes to some peer. */
   connect(address: string): void {
-    const { up } = this.#scene.seats
+    const up = this.#scene.seats.up.filter(({ process }) => !this.#standsStill(process))
     if (up.length > 0) this.#connect(this.#scene.draw.pick(up), [address])
   }
 
@@ -181,6 +182,11 @@ export class Calls {
         if (!(error instanceof HomingError)) problem(`${what} at ${process} failed with ${String(error)}`)
       },
     )
+  }
+
+  #standsStill(process: string): boolean {
+    const { standstills, cluster } = this.#scene
+    return standstills.some(still => still.process === process && cluster.nowMs < still.untilMs)
   }
 
   /** A process that stands still cannot settle anything, and counts its deadlines by its own clock. */

@@ -84,14 +84,14 @@ export const faults: Readonly<Record<FaultName, Fault>> = {
     const { network } = scene.cluster
     const { latencyMs } = scene.plan.network
     network.options.latencyMs = Math.round(scene.draw.spread(20, 500))
-    scene.log(`latency ${network.options.latencyMs} ms`)
+    scene.cluster.did(`latency ${network.options.latencyMs} ms`)
     scene.later(() => void (network.options.latencyMs = latencyMs!))
   },
   narrow: scene => {
     const { network } = scene.cluster
     const { bytesPerMs = Infinity } = scene.plan.network
     network.options.bytesPerMs = Math.round(scene.draw.spread(20, 500))
-    scene.log(`bandwidth ${network.options.bytesPerMs} bytes a ms`)
+    scene.cluster.did(`bandwidth ${network.options.bytesPerMs} bytes a ms`)
     scene.later(() => void (network.options.bytesPerMs = bytesPerMs))
   },
 
@@ -102,13 +102,13 @@ export const faults: Readonly<Record<FaultName, Fault>> = {
 
   storeDown: scene => {
     scene.roads.change({ down: true })
-    scene.log('datastore down')
+    scene.cluster.did('datastore down', { fault: 'storeDown' })
     scene.later(() => storeUp(scene))
   },
   storeDownForOne: scene => {
     const name = scene.draw.pick(storeUsers(scene))
     scene.roads.roadOf(name).down = true
-    scene.log(`datastore down for ${name}`)
+    scene.cluster.did(`datastore down for ${name}`, { fault: 'storeDown', name })
     scene.later(() => storeUp(scene))
   },
   storeSlow: scene => {
@@ -116,11 +116,11 @@ export const faults: Readonly<Record<FaultName, Fault>> = {
     const thereMs = Math.round(scene.draw.spread(10, operationTimeoutMs))
     const backMs = Math.round(scene.draw.spread(10, operationTimeoutMs))
     scene.roads.change({ thereMs, backMs })
-    scene.log(`datastore slow: ${thereMs} + ${backMs} ms`)
+    scene.cluster.did(`datastore slow: ${thereMs} + ${backMs} ms`, { fault: 'storeSlow', slowMs: thereMs + backMs })
     scene.later(() => {
       const { thereMs, backMs } = scene.plan.store.road
       scene.roads.change({ thereMs, backMs })
-      scene.log('datastore fast again')
+      scene.cluster.did('datastore fast again', { fault: 'storeSlow', slowMs: thereMs + backMs })
     })
   },
   storeFlapping: scene => {
@@ -129,7 +129,7 @@ export const faults: Readonly<Record<FaultName, Fault>> = {
     const flap = (down: boolean): void => {
       if (isOver) return
       scene.roads.change({ down })
-      scene.log(`datastore ${down ? 'down' : 'up'}, flapping`)
+      scene.cluster.did(`datastore ${down ? 'down' : 'up'}, flapping`, { fault: down ? 'storeDown' : 'storeUp' })
       scene.cluster.time.timers.after(everyMs, () => flap(!down))
     }
     flap(true)
@@ -141,33 +141,34 @@ export const faults: Readonly<Record<FaultName, Fault>> = {
   storeUnanswered: scene => {
     const unanswered = scene.draw.pick([0.05, 0.3, 0.8])
     scene.roads.change({ unanswered })
-    scene.log(`datastore leaves ${unanswered} of its calls unanswered`)
+    scene.cluster.did(`datastore leaves ${unanswered} of its calls unanswered`, { fault: 'storeAmbiguous', ambiguous: true })
     scene.later(() => {
       scene.roads.change({ unanswered: 0 })
-      scene.log('datastore answers again')
+      scene.cluster.did('datastore answers again', { fault: 'storeAmbiguous', ambiguous: false })
     })
   },
   failOver: scene => {
     if (!scene.amnesic) return false
     const lostMs = Math.round(scene.draw.spread(1, 1_000))
     scene.amnesic.failOver(lostMs)
-    scene.log(`datastore failed over and lost the last ${lostMs} ms`)
+    scene.cluster.did(`datastore failed over and lost the last ${lostMs} ms`, { fault: 'storeForgot' })
   },
   storeSplit: scene => {
     if (!scene.eventual) return false
     const beyond = scene.draw.some(storeUsers(scene), 3)
     scene.eventual.split(beyond)
-    scene.log(`datastore split: ${beyond.join()} on the other side`)
+    // Each side has a datastore, but not the one that the other side has.
+    scene.cluster.did(`datastore split: ${beyond.join()} on the other side`, { fault: 'storeDown' })
     scene.later(() => {
       scene.eventual!.heal()
-      scene.log('datastore whole again')
+      scene.cluster.did('datastore whole again', { fault: 'storeUp' })
     })
   },
 }
 
 function storeUp(scene: Scene): void {
   scene.roads.change({ down: false })
-  scene.log('datastore up')
+  scene.cluster.did('datastore up', { fault: 'storeUp' })
 }
 
 function ending(scene: Scene, end: 'kill' | 'powerOff', away: boolean): boolean | void {

@@ -8,6 +8,9 @@ import { mergeRecords } from '../../sessions/merge.ts'
 import { MemoryEngine } from '../../datastores/memory.ts'
 import { simulateCluster, type Cluster, type Engine } from '../cluster.ts'
 import type { History } from '../history.ts'
+import { check } from '../checker/check.ts'
+import type { CheckOptions } from '../checker/options.ts'
+import type { RuleName, Violation } from '../checker/violation.ts'
 import { AmnesicEngine } from './amnesic-engine.ts'
 import { Calls } from './calls.ts'
 import { Draw } from './draw.ts'
@@ -21,17 +24,14 @@ import type { Scene } from './scene.ts'
 import { Seats } from './seats.ts'
 
 /** A promise that was broken. */
-export interface Finding {
-  readonly text: string
-  /** When it showed, ms of virtual time; undefined where that is in the text at best. */
-  readonly atMs: number | undefined
+export interface Finding extends Omit<Violation, 'rule'> {
+  /** Of the checker; or `world`: what no history shows. */
+  readonly rule: RuleName | 'world'
 }
 
 export interface SimulationOptions {
   seed: number
   mode: Mode
-  /** What the history breaks. */
-  judge: (history: History, plan: Plan, endMs: number) => readonly Finding[]
 }
 
 export interface Simulation {
@@ -64,9 +64,11 @@ export async function simulate(options: SimulationOptions): Promise<Simulation> 
 const startMs = 500
 /** A supervisor looks again after that, ms. */
 const tryAgainMs = 500
+const longestDeadlineMs = 10_000
+/** Until an owner looks once more at what it has claimed, ms. */
+const siblingsMs = 2_000
 
 class World {
-  readonly #options: SimulationOptions
   readonly #plan: Plan
   readonly #draw: Draw
   readonly #log: LogLine[] = []
@@ -78,7 +80,6 @@ class World {
   #roads: RemoteEngine | undefined
 
   constructor(options: SimulationOptions) {
-    this.#options = options
     this.#plan = drawPlan(options.seed, options.mode)
     this.#draw = new Draw(seededRandom(`world ${options.mode} ${options.seed}`))
   }
@@ -140,9 +141,8 @@ class World {
 
   #scene(cluster: Cluster): Scene {
     const plan = this.#plan
-    const tell = (to: (LogLine | Finding)[], text: string): void =>
-      void to.push({ atMs: Math.round(cluster.nowMs * 1_000) / 1_000, text })
-    const log = (text: string): void => tell(this.#log, text)
+    const atMs = (): number => Math.round(cluster.nowMs * 1_000) / 1_000
+    const log = (text: string): void => void this.#log.push({ atMs: atMs(), text })
     const scene: Scene = {
       cluster,
       plan,
@@ -155,7 +155,7 @@ class World {
       standstills: [],
       startBroker: name => this.#startBroker(scene, name),
       later: undo => this.#later(cluster, undo),
-      problem: text => tell(this.#problems, text),
+      problem: text => void this.#problems.push({ rule: 'world', atMs: atMs(), text }),
       log,
       get calls() {
         return calls
@@ -219,18 +219,35 @@ class World {
   }
 
   #outcome({ history, time, nowMs }: Cluster): Simulation {
-    const { judge } = this.#options
     const text = [history.toString(), ...this.#log.map(({ atMs, text }) => `${atMs} ${text}`), time.eventsRun].join('\n')
     return {
       plan: this.#plan,
       history,
       log: this.#log,
-      findings: [...judge(history, this.#plan, nowMs), ...this.#problems],
+      findings: [...check(history.events, boundsOf(this.#plan, nowMs)), ...this.#problems],
       hash: createHash('sha256').update(text).digest('hex').slice(0, 16),
       virtualMs: nowMs,
       eventsRun: time.eventsRun,
       messages: history.of('send').length,
       faults: this.#counts,
     }
+  }
+}
+
+/** By which a world of this plan is judged: its own options, and what its clocks and its datastore make of them. */
+function boundsOf({ options, clockRates, store }: Plan, endMs: number): CheckOptions {
+  const { leaseMs = 10_000, renewEveryMs = 3_000, guardMs = 2_000, operationTimeoutMs = 1_000 } = options
+  const slowest = Math.min(1, ...clockRates.values())
+  return {
+    endMs,
+    // Deadlines are counted by clocks that may be slow.
+    slackMs: 100 + longestDeadlineMs * (1 / slowest - 1),
+    leaseMs,
+    renewEveryMs,
+    guardMs,
+    operationTimeoutMs,
+    // Promise 4: where siblings are kept, the one that loses is told within two seconds and one renewal.
+    overlapMsMax: renewEveryMs + guardMs + (store.kind === 'eventual' ? siblingsMs : 0),
+    ...(options.whenStoreIsDown && { whenStoreIsDown: options.whenStoreIsDown }),
   }
 }

@@ -35,9 +35,7 @@ export function timelineOf(simulation: Simulation, { whole = false }: TimelineOp
     ...shown.map(line => lineText(line, width)),
     ...(left > 0 ? ['', `${left} other lines are shown with --whole`] : []),
     '',
-    ...(findings.length === 0
-      ? ['no violations']
-      : findings.map(({ text, atMs }) => `${atMs === undefined ? '' : `${atMs} ms: `}${text}`)),
+    ...(findings.length === 0 ? ['no violations'] : findings.map(({ rule, text, atMs }) => `${atMs} ms: ${rule} ${text}`)),
   ].join('\n')
 }
 
@@ -97,6 +95,8 @@ class Fold {
         return { atMs, who: event.peer, text: this.#sendText(event), address: event.address }
       case 'receipt':
       case 'delivery':
+      case 'busy':
+      case 'idle':
         return undefined
       default: {
         const { atMs: _, what, ...rest } = event
@@ -139,12 +139,11 @@ function addressIn(text: string): string | undefined {
 /** What was done to the world, what concerns the addresses that something was found of, and what happened just before. */
 function around(lines: readonly Line[], findings: readonly Finding[]): Line[] {
   const places = findings.slice(0, 5).map(finding => ({
-    atMs: finding.atMs ?? timeIn(finding.text),
-    address: addressIn(finding.text),
+    atMs: finding.atMs,
+    address: finding.address ?? addressIn(finding.text),
   }))
   const isNear = ({ atMs, address, who }: Line): boolean =>
     places.some(place => {
-      if (place.atMs === undefined) return false
       if (atMs > place.atMs + nearMs || atMs < place.atMs - backMs) return false
       return who === '' || atMs > place.atMs - nearMs || (place.address !== undefined && address === place.address)
     })
@@ -152,10 +151,4 @@ function around(lines: readonly Line[], findings: readonly Finding[]): Line[] {
   const world = lines.filter(line => line.who === '' && line.address === undefined && !near.includes(line))
   const shown = new Set([...near.slice(-linesMax), ...world.slice(0, Math.max(20, linesMax - near.length))])
   return lines.filter(line => shown.has(line))
-}
-
-/** The checker says when in its sentences. */
-function timeIn(text: string): number | undefined {
-  const times = [...text.matchAll(/([\d.]+) ms/g)].map(([, ms]) => Number(ms))
-  return times.length === 0 ? undefined : Math.max(...times)
 }

@@ -318,6 +318,11 @@ export class Cluster implements AsyncDisposable {
     return this.#at(name).store?.calls ?? 0
   }
 
+  /** Those of them that read; many addresses or peers at once are one. */
+  storeReads(name: string): number {
+    return this.#at(name).store?.reads ?? 0
+  }
+
   #fault(name: string | undefined, text: string, change: Partial<Place['faults']>): void {
     this.#did(`${text} for ${name ?? 'all'}`)
     for (const place of name === undefined ? this.#places.values() : [this.#at(name)]) {

@@ -23,14 +23,11 @@ const after = (ms: number): Promise<void> => new Promise(resolve => setTimeout(r
 
 /** So many clients a peer, and one send each so many ms. */
 const clients = 20
-const everyMs = 4
+const everyMs = 10
 /** Share of the time until pools and caches have their size. */
 const warmUpShare = 0.4
 
-/**
- * Brokerless peers on one LMDB and peers behind a broker on the same, so that all are one cluster. `kept` and the broker live through; each
- * minute another of the others is killed and starts again.
- */
+/** Two clusters on one LMDB: three brokerless peers, and two behind a broker. One peer and the broker live through; each minute another is killed. */
 export async function mixed(minutes: number, said: (sample: Sample) => void): Promise<MixedResult> {
   const folder = mkdtempSync(join(tmpdir(), 'homing-soak-'))
   const parts: Part[] = []
@@ -45,16 +42,18 @@ export async function mixed(minutes: number, said: (sample: Sample) => void): Pr
 async function run(store: string, minutes: number, parts: Part[], said: (sample: Sample) => void): Promise<MixedResult> {
   const names = ['kept', 'other-1', 'other-2', 'behind-1', 'behind-2']
   const addressesOf = (name: string): string[] => Array.from({ length: clients }, (_, n) => `${name}-client-${n}`)
-  const all = names.flatMap(addressesOf)
+  const isBehind = (name: string): boolean => name.startsWith('behind')
   const hub = new Part()
   parts.push(hub)
-  const { endpoint } = await hub.ask('broker', { identity: 'hub', store, listen: 'tcp://127.0.0.1:0' })
+  const { endpoint } = await hub.ask('broker', { identity: 'hub', cluster: 'behind', store, listen: 'tcp://127.0.0.1:0' })
   const start = async (name: string): Promise<Part> => {
     const part = new Part()
     parts.push(part)
-    await part.ask('peer', name.startsWith('behind') ? { identity: name, broker: endpoint } : { identity: name, store })
+    const way = isBehind(name) ? { cluster: 'behind', broker: endpoint } : { cluster: 'direct', store }
+    await part.ask('peer', { identity: name, ...way })
     await part.ask('connect', addressesOf(name))
-    await part.ask('mix', all, everyMs)
+    const reachable = names.filter(other => isBehind(other) === isBehind(name)).flatMap(addressesOf)
+    await part.ask('mix', reachable, everyMs)
     return part
   }
   const running = new Map<string, Part>()

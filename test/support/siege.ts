@@ -23,7 +23,10 @@ export interface SiegeOutcome {
 
 const code = new URL('../security/strangers-worker.js', import.meta.url)
 
-/** Besieges for `forMs` a broker that runs in `child`. */
+/** So many handshakes at least: of fewer the hundredth part is none. */
+const handshakesMin = 110
+
+/** Besieges for `forMs`, or until enough was measured, a broker that runs in `child`. */
 export async function besiege(
   child: Child,
   { sockets, hosts, againMs }: Omit<Siege, 'port'>,
@@ -48,7 +51,7 @@ export async function besiege(
     const latenciesMs: number[] = []
     let dials = 0
     let peakBytes = residentBytes
-    while (performance.now() < untilMs) {
+    while (performance.now() < untilMs || latenciesMs.length < handshakesMin) {
       const began = performance.now()
       while (!(await comesIn(env, endpoint))) {
         dials++

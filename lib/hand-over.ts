@@ -123,9 +123,8 @@ export class HandOver {
     this.#router.serveProtocol(protocol, {
       call: async (from, body) => {
         const take = readTake(body)
-        const { identity, incarnation } = take.by
-        if (identity !== from.identity || incarnation !== from.incarnation)
-          throw new HomingError('REFUSED', 'who takes an address speaks for itself')
+        const { identity } = from
+        if (!isOf(take.by, from)) throw new HomingError('REFUSED', 'who takes an address speaks for itself')
         // What waits here is for whoever may connect there, whatever the datastore says of it by now.
         if (!this.#access.may(identity, 'connect', take.address))
           throw new HomingError('REFUSED', `the allow-list does not let '${identity}' connect '${take.address}'`)
@@ -143,7 +142,7 @@ export class HandOver {
       },
       tell: (from, body) => {
         const take = readTake(body)
-        if (take.by.identity === from.identity) this.#arrived(take)
+        if (isOf(take.by, from)) this.#arrived(take)
       },
     })
   }
@@ -355,6 +354,10 @@ export class HandOver {
 
 function takerOf({ incarnation, claim }: Owner): string {
   return `${incarnation} ${claim}`
+}
+
+function isOf({ identity, incarnation }: Owner, run: Run): boolean {
+  return identity === run.identity && incarnation === run.incarnation
 }
 
 function keyOf({ address, claim }: Held): string {

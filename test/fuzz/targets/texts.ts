@@ -52,7 +52,8 @@ function readUrl(text: string): string {
   } catch (error) {
     const password = /:([^:@/]{6,})@/.exec(text)?.[1]
     const said = error instanceof HomingError ? error.message : ''
-    claim(password === undefined || !said.includes(password), 'a password is repeated')
+    const once = password !== undefined && text.split(password).length === 2
+    claim(!once || !said.includes(password), 'a password is repeated')
     return refusal(error, 'BAD_OPTION')
   }
   const shown = placeText(place)

@@ -20,6 +20,7 @@ export class Facts {
   readonly deliveries: Delivery[] = []
   /** Those who held an address, or tried to, in the order of their calls. */
   readonly holders = new Map<string, Holder[]>()
+  /** Incomplete hand-overs, by the claim that they were to empty. */
   readonly handOvers = new Map<string, EventOf<'handOverIncomplete'>[]>()
   /** Exits, and whether they were somebody's doing. */
   readonly exits: { exit: EventOf<'exit'>; run: Run | undefined; killed: boolean }[] = []
@@ -30,6 +31,7 @@ export class Facts {
   readonly #apart = new Spans()
   /** As it was done to a name, whichever run that was. */
   readonly #apartByName = new Map<string, Spans>()
+  readonly #byEnd = new Map<string, Holder[]>()
   readonly #cuts = new Map<string, number>()
   /** The run that a name has now. */
   readonly #now = new Map<string, Run>()
@@ -55,6 +57,19 @@ export class Facts {
   /** The client that an event is about. */
   holder(event: { incarnation: string; client: number }): Holder | undefined {
     return this.runs.get(event.incarnation)?.clients.get(event.client)
+  }
+
+  /** Who held an address, or tried to, in the order in which they came to their ends; from the first that was there at `fromMs` or later. */
+  *holdersFrom(address: string, fromMs: number): Generator<Holder> {
+    const holders = this.#byEnd.get(address) ?? []
+    let low = 0
+    let high = holders.length
+    while (low < high) {
+      const middle = (low + high) >> 1
+      if (holders[middle]!.endMs < fromMs) low = middle + 1
+      else high = middle
+    }
+    for (let at = low; at < holders.length; at++) yield holders[at]!
   }
 
   #run(event: { atMs: number; peer: string; incarnation: string }): Run {
@@ -124,7 +139,7 @@ export class Facts {
     busy: event => this.holder(event)?.busy(event.atMs, this.bounds.slackMs),
     idle: event => this.holder(event)?.idle(event.atMs),
     delivery: event => void this.deliveries.push(event),
-    handOverIncomplete: event => void listAt(this.handOvers, event.address).push(event),
+    handOverIncomplete: event => void listAt(this.handOvers, claimKey(event.fromIncarnation, event.fromClaim)).push(event),
     exit: event => {
       const run = this.#now.get(event.name)
       this.exits.push({ exit: event, run, killed: this.#killed.delete(event.name) })
@@ -264,7 +279,13 @@ export class Facts {
   #finish(): void {
     for (const [key, sinceMs] of this.#cuts) this.#byName((JSON.parse(key) as [string, string])[0]).add(sinceMs, Infinity)
     for (const [name, sinceMs] of this.#stopped) this.#standsStill(name, sinceMs, Infinity)
-    for (const holders of this.holders.values()) for (const holder of holders) this.#endOf(holder)
+    for (const [address, holders] of this.holders) {
+      for (const holder of holders) this.#endOf(holder)
+      this.#byEnd.set(
+        address,
+        holders.toSorted((one, other) => one.endMs - other.endMs),
+      )
+    }
     for (const event of this.deliveries) this.#took(event)
   }
 
@@ -275,16 +296,21 @@ export class Facts {
   }
 
   /** Once all sends are known: what a client took may have been sent by whoever is heard of later. */
-  #took({ incarnation, client, id }: Delivery): void {
+  #took({ incarnation, client, id, atMs }: Delivery): void {
     const holder = this.runs.get(incarnation)?.clients.get(client)
     const { origin, number } = parseId(id)
     if (!holder) return
+    holder.firstTakenMs = Math.min(holder.firstTakenMs, atMs)
     holder.last.set(origin, Math.max(number, holder.last.get(origin) ?? -1))
     holder.lastSentMs = Math.max(holder.lastSentMs, this.messages.get(id)?.asked.atMs ?? -Infinity)
   }
 }
 
 const noSpans = new Spans()
+
+export function claimKey(incarnation: string | undefined, claim: number | undefined): string {
+  return `${incarnation} ${claim}`
+}
 
 export function listAt<Key, Item>(map: Map<Key, Item[]>, key: Key): Item[] {
   let list = map.get(key)

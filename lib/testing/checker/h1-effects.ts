@@ -9,7 +9,7 @@
  * said were missing, where it said so.
  */
 import type { EventOf } from '../history-event.ts'
-import { parseId, type Facts } from './facts.ts'
+import { claimKey, parseId, type Facts } from './facts.ts'
 import type { Accepted, Holder } from './holder.ts'
 import type { Call } from './run.ts'
 import type { Violation } from './violation.ts'
@@ -28,8 +28,6 @@ export function* effects(facts: Facts): Generator<Violation> {
 
 class Messages {
   readonly #facts: Facts
-  /** By address: who was there, by the end of it. */
-  readonly #byEnd = new Map<string, Holder[]>()
   /** How many messages an incomplete hand-over still excuses. */
   readonly #missing = new Map<EventOf<'handOverIncomplete'>, number>()
 
@@ -51,12 +49,11 @@ class Messages {
 
   #isExcused(message: Accepted, address: string): boolean {
     const { handOverMs, slackMs, blurMs } = this.#facts.bounds
-    const owners = this.#ownersOf(address)
-    const first = firstEndingFrom(owners, message.sentMs - blurMs)
     /** Until then somebody may have asked for what was left by a former owner that had the message. */
     let carriedUntilMs = -Infinity
-    for (let at = first; at < Math.min(owners.length, first + ownersMax); at++) {
-      const owner = owners[at]!
+    let owners = 0
+    for (const owner of this.#facts.holdersFrom(address, message.sentMs - blurMs)) {
+      if (++owners > ownersMax) return false
       const reached = owner.connectingMs <= Math.max(message.acceptedMs, carriedUntilMs)
       if (!reached || !owner.mayHaveKept(message, 2 * handOverMs, slackMs + blurMs)) continue
       if (owner.end !== 'displaced' || this.#wasLeftBehind(owner)) return true
@@ -65,18 +62,9 @@ class Messages {
     return false
   }
 
-  #ownersOf(address: string): Holder[] {
-    let owners = this.#byEnd.get(address)
-    if (!owners) {
-      owners = [...(this.#facts.holders.get(address) ?? [])].sort((one, other) => one.endMs - other.endMs)
-      this.#byEnd.set(address, owners)
-    }
-    return owners
-  }
-
   #wasLeftBehind(owner: Holder): boolean {
-    for (const handOver of this.#facts.handOvers.get(owner.address) ?? []) {
-      if (handOver.fromIncarnation !== owner.run.incarnation || handOver.fromClaim !== owner.claim) continue
+    for (const handOver of this.#facts.handOvers.get(claimKey(owner.run.incarnation, owner.claim)) ?? []) {
+      if (handOver.address !== owner.address) continue
       const left = this.#missing.get(handOver) ?? handOver.missing ?? Infinity
       if (left <= 0) continue
       this.#missing.set(handOver, left - 1)
@@ -84,17 +72,6 @@ class Messages {
     }
     return false
   }
-}
-
-function firstEndingFrom(owners: readonly Holder[], ms: number): number {
-  let low = 0
-  let high = owners.length
-  while (low < high) {
-    const middle = (low + high) >> 1
-    if (owners[middle]!.endMs < ms) low = middle + 1
-    else high = middle
-  }
-  return low
 }
 
 /**
@@ -134,8 +111,11 @@ export function countServed(facts: Facts): Map<string, { count: number; lastMs: 
 }
 
 function diedHolding(facts: Facts, address: string, fromMs: number, untilMs: number): boolean {
-  const holders = facts.holders.get(address) ?? []
-  return holders.some(({ end, endMs }) => end === 'killed' && endMs >= fromMs && endMs <= untilMs)
+  for (const { end, endMs } of facts.holdersFrom(address, fromMs)) {
+    if (endMs > untilMs) return false
+    if (end === 'killed') return true
+  }
+  return false
 }
 
 /** Work that was answered with a result has been completed, somewhere. */

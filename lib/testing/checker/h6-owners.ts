@@ -67,7 +67,7 @@ function* overlaps(facts: Facts, holders: readonly Holder[]): Generator<Violatio
 function tooLong(facts: Facts, former: Holder, newer: Holder, untilMs: number): Violation | undefined {
   const { overlapMsMax, slackMs } = facts.bounds
   const fromMs = newer.connectedMs
-  const boundMs = overlapMsMax + slackMs + auditMs(facts, former)
+  const boundMs = overlapMsMax + slackMs + (former.run === newer.run ? 0 : auditMs(facts, former))
   if (untilMs - fromMs <= boundMs) return undefined
   const clear = longestClear([...facts.troubles(former.run), ...facts.troubles(newer.run)], fromMs, untilMs)
   const clearMs = clear.untilMs - clear.fromMs

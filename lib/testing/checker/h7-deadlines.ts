@@ -2,8 +2,8 @@
  * H7: every call is answered by its deadline and `slackMs`: sends, requests, broadcasts, connects, work, appends. Nothing is pending at the end
  * that was due before.
  *
- * Excuses: a process that died before had nobody to answer. One that stood still at the deadline answers right after it; one whose machine
- * slept has its timers run that much later.
+ * Excuses: a process that died before had nobody to answer. One that stood still after the deadline has the slack of the time in which it moved;
+ * one whose machine slept has its timers run that much later.
  */
 import type { Facts } from './facts.ts'
 import type { Run } from './run.ts'
@@ -49,10 +49,10 @@ function untilWhen({ run, askedMs, dueMs }: Pending, slackMs: number): number {
     if (fromMs > byClockMs) break
     byClockMs += untilMs - Math.max(fromMs, askedMs)
   }
-  let byMs = byClockMs + slackMs
+  let byMs = byClockMs + slackMs // so long it must have moved since then
   for (const { fromMs, untilMs } of run.blocked.within(byClockMs, Infinity)) {
     if (fromMs > byMs) break
-    byMs = Math.max(byMs, untilMs + slackMs)
+    byMs += untilMs - Math.max(fromMs, byClockMs)
   }
   return byMs
 }

@@ -49,10 +49,10 @@ function* wrong(facts: Facts, { atMs, why }: EventOf<'memberDown'>, observer: Ru
 /** The bound begins anew after each trouble of the observer's. */
 function* late(facts: Facts, observer: Run, other: Run, sinceMs: number | undefined, untilMs: number): Generator<Violation> {
   const { deathMsMax, slackMs } = facts.bounds
-  const fromMs = Math.max(other.diedMs, sinceMs ?? Infinity)
+  const fromMs = Math.max(other.goneMs, sinceMs ?? Infinity)
   if (!(untilMs - fromMs > deathMsMax + slackMs)) return
   const clear = longestClear(facts.troubles(observer), fromMs, untilMs)
   if (clear.untilMs - clear.fromMs <= deathMsMax + slackMs) return
-  const text = `${observer.name} took ${other.name}, dead since ${other.diedMs} ms, for alive`
+  const text = `${observer.name} took ${other.name}, gone since ${other.goneMs} ms, for alive`
   yield { rule: 'H9', text, atMs: clear.fromMs + deathMsMax, peer: observer.name }
 }

@@ -29,6 +29,8 @@ export class Holder {
   end: HolderEnd = 'open'
   /** By sending run, the number of the last message that it took. */
   readonly last = new Map<string, number>()
+  /** When it took its first message: its inbox was open by then. */
+  firstTakenMs = Infinity
   /** When the message that was sent last, of those that it took, was sent. */
   lastSentMs = -Infinity
   #busy = false
@@ -71,12 +73,13 @@ export class Holder {
   /**
    * Whether a message that it may have had can have waited in its inbox to its end. An inbox gives out in the order in which it took in: what
    * was accepted before something was sent that this client took, did not wait any more. And what waits for a handler waits because that is
-   * busy, or because the inbox is not open yet: `heldMs` after the connect, at the longest.
+   * busy, or because the inbox is not open yet: until it gave out something, and `heldMs` after the connect, at the longest.
    */
   mayHaveKept(message: Accepted, heldMs: number, slackMs: number): boolean {
     const { origin, number, acceptedMs } = message
     if ((this.last.get(origin) ?? -1) >= number || this.lastSentMs > acceptedMs) return false
-    return Math.max(acceptedMs, this.connectedMs + heldMs) >= this.#waitsSinceMs(slackMs) - slackMs
+    const openMs = Math.min(this.connectedMs + heldMs, this.firstTakenMs)
+    return Math.max(acceptedMs, openMs) >= this.#waitsSinceMs(slackMs) - slackMs
   }
 
   /** Since when, at its end, messages were waiting if there were any. */

@@ -23,12 +23,16 @@ type Handlers = ClientHandlers | ((message: Message) => unknown)
 
 /**
  * Listens to the peer, and puts itself before its calls: what a caller asks and hears is in no event. An ask is told before the call is made,
- * an answer after it came. To be called once a peer, before it is used.
+ * an answer after it came. To be called once a peer, when it is a member
+ * and before it is used.
  */
 export function recordPeer(history: History, peer: Peer, options: RecordingOptions = {}): void {
   const { name = peer.identity } = options
   const tell: Tell = event => history.add({ peer: name, incarnation: peer.incarnation, ...event } as Told)
   tell({ what: 'started', identity: peer.identity, role: 'peer' })
+  for (const { identity, incarnation } of peer.members()) {
+    if (incarnation !== peer.incarnation) tell({ what: 'memberUp', other: identity, otherIncarnation: incarnation })
+  }
   peer.on('memberUp', ({ identity, incarnation }) => tell({ what: 'memberUp', other: identity, otherIncarnation: incarnation }))
   peer.on('memberDown', ({ identity, incarnation, why }) =>
     tell({ what: 'memberDown', other: identity, otherIncarnation: incarnation, why }),

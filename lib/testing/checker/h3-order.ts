@@ -61,9 +61,10 @@ export function* order(facts: Facts): Generator<Violation> {
   }
 }
 
-/** The client moved here while the broadcast was under way: its former owner's copy came after it, beside this peer's own. */
+/** The client moved here while the broadcast was under way, hand-over included: its former owner's copy came beside this peer's own. */
 function cameWithAddress(facts: Facts, event: Delivery, askedMs = -Infinity): boolean {
-  return (facts.holder(event)?.connectedMs ?? -Infinity) >= askedMs
+  const { handOverMs, slackMs } = facts.bounds
+  return (facts.holder(event)?.connectedMs ?? -Infinity) + handOverMs + slackMs >= askedMs
 }
 
 /** What came there before, if it has the higher number; else this is the last one now. */

@@ -5,7 +5,6 @@ import type { Encoded } from './router/frame-body.ts'
 import { BytesMessage, messageId, originOf, type Sender } from './router/message.ts'
 import type { Router } from './router/router.ts'
 import type { Directory, Member, Run } from './sessions/directory.ts'
-import { scanBody, scanError } from './wire/scan.ts'
 
 const protocol = 'broadcast/1'
 
@@ -71,7 +70,7 @@ export class Broadcasts {
     this.#directory = directory
     this.#access = access
     router.serveProtocol(protocol, {
-      call: (from, body) => this.#spread(from, this.#router.voucherOf(from), readCopy(body)),
+      call: (from, body) => this.#spread(from, this.#router.voucherOf(from), this.#readCopy(body)),
     })
   }
 
@@ -150,6 +149,14 @@ export class Broadcasts {
     return counts
   }
 
+  /** The body in it is decoded by clients: it is checked as one that comes in a message. Throws `REFUSED`. */
+  #readCopy(body: unknown): Copy {
+    const { from, number, bytes } = (body ?? {}) as Partial<Copy>
+    const fine = typeof from === 'string' && Number.isSafeInteger(number) && bytes instanceof Uint8Array
+    if (!fine || !this.#router.isBody(bytes)) throw new HomingError('REFUSED', 'not a message of broadcast/1')
+    return { from, number: number!, bytes }
+  }
+
   #id(run: Run, number: number): string {
     return messageId(broadcastOrigin(run), number)
   }
@@ -160,20 +167,13 @@ function broadcastOrigin(run: Run): string {
   return `${originOf(run)}/broadcast`
 }
 
-function readCopy(body: unknown): Copy {
-  const { from, number, bytes } = body as Copy
-  if (typeof from !== 'string' || !Number.isSafeInteger(number) || !(bytes instanceof Uint8Array)) {
-    throw new HomingError('REFUSED', 'not a message of broadcast/1')
-  }
-  // Within the body of the call it was only bytes, whatever was in it.
-  const scan = scanBody(bytes, 0, bytes.length)
-  if (scan < 0) throw new HomingError('REFUSED', `broadcast/1: the body cannot be read: ${scanError(scan)}`)
-  return { from, number, bytes }
+function isCount(value: unknown): value is number {
+  return Number.isSafeInteger(value) && (value as number) >= 0
 }
 
-/** As another peer counted: what is no count is none. */
+/** As another peer counted. Throws `REMOTE`. */
 function readCounts(answer: unknown): Counts {
-  const { reached, full, refused } = (answer ?? {}) as Partial<Record<keyof Counts, unknown>>
-  const count = (value: unknown): number => (Number.isSafeInteger(value) && (value as number) > 0 ? (value as number) : 0)
-  return { reached: count(reached), full: count(full), ...(count(refused) > 0 && { refused: count(refused) }) }
+  const { reached, full, refused = 0 } = (answer ?? {}) as Partial<Record<keyof Counts, unknown>>
+  if (!isCount(reached) || !isCount(full) || !isCount(refused)) throw new HomingError('REMOTE', 'not an answer of broadcast/1')
+  return { reached, full, ...(refused > 0 && { refused }) }
 }

@@ -8,7 +8,7 @@ import type { BrokerEvents } from './broker-events.ts'
 import type { Datastore } from './datastores/datastore.ts'
 import type { Env } from './env/env.ts'
 import { HomingError } from './errors.ts'
-import { isName, type Remote } from './link/handshake.ts'
+import type { Remote } from './link/handshake.ts'
 import type { CloseReason, Link, LinkSetup } from './link/link.ts'
 import { probeRun } from './link/probe.ts'
 import { endpointsOf, selfOf } from './members.ts'
@@ -22,6 +22,7 @@ import type { DirectoryHandler, Member, Probe, Run } from './sessions/directory.
 import { PeerRecords } from './sessions/peer-records.ts'
 import { SessionStore } from './sessions/session-store.ts'
 import { StoreDirectory } from './sessions/store-directory.ts'
+import { isName } from './wire/name.ts'
 import { bodyDefaults } from './wire/scan.ts'
 
 /** How long a broker waits at its end for what is under way, ms. */
@@ -302,11 +303,8 @@ export class Broker extends EventEmitter<BrokerEvents> implements AsyncDisposabl
 
   /** A question that may end links is for brokers only. */
   #answerAlive(from: Run, asked: unknown): Promise<Probe> {
-    const { identity, incarnation } = (asked ?? {}) as Partial<Record<keyof Run, unknown>>
     if (!this.#isBroker(from)) throw new LibraryRefusal(new HomingError('REFUSED', `'${from.identity}' is no broker`))
-    if (!isName(identity) || !isName(incarnation))
-      throw new LibraryRefusal(new HomingError('REFUSED', 'not a question of alive/1'))
-    return this.#peers!.ask({ identity, incarnation })
+    return this.#peers!.ask(readRun(asked))
   }
 
   /** By its record, which only who may write to the datastore can have made. */
@@ -453,3 +451,9 @@ export class Broker extends EventEmitter<BrokerEvents> implements AsyncDisposabl
 
 /** Between brokers: is this run linked to you? */
 const aliveProtocol = 'alive/1'
+
+function readRun(body: unknown): Run {
+  const { identity, incarnation } = (body ?? {}) as Partial<Run>
+  if (isName(identity) && isName(incarnation)) return { identity, incarnation }
+  throw new LibraryRefusal(new HomingError('REFUSED', 'not a question of alive/1'))
+}

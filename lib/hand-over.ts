@@ -2,12 +2,11 @@
 import type { Access } from './access/access.ts'
 import type { Env } from './env/env.ts'
 import { HomingError } from './errors.ts'
-import { isName } from './link/handshake.ts'
 import type { Inbox } from './router/inbox.ts'
 import { BytesMessage, type Sender } from './router/message.ts'
 import type { Router } from './router/router.ts'
 import type { Directory, Held, Owner, Run } from './sessions/directory.ts'
-import { scanBody } from './wire/scan.ts'
+import { isName } from './wire/name.ts'
 
 const protocol = 'sessions/1'
 /** How long a former owner has before it is looked whether it lives at all, ms. */
@@ -124,24 +123,26 @@ export class HandOver {
     this.#router.serveProtocol(protocol, {
       call: async (from, body) => {
         const take = readTake(body)
-        const { identity, incarnation } = take.by
-        if (identity !== from.identity || incarnation !== from.incarnation)
-          throw new HomingError('REFUSED', 'who takes an address speaks for itself')
+        const { identity } = from
+        if (!isOf(take.by, from)) throw new HomingError('REFUSED', 'who takes an address speaks for itself')
         // What waits here is for whoever may connect there, whatever the datastore says of it by now.
         if (!this.#access.may(identity, 'connect', take.address))
           throw new HomingError('REFUSED', `the allow-list does not let '${identity}' connect '${take.address}'`)
         const claiming = underWay(take.claim)
         if (claiming) await claiming
-        if (take.part === 0 && (await isOurs(take.address, take.claim))) return { messages: [], left: 0 } satisfies Part
-        const left = giveUp(take.address, take.claim, take.by)
-        if (left.length > 0) this.keep(take.address, take.claim, left)
+        // Only the first question ends the client: whoever asks for more has had an answer to that.
+        if (take.part === 0) {
+          if (await isOurs(take.address, take.claim)) return { messages: [], left: 0 } satisfies Part
+          const left = giveUp(take.address, take.claim, take.by)
+          if (left.length > 0) this.keep(take.address, take.claim, left)
+        }
         const filling = this.#filling.get(keyOf(take))
         if (filling) await filling
         return this.#part(take)
       },
       tell: (from, body) => {
         const take = readTake(body)
-        if (take.by.identity === from.identity) this.#arrived(take)
+        if (isOf(take.by, from)) this.#arrived(take)
       },
     })
   }
@@ -283,13 +284,13 @@ export class HandOver {
       do {
         const take: Take = { address, claim: previous.claim, by, part, confirms: true }
         const deadlineMs = Math.max(1, untilMs - this.#env.clock.monotonicMs())
-        const answer = readPart(await this.#router.call(previous, protocol, take, { deadlineMs, signal: nobody.signal }))
+        const answer = this.#readPart(await this.#router.call(previous, protocol, take, { deadlineMs, signal: nobody.signal }))
         note.cancel()
         left = answer.left
         part += answer.messages.length
         for (const moved of answer.messages) got.push(this.#incoming(address, moved, previous.identity))
-      } while (left > 0)
-      if (part > 0) this.#confirm(previous, { address, claim: previous.claim, by, part })
+      } while (left > 0 && this.#env.clock.monotonicMs() < untilMs)
+      if (part > 0 && left === 0) this.#confirm(previous, { address, claim: previous.claim, by, part })
     } catch (error) {
       if (!(error instanceof HomingError)) throw error
       // It is cut off, or closing, or dead. A note reaches it if it lives.
@@ -305,6 +306,23 @@ export class HandOver {
   /** So that the former owner need not report it as left behind. */
   #confirm(previous: Run, take: Take): void {
     this.#router.tell(previous, protocol, take).catch((error: unknown) => this.#trouble(error))
+  }
+
+  /** Bodies in it are decoded by the client: they are checked as those that come in messages. Throws `REMOTE`. */
+  #readPart(body: unknown): Part {
+    const { messages, left } = (body ?? {}) as Partial<Record<keyof Part, unknown>>
+    // Nothing, and more to come, again and again: it would be asked for ever.
+    const fine = Array.isArray(messages) && isCount(left) && (left === 0 || messages.length > 0)
+    if (!fine || !messages.every((moved): moved is Moved => this.#isMoved(moved))) {
+      throw new HomingError('REMOTE', 'not an answer of sessions/1')
+    }
+    return { messages, left }
+  }
+
+  #isMoved(value: unknown): value is Moved {
+    const { from, bytes, peer, origin, number } = (value ?? {}) as Partial<Record<keyof Moved, unknown>>
+    const named = typeof from === 'string' && typeof origin === 'string' && (peer === undefined || isName(peer))
+    return named && Number.isSafeInteger(number) && bytes instanceof Uint8Array && this.#router.isBody(bytes)
   }
 
   /** What another peer handed over: that one says who sent it. */
@@ -338,37 +356,26 @@ function takerOf({ incarnation, claim }: Owner): string {
   return `${incarnation} ${claim}`
 }
 
+function isOf({ identity, incarnation }: Owner, run: Run): boolean {
+  return identity === run.identity && incarnation === run.incarnation
+}
+
 function keyOf({ address, claim }: Held): string {
   return `${claim} ${address}`
 }
 
 function readTake(body: unknown): Take {
-  const { address, claim, by, part, confirms } = (body ?? {}) as Take
-  const fine =
-    isName(address) &&
-    Number.isSafeInteger(claim) &&
-    isName(by?.identity) &&
-    isName(by.incarnation) &&
-    Number.isSafeInteger(part) &&
-    part >= 0
-  if (!fine) throw new HomingError('REFUSED', 'not a question of sessions/1')
-  return { address, claim, by, part, confirms: confirms === true }
+  const { address, claim, by, part, confirms } = (body ?? {}) as Partial<Record<keyof Take, unknown>>
+  const { identity, incarnation, claim: claimed } = (by ?? {}) as Partial<Record<keyof Owner, unknown>>
+  const named = isName(address) && isName(identity) && isName(incarnation)
+  if (!named || !isCount(claim) || !isCount(claimed) || !isCount(part)) {
+    throw new HomingError('REFUSED', 'not a question of sessions/1')
+  }
+  return { address, claim, by: { identity, incarnation, claim: claimed }, part, confirms: confirms === true }
 }
 
-/** Whatever a former owner answers, it throws nothing but a `HomingError`, and what it says goes on is bounded by what it gives. */
-function readPart(body: unknown): Part {
-  const { messages, left } = (body ?? {}) as Partial<Record<keyof Part, unknown>>
-  const counted = Number.isSafeInteger(left) && (left as number) >= 0
-  if (!Array.isArray(messages) || !counted || !messages.every(isMoved) || (messages.length === 0 && left !== 0))
-    throw new HomingError('REMOTE', 'not an answer of sessions/1')
-  return { messages, left: left as number }
-}
-
-function isMoved(value: unknown): value is Moved {
-  const { from, bytes, peer, origin, number } = (value ?? {}) as Partial<Record<keyof Moved, unknown>>
-  const named = typeof from === 'string' && typeof origin === 'string' && (peer === undefined || isName(peer))
-  // Within the body of the answer it was only bytes, whatever was in it.
-  return named && Number.isSafeInteger(number) && bytes instanceof Uint8Array && scanBody(bytes, 0, bytes.length) >= 0
+function isCount(value: unknown): value is number {
+  return Number.isSafeInteger(value) && (value as number) >= 0
 }
 
 function movedOf({ from, bytes, sender: { identity, origin }, number }: KeptMessage): Moved {

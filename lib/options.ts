@@ -4,13 +4,14 @@ import type { AllowRule, Authorize } from './access/rules.ts'
 import type { Datastore } from './datastores/datastore.ts'
 import { isLoopback } from './env/endpoint.ts'
 import type { Env, TlsOptions } from './env/env.ts'
+import { checkPositive, checkText, shown } from './env/option.ts'
 import { HomingError } from './errors.ts'
-import { isName } from './link/handshake.ts'
 import { linkDefaults, linkOptions, type LinkOptions } from './link/options.ts'
 import { channelDefaults, type ChannelOptions } from './mesh/channel.ts'
 import { routerDefaults, routerOptions, type RouterOptions } from './router/options.ts'
 import { sessionDefaults, sessionOptions, type SessionOptions } from './sessions/options.ts'
 import { nameBytesMax } from './wire/limits.ts'
+import { isName } from './wire/name.ts'
 
 /** What the library logs to: pino's shape. */
 export interface Logger {
@@ -106,8 +107,16 @@ export function readOptions(given: PeerOptions, defaults: { listen: string }): S
   checkNames(given)
   const options = given as PeerOptions & Record<string, unknown>
   const cluster = options.cluster ?? 'homing'
-  if (!/^[A-Za-z0-9._-]{1,32}$/.test(cluster)) {
-    throw new HomingError('BAD_OPTION', `cluster is 1 to 32 letters, digits, '.', '_' or '-', not ${JSON.stringify(cluster)}`)
+  if (typeof cluster !== 'string' || !/^[A-Za-z0-9._-]{1,32}$/.test(cluster)) {
+    throw new HomingError('BAD_OPTION', `cluster is 1 to 32 letters, digits, '.', '_' or '-', not ${shown(cluster)}`)
+  }
+  for (const name of ['store', 'listen', 'advertise'] as const) checkText(name, options[name])
+  for (const name of ['tls', 'logger', 'env'] as const) checkObject(name, options[name])
+  if (options.openStore !== undefined && typeof options.openStore !== 'function') {
+    throw new HomingError('BAD_OPTION', `openStore is a function, not ${shown(options.openStore)}`)
+  }
+  if (options.insecure !== undefined && typeof options.insecure !== 'boolean') {
+    throw new HomingError('BAD_OPTION', `insecure is true or false, not ${shown(options.insecure)}`)
   }
   if (options.identity !== undefined) checkName('identity', options.identity)
   const brokers = readBrokers(options.broker)
@@ -146,6 +155,11 @@ function checkNames(given: PeerOptions): void {
   }
 }
 
+function checkObject(name: string, value: unknown): void {
+  if (value === undefined || (typeof value === 'object' && value !== null)) return
+  throw new HomingError('BAD_OPTION', `${name} is an object, not ${shown(value)}`)
+}
+
 function pick<T extends object>(given: Record<string, unknown>, defaults: T): Partial<T> {
   const picked: Partial<Record<keyof T, unknown>> = {}
   for (const name of Object.keys(defaults) as (keyof T & string)[]) if (given[name] !== undefined) picked[name] = given[name]
@@ -154,10 +168,11 @@ function pick<T extends object>(given: Record<string, unknown>, defaults: T): Pa
 
 function channelOptions(given: Partial<ChannelOptions>): Readonly<ChannelOptions> {
   const options = { ...channelDefaults, ...given }
-  if (!(options.windowBytes > 0) || !(options.windowCapBytes >= options.windowBytes)) {
+  checkPositive({ ...options })
+  if (options.windowCapBytes < options.windowBytes) {
     throw new HomingError(
       'BAD_OPTION',
-      `windowBytes (${options.windowBytes}) is positive and at most windowCapBytes (${options.windowCapBytes})`,
+      `windowBytes (${options.windowBytes}) is at most windowCapBytes (${options.windowCapBytes})`,
     )
   }
   return Object.freeze(options)
@@ -165,7 +180,7 @@ function channelOptions(given: Partial<ChannelOptions>): Readonly<ChannelOptions
 
 /** An address or identity: text of 1 to 190 bytes that every store and terminal can carry. Throws `BAD_OPTION`. */
 export function checkName(what: string, name: unknown): asserts name is string {
-  if (typeof name !== 'string' || name === '') throw new HomingError('BAD_OPTION', `${what} is a text, not ${describe(name)}`)
+  if (typeof name !== 'string' || name === '') throw new HomingError('BAD_OPTION', `${what} is a text, not ${shown(name)}`)
   const bytes = Buffer.byteLength(name)
   if (bytes > nameBytesMax)
     throw new HomingError('BAD_OPTION', `${what} is ${bytes} bytes long; at most ${nameBytesMax} are allowed`)
@@ -175,21 +190,21 @@ export function checkName(what: string, name: unknown): asserts name is string {
   }
 }
 
-function describe(value: unknown): string {
-  return value === '' ? 'an empty one' : value === null ? 'null' : typeof value
-}
-
 function readBrokers(given: PeerOptions['broker']): string[] {
   if (given === undefined) return []
-  const list = typeof given === 'string' ? given.split(',') : [...given]
-  const brokers = list.map(url => url.trim()).filter(url => url !== '')
+  const list: readonly unknown[] | undefined =
+    typeof given === 'string' ? given.split(',') : Array.isArray(given) ? given : undefined
+  const brokers = list?.map(url => (typeof url === 'string' ? url.trim() : undefined)).filter(url => url !== '')
+  if (!brokers?.every(url => url !== undefined)) {
+    throw new HomingError('BAD_OPTION', 'broker is an endpoint, or a list of them; an example is tcp://127.0.0.1:7400')
+  }
   if (brokers.length === 0) throw new HomingError('BAD_OPTION', 'broker names no endpoint; an example is tcp://127.0.0.1:7400')
   return brokers
 }
 
 function readSecrets(given: CommonOptions['secret']): Uint8Array[] {
   if (given === undefined) return []
-  const list = typeof given === 'string' || given instanceof Uint8Array ? [given] : [...given]
+  const list: readonly unknown[] = Array.isArray(given) ? given : [given]
   return list.map(secret => {
     const bytes = typeof secret === 'string' ? Buffer.from(secret, 'utf8') : secret
     if (!(bytes instanceof Uint8Array) || bytes.length < 16) {

@@ -19,6 +19,7 @@ import type {
 import { someMax } from '../sessions/held-audit.ts'
 import { trustedMs, type SessionOptions } from '../sessions/options.ts'
 import { Turns } from '../sessions/turns.ts'
+import { readAnswer, readNews } from './directory-answers.ts'
 import { claimsMax, directoryProtocol, type Answer, type News, type Question } from './directory-protocol.ts'
 
 export interface DirectoryClientSetup {
@@ -78,7 +79,7 @@ export class DirectoryClient implements Directory {
     this.#heardMs = this.#tickedMs = this.#checkedMs = clock.monotonicMs()
     this.#driftMs = clock.bootMs() - this.#heardMs
     this.#ticker = timers.every(Math.min(1_000, setup.options.renewEveryMs / 3), () => this.#tick())
-    setup.router.serveProtocol(directoryProtocol, { tell: (from, body) => this.#hear(from, body as News) })
+    setup.router.serveProtocol(directoryProtocol, { tell: (from, body) => this.#hear(from, readNews(body)) })
   }
 
   // The broker comes and goes
@@ -201,8 +202,8 @@ export class DirectoryClient implements Directory {
     handler.memberUp(member)
   }
 
-  #hear(from: Run, news: News): void {
-    if (from.identity !== this.#broker?.identity || from.incarnation !== this.#broker.incarnation || this.#ended) return
+  #hear(from: Run, news: News | undefined): void {
+    if (!news || from.identity !== this.#broker?.identity || from.incarnation !== this.#broker.incarnation || this.#ended) return
     const { handler } = this.#setup
     switch (news.op) {
       case 'displaced':
@@ -284,7 +285,7 @@ export class DirectoryClient implements Directory {
     signal?: AbortSignal,
   ): Promise<Answer<Q['op']>> {
     const answer = await this.#setup.router.call(broker, directoryProtocol, question, { deadlineMs, ...(signal && { signal }) })
-    return answer as Answer<Q['op']>
+    return readAnswer(question, answer)
   }
 
   /** Asks whichever broker there is, until `untilMs`; a question that may have been answered is asked again: all can be. */

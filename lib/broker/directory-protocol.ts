@@ -1,7 +1,7 @@
 /** What a peer asks its broker, and what the broker tells it: `directory/1`. docs/protocol.md, "The directory of a broker". */
 import { HomingError } from '../errors.ts'
-import { isName } from '../link/handshake.ts'
 import type { Departure, Held, Located, Member, Owner, Released, Run } from '../sessions/directory.ts'
+import { isName } from '../wire/name.ts'
 
 export const directoryProtocol = 'directory/1'
 
@@ -103,11 +103,11 @@ function refused(what: string): HomingError {
   return new HomingError('REFUSED', `directory/1: ${what}`)
 }
 
-function isText(value: unknown): boolean {
+export function isText(value: unknown): boolean {
   return typeof value === 'string'
 }
 
-function isCount(value: unknown): boolean {
+export function isCount(value: unknown): boolean {
   return typeof value === 'number' && value >= 0
 }
 
@@ -115,7 +115,7 @@ function isTexts(value: unknown): boolean {
   return Array.isArray(value) && value.length <= claimsMax && value.every(isText)
 }
 
-function isClaim(value: unknown): boolean {
+export function isClaim(value: unknown): boolean {
   return Number.isSafeInteger(value) && (value as number) >= 1
 }
 
@@ -132,7 +132,7 @@ function isOwner(value: unknown): boolean {
 /** Of each text this many characters at most. */
 const textMax = 1_000
 
-function isMember(value: unknown): boolean {
+export function isMember(value: unknown): boolean {
   const { identity, incarnation, version, machine, state, metadata } = (value ?? {}) as Partial<Member>
   const texts = [identity, incarnation, version, machine].every(text => typeof text === 'string' && text.length <= textMax)
   const plain = typeof metadata === 'object' && metadata !== null && !Array.isArray(metadata) && !ArrayBuffer.isView(metadata)

@@ -2,6 +2,7 @@
 import type { Access } from '../access/access.ts'
 import type { Env } from '../env/env.ts'
 import type { Directory, Held, Located, Owner, Run } from '../sessions/directory.ts'
+import { sameMember } from '../sessions/records.ts'
 import type { SessionStore } from '../sessions/session-store.ts'
 import { HomingError } from '../errors.ts'
 import type { RequestContext } from '../router/serving.ts'
@@ -105,8 +106,10 @@ export class DirectoryServer {
 
   async #join(from: Run, { member }: Question & { op: 'join' }): Promise<Answers['join']> {
     const { directory, peers } = this.#setup
-    await peers.join(from, member)
-    await directory.lookUpMember(from.identity) // so that it is known here, and told to the others, at once
+    const joined = await peers.join(from, member)
+    const known = directory.member(from.identity)
+    // So that it is known here, and told to the others, at once; of a thousand who only link again nothing is new.
+    if (!known || !sameMember(known, joined)) await directory.lookUpMember(from.identity)
     return { members: [...directory.members()] }
   }
 

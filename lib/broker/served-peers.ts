@@ -109,10 +109,10 @@ export class ServedPeers {
   }
 
   /**
-   * Writes the peer's record, so that it is a member, reached through this broker. Rejects with `IDENTITY_IN_USE`, `DATASTORE`.
+   * Writes the peer's record, so that it is a member, reached through this broker; resolves to what it says. Rejects with `IDENTITY_IN_USE`, `DATASTORE`.
    * A former run of the identity that is dead on this machine, or silent for a lease, is taken over from.
    */
-  async join(run: Run, given: Member): Promise<void> {
+  async join(run: Run, given: Member): Promise<Member> {
     const { env, records, options, identity } = this.#setup
     const member = this.#described(run, given)
     const joining = new Joining({ env, records, options, probe: incumbent => this.#probe(incumbent), waiting: () => {} })
@@ -138,6 +138,7 @@ export class ServedPeers {
       restoring: undefined,
     })
     if (before?.run.incarnation !== run.incarnation) this.#setup.joined(run)
+    return member
   }
 
   #described(run: Run, given: Member): Member {

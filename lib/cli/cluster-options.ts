@@ -15,6 +15,10 @@ export interface ClusterFlags {
   advertise?: string
   broker?: string
   secretFile?: string
+  tlsCert?: string
+  tlsKey?: string
+  tlsCa?: string
+  mutualTls?: true
   allowFile?: string
   insecure?: true
   leaseMs?: number
@@ -47,6 +51,10 @@ export function addClusterOptions(command: Command, defaults: ClusterFlagDefault
       '--secret-file <file>',
       "the cluster's secret: first line the current one, second line the previous one (or $HOMING_SECRET)",
     )
+    .option('--tls-cert <file>', 'certificate of this process (PEM); its common name is the identity')
+    .option('--tls-key <file>', 'the key of that certificate')
+    .option('--tls-ca <file>', 'the authority whose certificates are believed')
+    .option('--mutual-tls', 'let in only who has a certificate, and only as whom it names')
     .option('--allow-file <file>', 'who may do what, as JSON; read again when it changes (docs/security.md)')
     .option('--insecure', 'listen beyond this machine without a secret')
     .option('--lease-ms <ms>', 'how long a process that fell silent is believed to live (default: 10000)', oneOrMore)
@@ -91,6 +99,7 @@ export async function commonOptions(flags: ClusterFlags): Promise<CommonOptions>
     whenStoreIsDown,
     store: storeOf(flags),
     secret: secretsOf(flags),
+    tls: tlsOf(flags),
     allow: flags.allowFile === undefined ? undefined : readAllowFile(flags.allowFile),
     logger: await logger(flags.logLevel),
     ...(leaseMs !== undefined && leaseOf(leaseMs)),
@@ -109,7 +118,7 @@ function leaseOf(leaseMs: number): Pick<CommonOptions, 'leaseMs' | 'renewEveryMs
 }
 
 function secretsOf({ secretFile }: ClusterFlags): readonly string[] | undefined {
-  const text = secretFile === undefined ? process.env['HOMING_SECRET'] : readSecretFile(secretFile)
+  const text = secretFile === undefined ? process.env['HOMING_SECRET'] : readGiven('--secret-file', secretFile)
   const secrets = (text ?? '').split('\n').map(line => line.trim())
   const given = secrets.filter(line => line !== '')
   if (given.length === 0 && secretFile !== undefined)
@@ -117,11 +126,24 @@ function secretsOf({ secretFile }: ClusterFlags): readonly string[] | undefined 
   return given.length === 0 ? undefined : given.slice(0, 2)
 }
 
-function readSecretFile(file: string): string {
+function tlsOf({ tlsCert, tlsKey, tlsCa, mutualTls }: ClusterFlags): CommonOptions['tls'] | undefined {
+  if ((tlsCert ?? tlsKey ?? tlsCa ?? mutualTls) === undefined) return undefined
+  if ((tlsCert === undefined) !== (tlsKey === undefined)) throw new UsageError('--tls-cert and --tls-key go together')
+  if (mutualTls && (tlsCert === undefined || tlsCa === undefined))
+    throw new UsageError('--mutual-tls needs --tls-cert, --tls-key and --tls-ca')
+  return {
+    ...(tlsCert !== undefined && { cert: readGiven('--tls-cert', tlsCert) }),
+    ...(tlsKey !== undefined && { key: readGiven('--tls-key', tlsKey) }),
+    ...(tlsCa !== undefined && { ca: readGiven('--tls-ca', tlsCa) }),
+    ...(mutualTls && { requireClientCertificate: true }),
+  }
+}
+
+function readGiven(option: string, file: string): string {
   try {
     return readFileSync(file, 'utf8')
   } catch (cause) {
-    throw new ProgramError(`--secret-file ${file} cannot be read`, { cause })
+    throw new ProgramError(`${option} ${file} cannot be read`, { cause })
   }
 }
 

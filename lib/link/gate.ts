@@ -4,6 +4,8 @@ import type { LinkOptions } from './options.ts'
 
 export type GateOptions = Pick<LinkOptions, 'handshakesPerSecondMax' | 'strangersMax' | 'strangersPerHostMax'>
 
+/** For how long a host is suspect from which somebody came and went without having proved himself, ms. */
+const suspectMs = 10_000
 /** Hosts that are remembered: those that proved themselves, and for their rate those that did not. */
 const hostsMax = 8_192
 
@@ -32,6 +34,7 @@ class Origin {
   bucket: Bucket
   /** Somebody from there has proved himself. */
   isProven = false
+  suspectUntilMs = 0
 
   constructor(bucket: Bucket) {
     this.bucket = bucket
@@ -61,8 +64,8 @@ class Stranger implements Visit {
 /**
  * A stranger above the number that one host may have, or all hosts together, takes the place of the one of the greediest host that has
  * taken longest: who means it is done in milliseconds, who says nothing is cut off. Who comes above the rate is closed at once. A host from
- * which somebody has proved himself has a rate of its own; the others share one, each at most as much a second as it may have strangers:
- * so a crowd of strangers keeps neither members nor a new host out.
+ * which somebody has proved himself has a rate of its own; the others share one, each at most as much a second as it may have strangers, and
+ * half of it is for those that have wasted nothing lately: so a crowd of strangers keeps neither members nor a new host out.
  */
 export class Gate implements Door {
   readonly #clock: Clock
@@ -70,14 +73,17 @@ export class Gate implements Door {
   readonly #origins = new Map<string, Origin>()
   /** Oldest first. */
   readonly #strangers = new Set<Stranger>()
+  /** Halves of the rate of hosts that have not proved themselves: for those that are suspect too, and for the others alone. */
   readonly #rate: Bucket
+  readonly #reserve: Bucket
   /** Closed at once since the start. */
   turnedAway = 0
 
   constructor(clock: Clock, options: GateOptions) {
     this.#clock = clock
     this.#options = options
-    this.#rate = new Bucket(clock.monotonicMs(), options.handshakesPerSecondMax)
+    this.#rate = new Bucket(clock.monotonicMs(), options.handshakesPerSecondMax / 2)
+    this.#reserve = new Bucket(clock.monotonicMs(), options.handshakesPerSecondMax / 2)
   }
 
   /** Connections that have not proved themselves. */
@@ -105,7 +111,9 @@ export class Gate implements Door {
     const { handshakesPerSecondMax, strangersPerHostMax } = this.#options
     if (origin.isProven) return origin.bucket.take(nowMs, handshakesPerSecondMax)
     const own = Math.min(handshakesPerSecondMax, strangersPerHostMax)
-    return origin.bucket.take(nowMs, own) && this.#rate.take(nowMs, handshakesPerSecondMax)
+    if (!origin.bucket.take(nowMs, own)) return false
+    if (this.#rate.take(nowMs, handshakesPerSecondMax / 2)) return true
+    return nowMs >= origin.suspectUntilMs && this.#reserve.take(nowMs, handshakesPerSecondMax / 2)
   }
 
   #cutOldest({ strangers }: Origin): void {
@@ -125,12 +133,17 @@ export class Gate implements Door {
 
   /** @internal */
   left(stranger: Stranger): void {
-    if (this.#strangers.delete(stranger)) stranger.origin.strangers.delete(stranger)
+    if (this.#removed(stranger)) stranger.origin.suspectUntilMs = this.#clock.monotonicMs() + suspectMs
+  }
+
+  #removed(stranger: Stranger): boolean {
+    stranger.origin.strangers.delete(stranger)
+    return this.#strangers.delete(stranger)
   }
 
   /** @internal */
   proved(stranger: Stranger): void {
-    this.left(stranger)
+    this.#removed(stranger)
     const { origin } = stranger
     if (origin.isProven) return
     origin.isProven = true

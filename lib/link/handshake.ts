@@ -4,6 +4,7 @@ import { HomingError, type ErrorCode } from '../errors.ts'
 import { decodeBody, encodeBody } from '../wire/body.ts'
 import { HELLO, PROOF, READY, REJECT, WELCOME } from '../wire/kinds.ts'
 import { handshakeBytesMax, nameBytesMax } from '../wire/limits.ts'
+import { isName } from '../wire/name.ts'
 import { scanBody, scanError, type BodyLimits } from '../wire/scan.ts'
 
 /** What an end of a link is: a peer, a broker, the pulse of a peer at its broker, or somebody who only asks whether anybody is there. */
@@ -360,13 +361,6 @@ function readProof(payload: Uint8Array, frame: string, needed: boolean): Uint8Ar
 function name(value: unknown, what: string): string {
   if (!isName(value)) throw badFrame(what)
   return value
-}
-
-/** Names of clusters, identities and incarnations: text of 1 to 190 bytes without control characters, which go into logs and keys. */
-export function isName(value: unknown): value is string {
-  if (typeof value !== 'string' || value === '' || Buffer.byteLength(value) > nameBytesMax) return false
-  // U+FFFD is what malformed text decodes to: different bytes would be one name.
-  return !/[\p{Cc}\p{Cs}\ufffd]/u.test(value)
 }
 
 function isVersion(value: unknown): value is number {

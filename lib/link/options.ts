@@ -1,3 +1,4 @@
+import { checkPositive } from '../env/option.ts'
 import { HomingError } from '../errors.ts'
 import { bodyBytesCeiling, bodyBytesDefault, frameOverheadBytes, handshakeBytesMax } from '../wire/limits.ts'
 
@@ -54,10 +55,7 @@ export const linkDefaults: Readonly<LinkOptions> = {
 /** Defaults filled in and checked once, at the door. Throws `BAD_OPTION`. */
 export function linkOptions(given: Partial<LinkOptions> = {}): Readonly<LinkOptions> {
   const options = { ...linkDefaults, ...given }
-  for (const [name, value] of Object.entries(options)) {
-    if (!(Number.isFinite(value) && value > 0))
-      throw new HomingError('BAD_OPTION', `${name} is a positive number, not ${String(value)}`)
-  }
+  checkPositive({ ...options })
   if (options.staleAfterMs <= options.pingAfterMs) {
     throw new HomingError(
       'BAD_OPTION',

@@ -1,3 +1,4 @@
+import { checkPositive, shown } from '../env/option.ts'
 import { HomingError } from '../errors.ts'
 
 /** Bounds of what waits in a peer. */
@@ -34,11 +35,9 @@ export const routerDefaults: Readonly<RouterOptions> = {
 /** Defaults filled in and checked once, at the door. Throws `BAD_OPTION`. */
 export function routerOptions(given: Partial<RouterOptions> = {}): Readonly<RouterOptions> {
   const options = { ...routerDefaults, ...given }
-  for (const [name, value] of Object.entries(options)) {
-    if (name === 'strictFrom') continue
-    if (!(Number.isFinite(value) && (value as number) > 0)) {
-      throw new HomingError('BAD_OPTION', `${name} is a positive number, not ${String(value)}`)
-    }
-  }
+  const { strictFrom, ...numbers } = options
+  checkPositive(numbers)
+  if (typeof strictFrom !== 'boolean')
+    throw new HomingError('BAD_OPTION', `strictFrom is true or false, not ${shown(strictFrom)}`)
   return Object.freeze(options)
 }

@@ -4,7 +4,7 @@ import type { Channel } from '../mesh/channel.ts'
 import type { Run } from '../sessions/directory.ts'
 import { decodeBody } from '../wire/body.ts'
 import { BAD_BODY, NO_HANDLER, type Reader } from '../wire/frame.ts'
-import { scanBody } from '../wire/scan.ts'
+import { scanBody, type BodyLimits } from '../wire/scan.ts'
 import type { Budget } from './budget.ts'
 import { LibraryRefusal } from './remote-failure.ts'
 import type { RequestContext, Serving } from './serving.ts'
@@ -22,12 +22,19 @@ const callOverheadBytes = 400
 
 export class Protocols {
   readonly #serving: Serving
+  readonly #limits: Readonly<BodyLimits>
   readonly #budget: Budget
   readonly #handlerFailed: (name: string, error: unknown) => void
   readonly #handlers = new Map<string, ProtocolHandlers>()
 
-  constructor(serving: Serving, budget: Budget, handlerFailed: (name: string, error: unknown) => void) {
+  constructor(
+    serving: Serving,
+    limits: Readonly<BodyLimits>,
+    budget: Budget,
+    handlerFailed: (name: string, error: unknown) => void,
+  ) {
     this.#serving = serving
+    this.#limits = limits
     this.#budget = budget
     this.#handlerFailed = handlerFailed
   }
@@ -42,7 +49,7 @@ export class Protocols {
   told(channel: Channel, reader: Reader): number {
     const name = reader.shortText()
     const { buffer, at, end } = reader
-    if (scanBody(buffer, at, end) < 0) return BAD_BODY
+    if (scanBody(buffer, at, end, this.#limits) < 0) return BAD_BODY
     const handler = this.#handlers.get(name)?.tell
     if (!handler) return NO_HANDLER
     try {
@@ -59,7 +66,7 @@ export class Protocols {
     const deadlineMs = reader.u32()
     const name = reader.shortText()
     const { buffer, at, end } = reader
-    if (scanBody(buffer, at, end) < 0) return BAD_BODY
+    if (scanBody(buffer, at, end, this.#limits) < 0) return BAD_BODY
     const handler = this.#handlers.get(name)?.call
     if (!handler) return NO_HANDLER
     const bytes = end - at + callOverheadBytes

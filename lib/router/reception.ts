@@ -16,7 +16,7 @@ import {
   type Reader,
 } from '../wire/frame.ts'
 import { REQUEST, ROOM } from '../wire/kinds.ts'
-import { scanBody } from '../wire/scan.ts'
+import { scanBody, type BodyLimits } from '../wire/scan.ts'
 import { ClaimsUnderWay } from './claims-under-way.ts'
 import type { Inbox } from './inbox.ts'
 import { BytesMessage, originOf, type Sender, type Serve } from './message.ts'
@@ -42,6 +42,7 @@ interface Refusal {
 export class Reception {
   readonly #host: ReceptionHost
   readonly #env: Env
+  readonly #limits: Readonly<BodyLimits>
   readonly #inboxes = new Map<string, Inbox>()
   /** Claims in progress, by address; ahead of an inbox of the same address that still serves. */
   readonly #claiming = new ClaimsUnderWay()
@@ -62,8 +63,9 @@ export class Reception {
   readonly #grants = new WeakMap<Channel, Grants>()
   readonly counts = { received: 0, refused: 0 }
 
-  constructor(env: Env, host: ReceptionHost, access: Access) {
+  constructor(env: Env, limits: Readonly<BodyLimits>, host: ReceptionHost, access: Access) {
     this.#env = env
+    this.#limits = limits
     this.#host = host
     this.#access = access
   }
@@ -149,7 +151,7 @@ export class Reception {
     const inbox = this.at(to)
     // Before all else: what is refused for good is not to be sent again. Only its holder says so; elsewhere the list may be another one.
     if (this.#access.isOn && inbox && inbox.state !== 'closed' && !this.#may(channel, request, to)) return NOT_ALLOWED
-    if (scanBody(buffer, at, end) < 0) return BAD_BODY
+    if (scanBody(buffer, at, end, this.#limits) < 0) return BAD_BODY
     if (this.#refusals.size > 0) {
       const refused = this.#refusals.get(channel)?.get(to)
       if (refused) return this.#again(refused, channel, to, inbox)

@@ -21,8 +21,7 @@ import {
   type Reader,
 } from '../wire/frame.ts'
 import { CALL, CANCEL, MESSAGE, REPLY, REQUEST, TELL } from '../wire/kinds.ts'
-import type { BodyLimits } from '../wire/scan.ts'
-import { scanBody } from '../wire/scan.ts'
+import { FINE, scanBody, type BodyLimits } from '../wire/scan.ts'
 import { Budget } from './budget.ts'
 import { Calls } from './calls.ts'
 import { Flow, notAllowed, ownerKey, type FlowHost } from './flow.ts'
@@ -138,7 +137,9 @@ export class Router implements FlowHost {
       replyInTurn: (to, callId, failed, body, untilMs) =>
         void this.#toPeer(to, REPLY, failed ? failedText : '', new Encoded(body), callId, untilMs, unheard),
     })
-    this.#protocols = new Protocols(this.#serving, this.budget, (name, error) => setup.handlerFailed(`protocol ${name}`, error))
+    this.#protocols = new Protocols(this.#serving, setup.limits, this.budget, (name, error) =>
+      setup.handlerFailed(`protocol ${name}`, error),
+    )
     const receptionHost: ReceptionHost = {
       serve: (channel, callId, deadlineMs, message) =>
         this.#serving.answer(channel, callId, deadlineMs, context => setup.answer(message, context)),
@@ -146,7 +147,7 @@ export class Router implements FlowHost {
       notHere: address => void this.#lookForGhost(address),
       isSure: () => this.#isSure(),
     }
-    this.reception = new Reception(setup.env, receptionHost, this.#access)
+    this.reception = new Reception(setup.env, setup.limits, receptionHost, this.#access)
   }
 
   /** Before the first link. */
@@ -326,6 +327,11 @@ export class Router implements FlowHost {
   /** For what goes to several. Throws `UNENCODABLE`, `TOO_LARGE`, and what the body's own code throws. */
   encode(body: unknown): Encoded {
     return new Encoded(encodeBody(body, this.#setup.limits))
+  }
+
+  /** Whether these bytes, which another peer sent within a body, are a body themselves: one that can be decoded. */
+  isBody(bytes: Uint8Array): boolean {
+    return scanBody(bytes, 0, bytes.length, this.#setup.limits) === FINE
   }
 
   /** Where the body ends, or -1 where it does not fit, or cannot be encoded, which its caller is told. */
@@ -703,7 +709,7 @@ export class Router implements FlowHost {
     const callId = reader.u32()
     const ok = reader.u8() === 0
     const { buffer, at, end } = reader
-    if (scanBody(buffer, at, end) < 0) return BAD_BODY
+    if (scanBody(buffer, at, end, this.#setup.limits) < 0) return BAD_BODY
     this.#calls.replied(callId, ok, buffer, at, end, channel)
     return 0
   }

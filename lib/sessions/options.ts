@@ -1,3 +1,4 @@
+import { checkPositive, shown } from '../env/option.ts'
 import { HomingError } from '../errors.ts'
 
 /** Times of leases and of the datastore; scaled down as a whole by tests. */
@@ -40,6 +41,8 @@ export const sessionDefaults: Readonly<SessionOptions> = {
 /** Defaults filled in and checked once, at the door. Throws `BAD_OPTION`. */
 export function sessionOptions(given: Partial<SessionOptions> = {}): Readonly<SessionOptions> {
   const options = { ...sessionDefaults, ...given }
+  const { whenStoreIsDown, ...numbers } = options
+  checkPositive(numbers)
   if (options.renewEveryMs * 3 > options.leaseMs) {
     throw new HomingError(
       'BAD_OPTION',
@@ -52,8 +55,8 @@ export function sessionOptions(given: Partial<SessionOptions> = {}): Readonly<Se
       `renewEveryMs + guardMs (${options.renewEveryMs} + ${options.guardMs}) must be below leaseMs (${options.leaseMs})`,
     )
   }
-  if (options.whenStoreIsDown !== 'serve' && options.whenStoreIsDown !== 'stop') {
-    throw new HomingError('BAD_OPTION', `whenStoreIsDown is 'serve' or 'stop', not '${String(options.whenStoreIsDown)}'`)
+  if (whenStoreIsDown !== 'serve' && whenStoreIsDown !== 'stop') {
+    throw new HomingError('BAD_OPTION', `whenStoreIsDown is 'serve' or 'stop', not ${shown(whenStoreIsDown)}`)
   }
   return Object.freeze(options)
 }

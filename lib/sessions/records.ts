@@ -1,8 +1,9 @@
-/** What the session store writes: the keys, and the records under them as msgpack maps with short names. */
+/** What the session store writes: the keys, and the records under them: maps with short names, encoded as bodies are. */
 
-import { Packr } from 'msgpackr'
 import { keyBytesMax } from '../datastores/limits.ts'
 import { HomingError } from '../errors.ts'
+import { decodeBody, encodeBody } from '../wire/body.ts'
+import { FINE, scanBody, scanError } from '../wire/scan.ts'
 import type { Member, Owner, Run } from './directory.ts'
 
 /** What a peer says of itself, and the counter that shows that it lives. */
@@ -101,19 +102,14 @@ function checked(prefix: string, name: string, what: string): string {
   return key
 }
 
-// Our own instance: nobody else's settings reach it. Integers beyond 32 bits are written as floats, exact to 2^53.
-const packr = new Packr({ useRecords: false, int64AsType: 'number' })
-
-/** A copy, because msgpackr packs into a buffer that it goes on to write into. */
-function pack(value: unknown): Uint8Array {
-  return new Uint8Array(packr.pack(value))
-}
-
 type Fields = Readonly<Record<string, unknown>>
 
 function unpack<R>(key: string, bytes: Uint8Array, read: (fields: Fields) => R): R {
   try {
-    return read(fieldsOf(packr.unpack(bytes)))
+    // Others write to the datastore as well, and disks fail: nothing is believed, not even a length.
+    const scan = scanBody(bytes, 0, bytes.length)
+    if (scan !== FINE) throw new TypeError(scanError(scan))
+    return read(fieldsOf(decodeBody(bytes, 0, bytes.length)))
   } catch (cause) {
     throw new HomingError('DATASTORE', `unreadable record under '${key}'`, { cause })
   }
@@ -124,8 +120,9 @@ export function isUnreadable(error: unknown): error is HomingError {
   return error instanceof HomingError && error.code === 'DATASTORE' && error.message.startsWith('unreadable record')
 }
 
+/** Throws `UNENCODABLE`, `TOO_LARGE` for metadata that no body could be. */
 export function encodePeer({ member, beat }: PeerRecord): Uint8Array {
-  return pack({
+  return encodeBody({
     n: member.incarnation,
     b: beat,
     e: member.endpoints,
@@ -166,7 +163,7 @@ export function encodeSession({ owner, previous, moving, timeMs }: SessionRecord
   if (previous) fields.p = ownerList(previous)
   if (moving) fields.m = 1
   if (timeMs !== undefined) fields.t = timeMs
-  return pack(fields)
+  return encodeBody(fields)
 }
 
 export function decodeSession(key: string, bytes: Uint8Array): SessionRecord {
@@ -179,7 +176,7 @@ export function decodeSession(key: string, bytes: Uint8Array): SessionRecord {
 }
 
 export function encodeNotes({ overflow, notes }: NotesRecord): Uint8Array {
-  return pack({
+  return encodeBody({
     ...(overflow ? { o: 1 } : {}),
     l: notes.map(note => [note.address, note.incarnation, note.claim, ...ownerList(note.by), ...(note.withdrawn ? [1] : [])]),
   })

@@ -326,6 +326,11 @@ export class Cluster implements AsyncDisposable {
     return this.#at(name).store?.calls ?? 0
   }
 
+  /** Those of them that read; many addresses or peers at once are one. */
+  storeReads(name: string): number {
+    return this.#at(name).store?.reads ?? 0
+  }
+
   #storeFault(name: string | undefined, text: string, fault: StoreFault, change: Partial<Place['faults']>): void {
     this.#did(`${text} for ${name ?? 'all'}`, name === undefined ? fault : { ...fault, name })
     for (const place of name === undefined ? this.#places.values() : [this.#at(name)]) {

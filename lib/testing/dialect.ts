@@ -23,8 +23,8 @@ export interface Dialect {
 /** The same transport; all that is written to its connections is said in the dialect. */
 export function speaking(dialect: Dialect, transport: Transport): Transport {
   return {
-    listen: (endpoint, tls, accept) =>
-      transport.listen(endpoint, tls, connection => accept(new SpeakingConnection(dialect, connection))),
+    listen: (endpoint, tls, accept, door) =>
+      transport.listen(endpoint, tls, (connection, visit) => accept(new SpeakingConnection(dialect, connection), visit), door),
     dial: (endpoint, tls, timeoutMs, handler: ConnectionHandler) =>
       new SpeakingConnection(dialect, transport.dial(endpoint, tls, timeoutMs, handler)),
   }

@@ -19,6 +19,8 @@ export class FaultyDatastore implements Datastore {
   ambiguous = false
   /** Calls that were made, for tests that bound them. */
   calls = 0
+  /** Of these, those that read. */
+  reads = 0
 
   readonly #store: Datastore
   readonly #timers: Pick<Timers, 'after'>
@@ -39,10 +41,12 @@ export class FaultyDatastore implements Datastore {
   }
 
   get(key: string): Promise<Entry | undefined> {
+    this.reads++
     return this.#read(() => this.#reaching([key], () => this.#store.get(key)))
   }
 
   getMany(keys: readonly string[]): Promise<(Entry | undefined)[]> {
+    this.reads++
     return this.#read(() => this.#reachable(keys, String, rest => this.#store.getMany(rest)))
   }
 
@@ -77,6 +81,7 @@ export class FaultyDatastore implements Datastore {
   }
 
   async *keys(prefix: string): AsyncGenerator<string> {
+    this.reads++
     const keys = await this.#read(async () => this.#store.keys(prefix))
     if (this.away) throw isDown()
     for await (const key of keys) {

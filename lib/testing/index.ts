@@ -23,13 +23,6 @@ export {
 } from './contract/statement.ts'
 export { type Dialect } from './dialect.ts'
 export { FaultyDatastore } from './faulty-datastore.ts'
-export { check } from './checker/check.ts'
-export type { CheckOptions } from './checker/options.ts'
-export { violationText, type RuleName, type Violation } from './checker/violation.ts'
-export { History, type HistoryOptions } from './history.ts'
-export type { EventOf, Fault, HistoryEvent, Told, What } from './history-event.ts'
-export { mergeHistories, readHistory, type ReadOptions } from './history-lines.ts'
-export { recordBroker, recordPeer, type RecordingOptions } from './recorder.ts'
 export {
   drawPlan,
   faultNames,
@@ -45,3 +38,10 @@ export {
   type StoreKind,
   type TimelineOptions,
 } from './simulation/index.ts'
+export { check } from './checker/check.ts'
+export type { CheckOptions } from './checker/options.ts'
+export { violationText, type RuleName, type Violation } from './checker/violation.ts'
+export { History, type HistoryOptions } from './history.ts'
+export type { EventOf, Fault, HistoryEvent, Told, What } from './history-event.ts'
+export { mergeHistories, readHistory, type ReadOptions } from './history-lines.ts'
+export { recordBroker, recordPeer, type RecordingOptions } from './recorder.ts'

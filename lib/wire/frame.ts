@@ -5,6 +5,7 @@
 import { HomingError } from '../errors.ts'
 import * as kinds from './kinds.ts'
 import { nameBytesMax } from './limits.ts'
+import { isName } from './name.ts'
 
 /** Bytes of the length prefix. */
 export const PREFIX = 4
@@ -199,15 +200,18 @@ export class NumbersIn {
       if (text === undefined) throw badFrame(`number ${head & 0x7fff} stands for nothing`)
       return text
     }
-    const bytes = head & 0x3fff
-    // Numbered, 32,768 of the longest that fit would be held on to for as long as the channel lives.
-    if (bytes > nameBytesMax) throw badFrame(`an address of ${bytes} bytes; at most ${nameBytesMax} are allowed`)
-    if ((head & DEFINES) === 0) return reader.text(bytes)
+    if ((head & DEFINES) === 0) return addressOf(reader, head)
     const number = reader.u16()
     // Numbers are given in turn, or anew; a hole would let the other end claim memory.
     if (number > this.#texts.length || number >= numbersMax) throw badFrame(`number ${number} is out of turn`)
-    return (this.#texts[number] = reader.text(bytes))
+    return (this.#texts[number] = addressOf(reader, head & 0x3fff))
   }
+}
+
+/** 32,768 numbers are kept a channel: of any longer texts these would be a claim on our memory. */
+function addressOf(reader: Reader, bytes: number): string {
+  if (bytes > nameBytesMax) throw badFrame(`an address of ${bytes} bytes`)
+  return reader.text(bytes)
 }
 
 /** Why a receiver refused one numbered frame. */
@@ -250,9 +254,16 @@ export function readRoute(reader: Reader): Route {
   return {
     label: reader.u24(),
     pair: reader.u32(),
-    from: { identity: reader.shortText(), incarnation: reader.shortText() },
-    to: { identity: reader.shortText(), incarnation: reader.shortText() },
+    from: { identity: nameOf(reader), incarnation: nameOf(reader) },
+    to: { identity: nameOf(reader), incarnation: nameOf(reader) },
   }
+}
+
+/** A broker writes it on: malformed bytes would become others on the way, and more of them. */
+function nameOf(reader: Reader): string {
+  const text = reader.shortText()
+  if (!isName(text)) throw badFrame('a way from or to what is no name')
+  return text
 }
 
 /** `mine`: the label is of the sender's own giving; else the receiver of this frame gave it. */

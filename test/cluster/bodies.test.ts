@@ -88,3 +88,22 @@ inBothModes('a body whose own code throws is refused, and its request too', asyn
   await t.rejects(cluster.settle(a.request('bob', body)), { code: 'UNENCODABLE' })
   t.same(await cluster.settle(a.request('bob', 2)), 2, 'the way goes on')
 })
+
+inBothModes(
+  'bodies above the default limit arrive where a higher one is configured: messages, requests and answers, calls',
+  async (t, cluster) => {
+    const [a, b] = await threePeers(cluster)
+    await cluster.settle(b.connectClient('bob', { message: () => {}, request: ({ body }) => body }))
+    b.protocol('large/1').serve({ call: (_from, body) => body })
+    const large = 'x'.repeat(2 << 20)
+    t.match(await cluster.settle(a.sendMessage('bob', large)), { status: 'delivered' })
+    t.equal(await cluster.settle(a.request('bob', large)), large)
+    t.equal(await cluster.settle(a.protocol('large/1').call('b', large)), large)
+    const { peers } = await cluster.settle(a.broadcast(large))
+    t.match(
+      peers.filter(({ identity }) => identity === 'b'),
+      [{ reached: 1, full: 0 }],
+    )
+  },
+  { options: { bodyBytesMax: 3 << 20 } },
+)

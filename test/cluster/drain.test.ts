@@ -2,6 +2,7 @@
 import type { Peer, Receipt } from '../../lib/index.ts'
 import { check, type Cluster } from '../../lib/testing/index.ts'
 import { inBothModes, taker, threePeers } from '../support/clusters.ts'
+import { measured, percentile } from '../support/figures.ts'
 
 /** A client that, told to move, is away for a moment and connects elsewhere. */
 function movesOn(
@@ -113,3 +114,59 @@ inBothModes(
     t.ok(cluster.nowMs - startedMs <= 9_500, `${cluster.nowMs - startedMs} ms`)
   },
 )
+
+inBothModes('F22: a rolling restart costs p99 at most twice what is usual, and 250 ms', async (t, cluster) => {
+  const peers = new Map<string, Peer>()
+  for (const peer of await threePeers(cluster)) peers.set(peer.identity, peer)
+  const sender = await cluster.peer('d')
+  const addresses = Array.from({ length: 30 }, (_, n) => `client${n}`)
+  await cluster.settle(peers.get('a')!.connectClients(addresses, () => {}))
+  const statuses = new Set<string>()
+  let latencies: number[] = []
+  const load = async (ms: number): Promise<void> => {
+    for (let n = 0; n < ms / 5; n++) {
+      const sentMs = cluster.nowMs
+      void sender.sendMessage(addresses[n % addresses.length]!, n).then(({ status }) => {
+        statuses.add(status)
+        latencies.push(cluster.nowMs - sentMs)
+      })
+      await cluster.run(5)
+    }
+  }
+  await load(1_000)
+  const steadyMs = percentile(latencies, 0.99)
+  latencies = []
+  let slowestMs = 0
+  for (const [name, next] of [
+    ['a', 'b'],
+    ['b', 'c'],
+    ['c', 'a'],
+  ] as const) {
+    // Clients come back by and by, as they do: each is away for up to 200 ms.
+    movesOn(
+      cluster,
+      peers.get(name)!,
+      peers.get(next)!,
+      address => Number(address.slice(6)) * 7,
+      () => {},
+    )
+    const startedMs = cluster.nowMs
+    const drained = peers
+      .get(name)!
+      .drain()
+      .then(() => (slowestMs = Math.max(slowestMs, cluster.nowMs - startedMs)))
+    await load(1_500)
+    await cluster.settle(drained)
+    peers.set(name, (await cluster.restart(name)) as Peer)
+    await load(500)
+  }
+  await cluster.run(6_000)
+  t.same([...statuses], ['delivered'])
+  const p99 = percentile(latencies, 0.99)
+  measured(t, 'F22', 'p99 in quiet', steadyMs, 'ms')
+  measured(t, 'F22', 'p99 over a rolling restart', p99, 'ms')
+  measured(t, 'F22', 'the slowest drain', slowestMs, 'ms')
+  t.ok(p99 <= 2 * steadyMs + 250, `${p99} ms; ${steadyMs} ms in quiet`)
+  t.ok(slowestMs <= 5_000, `${slowestMs} ms`)
+  t.same(check(cluster.history.events), [])
+})

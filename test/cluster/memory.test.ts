@@ -18,9 +18,13 @@ inBothModes(
     await cluster.settle(Promise.all(Array.from({ length: 500 }, () => a.sendMessage('bob', kib))))
     const waiting = b.stats.waiting.bytes
     t.ok(waiting > 500 * 1_024)
-    await cluster.settle(c.connectClient('bob', () => new Promise(() => {})))
-    await cluster.run(500)
-    t.ok(b.stats.waiting.bytes >= waiting * 0.99, `${b.stats.waiting.bytes} of ${waiting} bytes are kept, and counted`)
+    await cluster.settle(c.connectClient('bob'))
+    let leastBytes = Infinity
+    await cluster.until(() => {
+      leastBytes = Math.min(leastBytes, b.stats.waiting.bytes + c.stats.waiting.bytes)
+      return c.stats.waiting.bytes >= waiting * 0.99
+    })
+    t.ok(leastBytes >= waiting * 0.99, `at least ${leastBytes} of ${waiting} bytes were counted meanwhile`)
     await cluster.run(2_000)
     t.equal(b.stats.waiting.bytes, 0)
   },
@@ -29,7 +33,7 @@ inBothModes(
 inBothModes(
   'promise 7: addresses that come and go with full inboxes fill no more than the memory of their peer',
   async (t, cluster) => {
-    const [a, b, c] = await withSmall(cluster, 4 << 20)
+    const [a, b, c] = await withSmall(cluster, 900 << 10)
     let mostBytes = 0
     const statuses = new Set<string>()
     for (let n = 0; n < 20; n++) {
@@ -39,7 +43,7 @@ inBothModes(
       mostBytes = Math.max(mostBytes, b.stats.waiting.bytes)
       await cluster.settle(c.connectClient(`client${n}`, () => {}))
     }
-    t.ok(mostBytes <= 4 << 20, `${mostBytes} bytes`)
+    t.ok(mostBytes <= 900 << 10, `${mostBytes} bytes`)
     t.same([...statuses].sort(), ['delivered', 'overloaded'])
     await cluster.run(2_000)
     t.same(check(cluster.history.events), [])

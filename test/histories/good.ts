@@ -180,6 +180,18 @@ export const good: readonly Story[] = [
     },
   },
   {
+    name: 'one that is stopped asks before and is killed where it stands: its deadline passed in its sleep, and it lapsed before it died',
+    tell(world) {
+      const [a, b] = [world.peer('a'), world.peer('b')]
+      a.judges(500, b, 'up')
+      b.sends(1_000, 'nobody', 'hello', 2_000)
+      world.fault(2_000, { fault: 'stall', name: 'b' })
+      a.judges(13_000, b, 'lapsed')
+      world.kill(20_000, b)
+      world.until(60_000)
+    },
+  },
+  {
     name: 'two readers of a topic, one of them with a gap that it is told of',
     tell(world) {
       const [a, b, c] = [world.peer('a'), world.peer('b'), world.peer('c')]

@@ -68,6 +68,21 @@ t.test('a rate for all hosts of which nobody has proved himself, and one for eac
   t.equal(came(crowd), 90)
 })
 
+t.test('a host that nobody has heard of comes in beside hosts that come and go', async t => {
+  const { time, call } = world({ handshakesPerSecondMax: 100, strangersPerHostMax: 10, strangersMax: 1_000 })
+  const attack = (): void => {
+    for (let at = 0; at < 300; at++) call(`bad-${at % 50}`).visit?.left()
+  }
+  attack()
+  await time.run(2_000)
+  for (let second = 0; second < 10; second++) {
+    attack()
+    const fresh = Array.from({ length: 5 }, (_, at) => call(`fresh-${second}-${at}`))
+    t.equal(fresh.filter(({ visit }) => visit).length, 5)
+    await time.run(1_000)
+  }
+})
+
 t.test('networks of IPv6 count as one host, addresses of IPv4 each for itself', async t => {
   const { call } = world({ strangersPerHostMax: 2, handshakesPerSecondMax: 1_000 })
   const cut = (...hosts: string[]): number => {

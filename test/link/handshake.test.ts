@@ -1,15 +1,9 @@
 import t, { type Test } from 'tap'
 import { HomingError } from '../../lib/errors.ts'
-import {
-  Handshake,
-  isName,
-  type HandshakeOptions,
-  type HandshakeStep,
-  type Introduction,
-  type Role,
-} from '../../lib/link/handshake.ts'
+import { Handshake, type HandshakeOptions, type HandshakeStep, type Introduction, type Role } from '../../lib/link/handshake.ts'
 import { decodeBody, encodeBody } from '../../lib/wire/body.ts'
 import { HELLO, MESSAGE, PROOF, READY, REJECT, WELCOME } from '../../lib/wire/kinds.ts'
+import { isName } from '../../lib/wire/name.ts'
 
 type Frame = HandshakeStep['send'][number]
 

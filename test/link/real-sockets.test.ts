@@ -9,7 +9,9 @@ import { Link, type LinkSetup } from '../../lib/link/link.ts'
 import { linkOptions } from '../../lib/link/options.ts'
 import { frameOf } from '../../lib/wire/frame.ts'
 import { CertificateAuthority, withoutCertificates } from '../support/certificates.ts'
+import { measured } from '../support/figures.ts'
 import { DATA, LinkEar } from '../support/link-pair.ts'
+import { startTcpProxy } from '../support/tcp-proxy.ts'
 
 const env = realEnv()
 const options = linkOptions({ handshakeTimeoutMs: 300 })
@@ -80,7 +82,7 @@ t.test('TLS and a secret', { skip: withoutCertificates }, async t => {
 
 const sockets = (): number => process.getActiveResourcesInfo().filter(name => name === 'TCPSocketWrap').length
 
-t.test('a socket whose other end says nothing and closes nothing is given back within a second of the close', async t => {
+t.test('F9: a socket whose other end says nothing and closes nothing is given back within a second of the close', async t => {
   const far = new LinkEar(env)
   await using listener = await listen(far, {})
   const { port } = new URL(listener.endpoint)
@@ -100,3 +102,32 @@ t.test('a socket whose other end says nothing and closes nothing is given back w
   t.ok(env.clock.monotonicMs() - far.closedAtMs < 1_500, `${env.clock.monotonicMs() - far.closedAtMs} ms`)
   t.equal(sockets() - before, 0)
 })
+
+t.test(
+  'F9: a link whose way swallows everything is closed when it is stale, and its descriptors are released at once',
+  async t => {
+    const quick = linkOptions({ pingAfterMs: 100, staleAfterMs: 500 }) // a tenth of the defaults, which allow 6 s
+    const [near, far] = [new LinkEar(env), new LinkEar(env)]
+    await using listener = await listen(far, { options: quick })
+    await using proxy = await startTcpProxy(Number(new URL(listener.endpoint).port))
+    const before = sockets()
+    const link = Link.dial(env, setup('client', { options: quick }), `tcp://127.0.0.1:${proxy.port}`, undefined, near)
+    await near.until(() => near.heard[0] === 'opened')
+    await far.until(() => far.heard[0] === 'opened')
+    t.equal(sockets() - before, 4, 'two ends, and two of the proxy')
+    proxy.swallow()
+    const sinceMs = env.clock.monotonicMs()
+    link.write(frameOf(DATA, Buffer.alloc(1_000, 1)))
+    await Promise.all([near.until(() => near.reason !== undefined), far.until(() => far.reason !== undefined)])
+    t.same([near.reason, far.reason], ['stale', 'stale'])
+    const tookMs = Math.max(near.closedAtMs, far.closedAtMs) - sinceMs
+    t.ok(tookMs <= 900, `closed after ${tookMs} ms`)
+    const closedMs = env.clock.monotonicMs()
+    while (sockets() - before > 2 && env.clock.monotonicMs() - closedMs < 2_000)
+      await new Promise(resolve => setImmediate(resolve))
+    const releasedMs = env.clock.monotonicMs() - closedMs
+    measured(t, 'F9', 'descriptors released after the close', releasedMs, 'ms')
+    t.ok(sockets() - before <= 2, 'at most those of the proxy are left')
+    t.ok(releasedMs <= 1_000, `${releasedMs} ms`)
+  },
+)

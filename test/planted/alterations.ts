@@ -7,11 +7,19 @@ import type { Alteration } from '../support/altered-modules.ts'
 /** Between two servers: `docs/protocol.md`, "Channels". */
 const channels: readonly Alteration[] = [
   {
-    name: 'duplicates-after-resume',
-    what: 'a message that is sent again after a break is taken again, whether or not it had arrived',
+    name: 'lost-sent-again',
+    what: 'what was not answered when its channel ended is taken for not arrived, and goes to the next owner',
     module: 'mesh/channel.js',
-    find: 'this.#unackedIn++; // sent twice by a resume: say again that it is here',
-    replace: 'this.#unackedIn++; if (kind === MESSAGE) this.#handler.accept(this, kind, reader);',
+    find: 'this.eachWaiter(waiter => waiting.push(waiter));',
+    replace: `for (let sequence = this.#acknowledged + 1; sequence < this.#next; sequence++) {
+            const slot = sequence & this.#mask;
+            const waiter = this.#waiters[slot];
+            if (!waiter || waiter === abandoned) continue;
+            const { buffer, end } = this.#segments[slot];
+            const at = this.#offsets[slot];
+            const payload = buffer.subarray(at + NUMBERED_HEADER, Math.min(end, at + PREFIX + readUint32(buffer, at)));
+            waiting.push({ lost: () => waiter.refused(1, buffer[at + PREFIX], payload) });
+        }`,
   },
   {
     name: 'sequence-reset-on-resume',

@@ -1,11 +1,14 @@
+import fc from 'fast-check'
 import t from 'tap'
 import { HomingError } from '../../lib/errors.ts'
 import type { Claimed } from '../../lib/sessions/directory.ts'
 import { decodeSession } from '../../lib/sessions/records.ts'
 import { ownerOf, whats, World, type TestPeer } from './world.ts'
 
-const firstSeed = Number(process.env['SEED'] ?? 1)
-const runs = Number(process.env['RUNS'] ?? (process.env['SEED'] === undefined ? 25 : 1))
+const seed = Number(process.env['HOMING_SEED'] ?? Math.floor(Math.random() * 2 ** 31))
+const path = process.env['HOMING_PATH']
+const runs = Number(process.env['HOMING_RUNS'] ?? 25)
+t.comment(`seed ${seed} (HOMING_SEED repeats it, HOMING_PATH its shortest failure, HOMING_RUNS says how many)`)
 const addresses = ['alice', 'bob', 'carol', 'dave', 'erin']
 const prefix = 'homing:test:sessions:'
 
@@ -79,35 +82,51 @@ class Driver {
   }
 }
 
-async function run(seed: number): Promise<{ displaced: number; outcome: string[] }> {
+/** One step of a world: who does what, or what happens to it, and how long until the next one, ms. */
+interface Step {
+  readonly who: number
+  readonly what: 'connect' | 'disconnect' | 'down' | 'ambiguous' | 'slow' | 'stall' | 'suspend' | 'crash'
+  readonly address: string
+  /** How long a fault takes that ends by itself. */
+  readonly forMs: number
+  readonly waitMs: number
+}
+
+const weights = { connect: 55, disconnect: 25, down: 6, ambiguous: 6, slow: 3, stall: 2, suspend: 2, crash: 1 } as const
+
+const step: fc.Arbitrary<Step> = fc.record({
+  who: fc.nat(2),
+  what: fc.oneof(...Object.entries(weights).map(([what, weight]) => ({ arbitrary: fc.constant(what as Step['what']), weight }))),
+  address: fc.constantFrom(...addresses),
+  forMs: fc.nat(20_000),
+  waitMs: fc.nat(800),
+})
+
+async function run(seed: number, steps: readonly Step[]): Promise<{ displaced: number; outcome: string[] }> {
   const world = new World(seed)
-  const { random } = world.time
-  const pick = <T>(from: readonly T[]): T => from[Math.floor(random.fraction() * from.length)]!
   const drivers: Driver[] = []
   const works: Promise<void>[] = []
   for (const host of ['a', 'b', 'c']) drivers.push(new Driver(await world.peer(host), world))
   const everybody = [...drivers]
 
-  for (let step = 0; step < 150; step++) {
-    const index = Math.floor(random.fraction() * drivers.length)
-    const driver = drivers[index]!
+  for (const { who, what, address, forMs, waitMs } of steps) {
+    const driver = drivers[who]!
     const { store, host } = driver.peer
-    const dice = random.fraction()
-    if (dice < 0.55) works.push(driver.connect(pick(addresses)))
-    else if (dice < 0.8) works.push(driver.disconnect(pick(addresses)))
-    else if (dice < 0.86) store.down = !store.down
-    else if (dice < 0.92) store.ambiguous = !store.ambiguous
-    else if (dice < 0.95) store.slowMs = store.slowMs ? 0 : 300
-    else if (dice < 0.97) world.time.stall(host, random.fraction() * 20_000)
-    else if (dice < 0.99) world.time.suspend(host, random.fraction() * 20_000)
+    if (what === 'connect') works.push(driver.connect(address))
+    else if (what === 'disconnect') works.push(driver.disconnect(address))
+    else if (what === 'down') store.down = !store.down
+    else if (what === 'ambiguous') store.ambiguous = !store.ambiguous
+    else if (what === 'slow') store.slowMs = store.slowMs ? 0 : 300
+    else if (what === 'stall') world.time.stall(host, forMs)
+    else if (what === 'suspend') world.time.suspend(host, forMs)
     else if (!store.down && !store.ambiguous) {
       world.time.halt(host)
       driver.alive = false
       const next = new Driver(await world.peer(host, { probe: async () => 'refused' }), world)
-      drivers[index] = next
+      drivers[who] = next
       everybody.push(next)
     }
-    await world.time.run(random.fraction() * 800)
+    await world.time.run(waitMs)
     for (const each of drivers) each.hear()
   }
   for (const { peer } of drivers) Object.assign(peer.store, { down: false, ambiguous: false, slowMs: 0 })
@@ -115,15 +134,10 @@ async function run(seed: number): Promise<{ displaced: number; outcome: string[]
     await world.time.run(1_000)
     for (const each of drivers) each.hear()
   }
-  return judge(seed, world, drivers, everybody)
+  return judge(world, drivers, everybody)
 }
 
-function judge(
-  seed: number,
-  world: World,
-  drivers: readonly Driver[],
-  everybody: readonly Driver[],
-): { displaced: number; outcome: string[] } {
+function judge(world: World, drivers: readonly Driver[], everybody: readonly Driver[]): { displaced: number; outcome: string[] } {
   const wrong: string[] = []
   const living = new Map(drivers.map(({ peer }) => [peer.self.incarnation, peer]))
   for (const key of world.engine.keys(prefix)) {
@@ -154,18 +168,30 @@ function judge(
     if (whats(peer).some(what => what.startsWith('fenced')) && living.has(peer.self.incarnation))
       wrong.push(`${peer.host} was fenced`)
   }
-  return { displaced, outcome: wrong.map(what => `seed ${seed}: ${what}`) }
+  return { displaced, outcome: wrong }
 }
 
 t.test(
-  `claims, releases and moves under faults converge: one owner an address, recorded, and every other was told once`,
+  'claims, releases and moves under faults converge: one owner an address, recorded, and every other was told once',
   async t => {
     let displaced = 0
-    for (let seed = firstSeed; seed < firstSeed + runs; seed++) {
-      const result = await run(seed)
-      t.same(result.outcome, [], `seed ${seed}`)
-      displaced += result.displaced
-    }
+    const property = fc.asyncProperty(
+      fc.nat(),
+      fc.array(step, { minLength: 60, maxLength: 150, size: 'max' }),
+      async (worldSeed, steps) => {
+        const result = await run(worldSeed, steps)
+        displaced += result.displaced
+        if (result.outcome.length > 0) throw new Error(result.outcome.join('; '))
+      },
+    )
+    // A failure is shortened as long as there is time.
+    await fc.assert(property, {
+      seed,
+      numRuns: runs,
+      ...(path !== undefined && { path }),
+      interruptAfterTimeLimit: 120_000,
+      markInterruptAsFailure: true,
+    })
     t.ok(displaced > runs, `${displaced} displacements in ${runs} runs`)
   },
 )

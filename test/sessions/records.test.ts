@@ -84,6 +84,24 @@ t.test('what is no record is unreadable, and the error names the key', async t =
   }
 })
 
+t.test('F24: a record that claims millions of elements is unreadable, and takes no memory', async t => {
+  const before = process.memoryUsage().heapUsed
+  for (const hex of ['dd01ffffff', 'df01ffffff', '81a16cdd01ffffff', 'd57240019100', 'c70573']) {
+    t.throws(() => decodeNotes('k', Buffer.from(hex, 'hex')), { code: 'DATASTORE', message: /unreadable/ }, hex)
+  }
+  t.ok(process.memoryUsage().heapUsed - before < 8 << 20)
+})
+
+t.test('metadata of layers is any body: integers of any size, dates, keys of any name; what is none is refused', async t => {
+  const metadata = JSON.parse('{"__proto__":{"a":1},"x":[null]}') as Record<string, unknown>
+  Object.assign(metadata, { big: 1n << 70n, at: new Date(5), bytes: Buffer.from([1]) })
+  const read = decodePeer('k', 'a', encodePeer({ ...peer, member: { ...peer.member, metadata } })).member.metadata
+  t.same(Object.keys(read), Object.keys(metadata))
+  t.equal(read.big, 1n << 70n)
+  t.ok(Object.hasOwn(read, '__proto__'))
+  t.throws(() => encodePeer({ ...peer, member: { ...peer.member, metadata: { f: () => 1 } } }), { code: 'UNENCODABLE' })
+})
+
 t.test('keys: one cluster never reads within another, and none is too long', async t => {
   const keys = new Keys('main')
   t.equal(keys.session('alice'), 'homing:main:sessions:alice')

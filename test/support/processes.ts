@@ -13,7 +13,7 @@ export class Child {
   readonly #waiting = new Map<number, { resolve(value: never): void; reject(error: Error): void }>()
 
   /** Killed at the end of the test, if it lives that long. */
-  constructor(t: Test) {
+  constructor(t: Pick<Test, 'teardown'>) {
     // The shell takes away what the test runner puts into every process of Node: it takes memory, and time at the start.
     const bare = 'unset NODE_OPTIONS; exec "$0" "$@"'
     const args = ['-c', bare, process.execPath, '--unhandled-rejections=strict', fileURLToPath(code)]

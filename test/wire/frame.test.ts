@@ -22,6 +22,8 @@ import {
   writeShortText,
 } from '../../lib/wire/frame.ts'
 import { ACK, MESSAGE, PING, PONG, RESUME, ROUTE } from '../../lib/wire/kinds.ts'
+import { nameBytesMax } from '../../lib/wire/limits.ts'
+import { isName } from '../../lib/wire/name.ts'
 
 const seed = Number(process.env.HOMING_SEED ?? Math.floor(Math.random() * 2 ** 31))
 t.comment(`seed ${seed} (HOMING_SEED repeats it)`)
@@ -157,6 +159,8 @@ t.test('addresses that are refused', async t => {
     ['a text past the end', '0004 616161'],
     ['a numbered text past the end', '4004 0000 616161'],
     ['the longest claim', '3fff'],
+    ['a text longer than any name', `00bf${'61'.repeat(191)}`],
+    ['a numbered text longer than any name: 32,768 of them would be kept', `40bf0000${'61'.repeat(191)}`],
     ['half a head', '00'],
     ['nothing', ''],
   ] as const) {
@@ -218,7 +222,7 @@ t.test('noise read as addresses is text or BAD_FRAME, and claims no memory (F25)
 
 // Ways
 
-const longest = 'x'.repeat(255)
+const longest = 'x'.repeat(nameBytesMax)
 const route = {
   label: 7,
   pair: 0x01020304,
@@ -236,7 +240,7 @@ t.test('a way with the longest names fits', async t => {
   const run = { identity: longest, incarnation: longest }
   const given = { label: labelMax, pair: 0xffff_ffff, from: run, to: run }
   const frame = routeFrame(given)
-  t.equal(frame.length, PREFIX + 1 + 3 + 4 + 4 * 256)
+  t.equal(frame.length, PREFIX + 1 + 3 + 4 + 4 * (1 + nameBytesMax))
   t.same(readRoute(new Reader().set(frame, PREFIX + 1, frame.length)), given)
 })
 
@@ -248,13 +252,23 @@ t.test('a way that ends within a field is BAD_FRAME, wherever it ends', async t 
   }
 })
 
+t.test('a way from or to what is no name is BAD_FRAME: a broker would write it on as another one', async t => {
+  for (const name of ['', 'x'.repeat(191), 'a\nb', '\ufffd']) {
+    const frame = routeFrame({ ...route, to: { identity: name, incarnation: '2' } })
+    t.throws(() => readRoute(new Reader().set(frame, PREFIX + 1, frame.length)), { code: 'BAD_FRAME' }, JSON.stringify(name))
+  }
+  const malformed = routeFrame(route)
+  malformed.fill(0xff, malformed.length - 3, malformed.length - 2)
+  t.throws(() => readRoute(new Reader().set(malformed, PREFIX + 1, malformed.length)), { code: 'BAD_FRAME' }, 'malformed UTF-8')
+})
+
 t.test('the end of a way', async t => {
   t.same(unrouteFrame(7, true, 3), hex('00000006 11 000007 01 03'))
   t.same(unrouteFrame(labelMax, false, 1), hex('00000006 11 ffffff 00 01'))
 })
 
 t.test('any way comes back', async t => {
-  const name = fc.string({ unit: 'grapheme', maxLength: 30 })
+  const name = fc.string({ unit: 'grapheme', maxLength: 30 }).filter(isName)
   const run = fc.record({ identity: name, incarnation: name })
   const any = fc.record({ label: fc.nat({ max: labelMax }), pair: fc.nat({ max: 0xffff_ffff }), from: run, to: run })
   fc.assert(

@@ -3,6 +3,8 @@ import t from 'tap'
 import { HomingError } from '../../lib/errors.ts'
 import { frameOf, PREFIX } from '../../lib/wire/frame.ts'
 import { Splitter } from '../../lib/wire/splitter.ts'
+import { measured } from '../support/figures.ts'
+import { heapBytes } from '../support/heap.ts'
 
 const seed = Number(process.env.HOMING_SEED ?? Math.floor(Math.random() * 2 ** 31))
 t.comment(`seed ${seed} (HOMING_SEED repeats it)`)
@@ -153,6 +155,30 @@ function pieces(bytes: Buffer, places: readonly number[]): Buffer[] {
   const at = [0, ...places.map(place => place % (bytes.length + 1)).sort((a, b) => a - b), bytes.length]
   return at.slice(1).map((end, i) => bytes.subarray(at[i], end))
 }
+
+t.test('F24: a length that claims too much costs its offender a link, and us next to nothing', async t => {
+  const offences = 2_000
+  const chunk = Buffer.concat([prefix(0xffff_ffff), Buffer.alloc(60)])
+  for (let n = 0; n < 100; n++) t.throws(() => new Splitter(1_000, () => {}).push(chunk)) // warm
+  const before = heapBytes()
+  const kept: Splitter[] = []
+  const began = performance.now()
+  for (let n = 0; n < offences; n++) {
+    const splitter = new Splitter(1_000, () => {})
+    try {
+      splitter.push(chunk)
+    } catch {
+      kept.push(splitter) // as if nobody closed it
+    }
+  }
+  const ms = (performance.now() - began) / offences
+  const kib = (heapBytes() - before) / offences / 1_024
+  t.equal(kept.length, offences)
+  measured(t, 'F24', 'time an offence', ms, 'ms')
+  measured(t, 'F24', 'memory an offence, while its link lives', kib, 'KiB')
+  t.ok(ms <= 1, `${ms} ms`)
+  t.ok(kib <= 64, `${kib} KiB`)
+})
 
 t.test('any frames, cut anywhere, come out as they went in (F25)', async t => {
   const payloads = fc.array(fc.uint8Array({ maxLength: 400 }), { maxLength: 12 })

@@ -167,18 +167,14 @@ export class Facts {
     switch (event.fault) {
       case 'kill':
         this.#killed.add(event.name)
-        this.#stopped.delete(event.name)
+        this.#resumes(event.name, atMs)
         return this.#now.get(event.name)?.died(atMs)
       case 'stall':
         if (event.forMs === undefined) this.#stopped.set(event.name, atMs)
         else this.#standsStill(event.name, atMs, event.forMs)
         return
-      case 'resume': {
-        const sinceMs = this.#stopped.get(event.name)
-        this.#stopped.delete(event.name)
-        if (sinceMs !== undefined) this.#standsStill(event.name, sinceMs, atMs - sinceMs)
-        return
-      }
+      case 'resume':
+        return this.#resumes(event.name, atMs)
       case 'suspend':
         this.#now.get(event.name)?.asleep.add(atMs, atMs + event.forMs)
         return this.#standsStill(event.name, atMs, event.forMs)
@@ -204,6 +200,13 @@ export class Facts {
       case 'reset':
       case 'other':
     }
+  }
+
+  /** It goes on, or is killed where it stood. */
+  #resumes(name: string, atMs: number): void {
+    const sinceMs = this.#stopped.get(name)
+    this.#stopped.delete(name)
+    if (sinceMs !== undefined) this.#standsStill(name, sinceMs, atMs - sinceMs)
   }
 
   #standsStill(name: string, atMs: number, forMs: number): void {

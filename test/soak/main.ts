@@ -1,0 +1,73 @@
+/** `npm run soak`: long runs with real processes, and what they take of memory. docs/faults.md, "Memory". */
+import { Command } from 'commander'
+import { connects, trouble } from './crowds.ts'
+import { mixed, type Sample } from './mixed.ts'
+
+interface Flags {
+  minutes: string
+  json?: true
+  connects?: string
+  store?: string[]
+  flood?: true
+  neverReads?: true
+  seconds: string
+}
+
+const mib = 2 ** 20
+
+const flags = new Command('soak')
+  .description('Mixed load with a kill a minute; or, by an option, one of the other long runs.')
+  .option('--minutes <m>', 'how long', '10')
+  .option('--connects <n>', 'so many clients come and go, each with a claim and a release')
+  .option('--store <url...>', 'the stores for --connects (default: memory: and lmdb:)')
+  .option('--flood', 'a member that sends 100,000 messages a second')
+  .option('--never-reads', 'a client that never reads')
+  .option('--seconds <s>', 'how long --flood and --never-reads look', '10')
+  .option('--json', 'the result as JSON, and nothing else')
+  .parse()
+  .opts<Flags>()
+
+function say(text: string): void {
+  if (!flags.json) process.stdout.write(`${text}\n`)
+}
+
+function sampled({ of, minutes, heapBytes, residentBytes }: Sample): void {
+  const [heap, resident] = [heapBytes / mib, residentBytes / mib]
+  say(`${minutes.toFixed(1).padStart(6)} min  ${of.padEnd(6)}  heap ${heap.toFixed(1)} MiB  resident ${resident.toFixed(1)} MiB`)
+}
+
+async function run(): Promise<unknown> {
+  if (flags.connects !== undefined) {
+    const results = []
+    for (const store of flags.store ?? ['memory:', 'lmdb:']) {
+      const result = await connects(store, Number(flags.connects))
+      const grown = (100 * (result.heapMiBAfter - result.heapMiBBefore)) / result.heapMiBBefore
+      say(
+        `${store}  ${result.connects} connects and disconnects, ${Math.round(result.perSecond)} a second: ` +
+          `heap ${result.heapMiBBefore.toFixed(2)} -> ${result.heapMiBAfter.toFixed(2)} MiB (${grown.toFixed(1)} %), ` +
+          `resident ${result.residentMiBBefore.toFixed(0)} -> ${result.residentMiBAfter.toFixed(0)} MiB`,
+      )
+      results.push({ ...result, heapGrownPercent: grown })
+    }
+    return results
+  }
+  if (flags.flood || flags.neverReads) {
+    const seconds = Number(flags.seconds)
+    const result = flags.flood
+      ? await trouble('flood', { never: false, perSecond: 100_000, bodyBytes: 16, seconds })
+      : await trouble('never reads', { never: true, perSecond: 2_000, bodyBytes: 16_000, seconds })
+    const pair = ([quiet, loud]: readonly [number, number]): string => `${quiet.toFixed(2)} -> ${loud.toFixed(2)}`
+    say(`${result.trouble}: ${Math.round(result.sentPerSecond)} sends a second, ${JSON.stringify(result.statuses)}`)
+    say(`others: p50 ${pair(result.p50Ms)} ms, p99 ${pair(result.p99Ms)} ms, ${result.failed} failed`)
+    say(`the victim: heap ${pair(result.heapMiB)} MiB, resident ${pair(result.residentMiB)} MiB`)
+    return result
+  }
+  const result = await mixed(Number(flags.minutes), sampled)
+  for (const [of, { heap, resident }] of Object.entries(result.slopes))
+    say(`${of}: heap ${heap.toFixed(2)} MiB an hour, resident ${resident.toFixed(2)} MiB an hour, after the warm-up`)
+  say(`${result.kills} kills; of the peer that lived: ${JSON.stringify(result.statuses)}`)
+  return result
+}
+
+const result = await run()
+if (flags.json) process.stdout.write(`${JSON.stringify(result)}\n`)

@@ -93,6 +93,11 @@ export class MemoryConnection implements Connection {
     return this.#out.to
   }
 
+  /** A process has it; not only its kernel, which was called and waits for the caller's last word. */
+  get isKnown(): boolean {
+    return this.#state === 'dialling' || this.#state === 'open'
+  }
+
   /** Sends the first segment. */
   dial(host: Host, timeoutMs: number, handler: ConnectionHandler): void {
     this.#host = host

@@ -93,10 +93,10 @@ export class MemoryNetwork {
     else this.#detours.delete(`${a} ${b}`)
   }
 
-  /** Connections of living processes that are open or being made: each is counted at both ends. */
+  /** Connections that living processes dialled or accepted and that have not ended: each is counted at both ends. */
   get connections(): number {
     let count = 0
-    for (const host of this.#hosts.values()) count += host.connections.size
+    for (const { connections } of this.#hosts.values()) for (const { isKnown } of connections) if (isKnown) count++
     return count
   }
 

@@ -7,7 +7,8 @@
  * that was disconnected may still read what it had. A message that is missing in between is a loss, and H1's: its marker is an incomplete
  * hand-over.
  *
- * A broadcast is taken once a client at most; clients that move meanwhile may get it twice. It has no order with sends.
+ * A broadcast is taken once a client at most; one that connected while it was under way may get it twice, from its former owner too. It has no
+ * order with sends.
  */
 import { parseId, type Delivery, type Facts } from './facts.ts'
 import type { Holder } from './holder.ts'
@@ -22,6 +23,9 @@ interface Last {
 
 export function* order(facts: Facts): Generator<Violation> {
   const taken = new Map<string, Delivery>()
+  const asked = new Map(
+    facts.calls.flatMap(({ asked, answer }) => (answer?.what === 'broadcastDone' && answer.id ? [[answer.id, asked.atMs]] : [])),
+  )
   const atClients = new Map<string, Last>()
   const atAddresses = new Map<string, Last>()
   for (const event of facts.deliveries) {
@@ -31,6 +35,7 @@ export function* order(facts: Facts): Generator<Violation> {
     const key = broadcast ? `${id} ${incarnation} ${client}` : id
     const before = taken.get(key)
     taken.set(key, event)
+    if (before && broadcast && cameWithAddress(facts, event, asked.get(id))) continue
     if (before) {
       yield violation(
         event,
@@ -54,6 +59,12 @@ export function* order(facts: Facts): Generator<Violation> {
       }
     }
   }
+}
+
+/** The client moved here while the broadcast was under way, hand-over included: its former owner's copy came beside this peer's own. */
+function cameWithAddress(facts: Facts, event: Delivery, askedMs = -Infinity): boolean {
+  const { handOverMs, slackMs } = facts.bounds
+  return (facts.holder(event)?.connectedMs ?? -Infinity) + handOverMs + slackMs >= askedMs
 }
 
 /** What came there before, if it has the higher number; else this is the last one now. */

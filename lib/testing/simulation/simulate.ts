@@ -235,7 +235,7 @@ class World {
 }
 
 /** By which a world of this plan is judged: its own options, and what its clocks and its datastore make of them. */
-function boundsOf({ options, clockRates, store }: Plan, endMs: number): CheckOptions {
+function boundsOf({ options, clockRates, store, faults }: Plan, endMs: number): CheckOptions {
   const { leaseMs = 10_000, renewEveryMs = 3_000, guardMs = 2_000, operationTimeoutMs = 1_000 } = options
   const slowest = Math.min(1, ...clockRates.values())
   return {
@@ -246,8 +246,13 @@ function boundsOf({ options, clockRates, store }: Plan, endMs: number): CheckOpt
     renewEveryMs,
     guardMs,
     operationTimeoutMs,
-    // Promise 4: where siblings are kept, the one that loses is told within two seconds and one renewal.
-    overlapMsMax: renewEveryMs + guardMs + (store.kind === 'eventual' ? siblingsMs : 0),
+    // Promise 4: "one renewal and the time until a note is left", which is two operations to leave it and two to read it and look; and where
+    // siblings are kept, the one that loses is told within two seconds and one renewal.
+    overlapMsMax:
+      renewEveryMs +
+      guardMs +
+      (faults.includes('storeSlow') ? 4 * operationTimeoutMs : 0) +
+      (store.kind === 'eventual' ? siblingsMs : 0),
     ...(options.whenStoreIsDown && { whenStoreIsDown: options.whenStoreIsDown }),
   }
 }

@@ -317,4 +317,53 @@ export const bad: readonly Story[] = [
       world.peer('a').tells(10, { what: 'measured', of: 'heap', value: 100e6, valueMax: 64e6 })
     },
   },
+  {
+    name: 'a message is reported absent while the datastore cannot be asked',
+    rule: 'H5',
+    options: { atomicPut: true },
+    tell(world) {
+      const [a, b] = [world.peer('a'), world.peer('b')]
+      b.connects(10, 'bob')
+      world.fault(5_000, { fault: 'storeDown' })
+      a.sends(5_100, 'bob', 'hello').gets(5_200, 'absent')
+      world.fault(6_000, { fault: 'storeUp' })
+      world.until(20_000)
+    },
+  },
+  {
+    name: 'a message is reported absent while its address moves from a draining peer',
+    rule: 'H5',
+    tell(world) {
+      const [a, b, c] = [world.peer('a'), world.peer('b'), world.peer('c')]
+      const former = b.connects(10, 'bob')
+      b.tells(5_000, { what: 'draining' })
+      former.ends(5_010, 'disconnected')
+      c.connects(5_011, 'bob', { tookMs: 400 })
+      a.sends(5_100, 'bob', 'hello').gets(5_200, 'absent')
+      world.until(20_000)
+    },
+  },
+  {
+    name: 'a message that was given up arrives seven seconds later',
+    rule: 'H5',
+    tell(world) {
+      const [a, b, c] = [world.peer('a'), world.peer('b'), world.peer('c')]
+      const bob = b.connects(10, 'bob')
+      const early = a.sends(5_000, 'bob', 'early', 50).gets(5_050, 'unknown')
+      bob.takes(12_101, c.sends(12_100, 'bob', 'late').gets(12_102, 'delivered'))
+      bob.takes(12_103, early)
+      world.until(20_000)
+    },
+  },
+  {
+    name: 'a newer client is displaced by the one that it displaced',
+    rule: 'H6',
+    options: { atomicPut: true },
+    tell(world) {
+      const [b, c] = [world.peer('b'), world.peer('c')]
+      b.connects(10, 'bob')
+      c.connects(5_000, 'bob').ends(6_000, 'displaced')
+      world.until(20_000)
+    },
+  },
 ]

@@ -241,4 +241,52 @@ export const good: readonly Story[] = [
       world.exit(2_020, b, 0)
     },
   },
+  {
+    name: 'nobody holds the address: it is reported absent before an outage, at its begin, and after it',
+    options: { atomicPut: true },
+    tell(world) {
+      const a = world.peer('a')
+      a.sends(4_000, 'bob', 'one').gets(4_010, 'absent')
+      a.sends(4_995, 'bob', 'two').gets(5_005, 'absent')
+      world.fault(5_000, { fault: 'storeDown' })
+      a.sends(5_100, 'bob', 'three').gets(6_010, 'absent')
+      world.fault(6_000, { fault: 'storeUp' })
+      world.until(20_000)
+    },
+  },
+  {
+    name: 'an address leaves a draining peer, and comes nowhere for longer than it is waited for',
+    options: { atomicPut: true },
+    tell(world) {
+      const [a, b, c] = [world.peer('a'), world.peer('b'), world.peer('c')]
+      const former = b.connects(10, 'bob')
+      b.tells(5_000, { what: 'draining' })
+      former.ends(5_010, 'disconnected')
+      a.sends(5_100, 'bob', 'hello').gets(10_100, 'absent')
+      c.connects(10_050, 'bob', { tookMs: 400 })
+      world.until(20_000)
+    },
+  },
+  {
+    name: 'a message that was given up was on its way over a path that was not known to be broken',
+    options: { atomicPut: true },
+    tell(world) {
+      const [a, b, c] = [world.peer('a'), world.peer('b'), world.peer('c')]
+      const bob = b.connects(10, 'bob')
+      const early = a.sends(5_000, 'bob', 'early', 50).gets(5_050, 'unknown')
+      bob.takes(9_101, c.sends(9_100, 'bob', 'late').gets(9_102, 'delivered'))
+      bob.takes(9_103, early)
+      world.until(20_000)
+    },
+  },
+  {
+    name: 'two connect at once: the one that asked first is written last, and stays',
+    options: { atomicPut: true },
+    tell(world) {
+      const [b, c] = [world.peer('b'), world.peer('c')]
+      b.connects(5_000, 'bob', { tookMs: 50 })
+      c.connects(5_010, 'bob').ends(5_060, 'displaced')
+      world.until(20_000)
+    },
+  },
 ]

@@ -2,14 +2,40 @@
  * The planted bugs: each breaks one promise by one small change of one module, of a kind that is easily made. A simulator that does not
  * find them shows nothing.
  */
+import type { Plan } from '../../lib/testing/index.ts'
 import type { Alteration } from '../support/altered-modules.ts'
 
+export interface PlantedBug extends Alteration {
+  /** In which worlds it can show. The others are counted, and not run. Absent: in all. */
+  readonly shows?: (plan: Plan) => boolean
+}
+
+type FaultName = Plan['faults'][number]
+
+/** One of these faults may happen. */
+function amid(...names: readonly FaultName[]): (plan: Plan) => boolean {
+  return ({ faults }) => names.some(name => faults.includes(name))
+}
+
+const breaks = amid('reset', 'resetAll', 'cut', 'oneWay', 'isolate', 'split', 'brokerKill')
+const cuts = amid('cut', 'oneWay', 'isolate', 'split')
+const deaths = amid('kill', 'restart', 'powerOff')
+const standstills = amid('stall', 'suspend', 'brokerStall', 'brokerSuspend')
+const outages = amid('storeDown', 'storeFlapping', 'storeDownForOne')
+const lostAnswers = amid('storeUnanswered', 'storeDown', 'storeFlapping', 'storeDownForOne')
+
+/** Faults may last longer than a lease. */
+function outlastsLease({ faultMsMax, options }: Plan): boolean {
+  return faultMsMax > (options.leaseMs ?? 10_000)
+}
+
 /** Between two servers: `docs/protocol.md`, "Channels". */
-const channels: readonly Alteration[] = [
+const channels: readonly PlantedBug[] = [
   {
     name: 'lost-sent-again',
     what: 'what was not answered when its channel ended is taken for not arrived, and goes to the next owner',
     module: 'mesh/channel.js',
+    shows: plan => deaths(plan) || cuts(plan),
     find: 'this.eachWaiter(waiter => waiting.push(waiter));',
     replace: `for (let sequence = this.#acknowledged + 1; sequence < this.#next; sequence++) {
             const slot = sequence & this.#mask;
@@ -25,6 +51,7 @@ const channels: readonly Alteration[] = [
     name: 'sequence-reset-on-resume',
     what: 'after a break a receiver goes back by one, and expects what it took last once more',
     module: 'mesh/channel.js',
+    shows: breaks,
     find: 'frame.writeUInt32BE(this.#expected >>> 0, at + 8);',
     replace: 'if (this.#expected > 0) this.#expected--; frame.writeUInt32BE(this.#expected >>> 0, at + 8);',
   },
@@ -32,6 +59,7 @@ const channels: readonly Alteration[] = [
     name: 'acknowledged-before-accepted',
     what: 'what the other end expects next after a break is taken for its acknowledgement: a refusal that is on its way again comes too late',
     module: 'mesh/channel.js',
+    shows: breaks,
     find: 'this.flush();\n        this.#handler.writable(this);',
     replace: `this.flush();
         if (expected - 1 > this.#acknowledged) this.#acked((expected - 1) >>> 0);
@@ -41,6 +69,7 @@ const channels: readonly Alteration[] = [
     name: 'refusal-after-acknowledgement',
     what: 'after a break the acknowledgement leaves before the refusals that are repeated',
     module: 'mesh/channel.js',
+    shows: breaks,
     find: 'this.#arrived = expected - 1;',
     replace: `this.#arrived = expected - 1;
         if (!first && this.#expected > 0) {
@@ -54,6 +83,7 @@ const channels: readonly Alteration[] = [
     name: 'given-up-sent-again',
     what: 'what its sender has given up is sent again after a break as it was, not as VOID',
     module: 'mesh/channel.js',
+    shows: plan => cuts(plan) && plan.faultMsMax > 5_000,
     find: `if (this.#waiters[slot] === abandoned && sequence >= expected)
                 this.#makeBlank(segment.buffer, at);`,
     replace: '',
@@ -69,7 +99,7 @@ const channels: readonly Alteration[] = [
 ]
 
 /** From the caller to the inbox: order, refusals, room, deadlines. */
-const sends: readonly Alteration[] = [
+const sends: readonly PlantedBug[] = [
   {
     name: 'cache-trusted',
     what: 'the receiver does not check that it holds the address: what comes by a stale route is acknowledged',
@@ -95,6 +125,7 @@ const sends: readonly Alteration[] = [
     name: 'refused-outlives-deadline',
     what: 'the deadline of a refused message is not looked at while others on the same route have no answer',
     module: 'router/flow.js',
+    shows: breaks,
     find: `if (this.#refused.length > 0)
             this.#refused = this.#refused.filter(keep);`,
     replace: '',
@@ -126,7 +157,7 @@ const sends: readonly Alteration[] = [
     name: 'overtaken-not-refused',
     what: 'a message that its sender has given up is taken in after later ones were handed over',
     module: 'router/reception.js',
-    find: `if (inbox.hasPassed(origin, number))
+    find: `if (inbox.hasPassed(sender.origin, number))
             return OVERTAKEN;`,
     replace: '',
   },
@@ -142,6 +173,7 @@ const sends: readonly Alteration[] = [
     name: 'put-off-forgotten',
     what: 'who was put off while a lease was unsure is not told when it is sure again',
     module: 'router/reception.js',
+    shows: plan => standstills(plan) || (plan.options.whenStoreIsDown === 'stop' && outages(plan)),
     find: `for (const address of addresses)
                 tellRoom(channel, address);`,
     replace: 'void channel, addresses;',
@@ -150,6 +182,7 @@ const sends: readonly Alteration[] = [
     name: 'drop-on-full-queue',
     what: 'a full inbox drops what comes, and says that it took it',
     module: 'router/inbox.js',
+    shows: ({ options }) => options.inboxBytesMax !== undefined,
     find: `if (waitingBytes > 0 && waitingBytes + message.size > this.#host.inboxBytesMax)
             return false;`,
     replace: `if (waitingBytes > 0 && waitingBytes + message.size > this.#host.inboxBytesMax)
@@ -166,13 +199,14 @@ const sends: readonly Alteration[] = [
     name: 'delivered-while-late',
     what: 'what had queued while the process stood still is taken without a look at the lease',
     module: 'router/router.js',
+    shows: standstills,
     find: 'void this.#directory?.lease;',
     replace: '',
   },
 ]
 
 /** An address moves: what its former owner had goes with it, once and in order. */
-const moves: readonly Alteration[] = [
+const moves: readonly PlantedBug[] = [
   {
     name: 'hand-over-behind',
     what: 'what is handed over is put behind what the new owner got itself',
@@ -193,6 +227,7 @@ const moves: readonly Alteration[] = [
     name: 'hand-over-called-complete',
     what: 'a hand-over that could not be fetched is called complete',
     module: 'hand-over.js',
+    shows: plan => cuts(plan) || standstills(plan),
     find: `if (error.code === 'ABSENT')
                 left = 0;`,
     replace: 'left ??= 0;',
@@ -216,13 +251,14 @@ const moves: readonly Alteration[] = [
     name: 'drain-forgets-moving',
     what: 'what comes for a client that left during a drain hears that it is not here, instead of that it moves',
     module: 'peer.js',
+    shows: amid('drain'),
     find: 'router.reception.moved(name, this.#env.clock.monotonicMs() + movedMs);',
     replace: '',
   },
 ]
 
 /** Who holds an address, and who is believed. */
-const sessions: readonly Alteration[] = [
+const sessions: readonly PlantedBug[] = [
   {
     name: 'release-without-claim-check',
     what: 'a release removes whatever record it finds, also that of a newer claim',
@@ -234,6 +270,7 @@ const sessions: readonly Alteration[] = [
     name: 'newer-claim-loses',
     what: 'after a write without an answer, whoever holds the address is taken to be newer',
     module: 'sessions/session-moves.js',
+    shows: lostAnswers,
     find: 'if (move.wrote && found.previous && sameClaim(found.previous, ownerOf(move)))',
     replace: 'if (move.wrote)',
   },
@@ -241,6 +278,7 @@ const sessions: readonly Alteration[] = [
     name: 'unanswered-claim-succeeds',
     what: 'a claim whose answer was lost is taken for a success, without reading it back',
     module: 'sessions/session-store.js',
+    shows: lostAnswers,
     find: `if (!parts || part instanceof HomingError)
                 doubtful(op, step);`,
     replace: `if ((!parts || part instanceof HomingError) && op.kind === 'claim')
@@ -252,6 +290,7 @@ const sessions: readonly Alteration[] = [
     name: 'unanswered-claim-fails',
     what: 'a claim whose answer was lost is taken to have displaced nobody',
     module: 'sessions/session-store.js',
+    shows: lostAnswers,
     find: 'const previous = others(op, undefined).at(-1);',
     replace: 'const previous = undefined;',
   },
@@ -259,6 +298,7 @@ const sessions: readonly Alteration[] = [
     name: 'sessions-inherited',
     what: 'a new incarnation inherits the sessions of the one before: that its identity lives is enough',
     module: 'sessions/membership.js',
+    shows: deaths,
     find: `if (member?.incarnation === run.incarnation)
             return this.hasLapsed(run) ? undefined : member;`,
     replace: `if (member)
@@ -266,16 +306,17 @@ const sessions: readonly Alteration[] = [
   },
   {
     name: 'note-not-read',
-    what: 'a former owner that could not be told does not read the note that was left for it',
+    what: 'a former owner that could not be told acts neither upon the note that was left for it nor upon what it finds by itself',
     module: 'sessions/held-audit.js',
-    find: `checkNoted() {
-        this.#notesDue = true;`,
-    replace: 'checkNoted() {',
+    shows: plan => plan.mode === 'brokerless' && cuts(plan),
+    find: 'this.#options = options;',
+    replace: 'this.#options = { ...options, displaced: () => undefined };',
   },
   {
     name: 'absent-during-outage',
     what: 'while the datastore is down, nobody is said to hold an address',
     module: 'sessions/store-directory.js',
+    shows: outages,
     find: "throw new HomingError('DATASTORE', `'${address}' cannot be looked up: ${down.message}`, { cause: down });",
     replace: 'return Promise.resolve(undefined);',
   },
@@ -283,6 +324,7 @@ const sessions: readonly Alteration[] = [
     name: 'judged-without-own-renewals',
     what: 'others are judged dead whether or not the own renewals succeed',
     module: 'sessions/lease-watch.js',
+    shows: plan => outlastsLease(plan) && (outages(plan) || standstills(plan)),
     find: `if (!this.#trusted(nowMs))
             return 'unknown';
         seen.lapsed = seen.lastMs - this.#fromMs(seen) >= this.#options.leaseMs;`,
@@ -292,6 +334,7 @@ const sessions: readonly Alteration[] = [
     name: 'verdict-while-late',
     what: 'a beat that stood still while the observer itself was late or cut off counts against its run',
     module: 'sessions/lease-watch.js',
+    shows: plan => outlastsLease(plan) && (outages(plan) || standstills(plan)),
     find: 'return Math.max(seen.firstMs, this.#trustedSinceMs ?? Infinity);',
     replace: 'return seen.firstMs;',
   },
@@ -299,6 +342,7 @@ const sessions: readonly Alteration[] = [
     name: 'wall-clock-leases',
     what: "others' leases are judged by the wall clock",
     module: 'sessions/membership.js',
+    shows: amid('wallClock'),
     find: 'this.#env = env;',
     replace: `const { clock } = env;
         const wall = { monotonicMs: () => clock.wallMs(), bootMs: () => clock.bootMs(), wallMs: () => clock.wallMs() };
@@ -308,6 +352,7 @@ const sessions: readonly Alteration[] = [
     name: 'silence-taken-for-death',
     what: 'an incumbent of the same identity that does not answer a probe is taken for dead, without waiting out its lease',
     module: 'sessions/joining.js',
+    shows: amid('twice'),
     find: "return probe === 'refused' && machine === newcomer.machine;",
     replace: "return probe !== 'answers';",
   },
@@ -315,6 +360,7 @@ const sessions: readonly Alteration[] = [
     name: 'earlier-sibling-stays',
     what: 'of two claims that a datastore kept side by side the earlier one stays',
     module: 'sessions/merge.js',
+    shows: ({ store }) => store.kind === 'eventual',
     find: 'return order > 0 ? a : b;',
     replace: 'return order < 0 ? a : b;',
   },
@@ -322,6 +368,7 @@ const sessions: readonly Alteration[] = [
     name: 'served-record-forgotten',
     what: 'a broker does not put back the record of a peer that the datastore has lost',
     module: 'broker/served-peers.js',
+    shows: plan => plan.mode === 'broker' && plan.faults.includes('failOver'),
     find: `if (renewal.at === 'missing')
             return this.#restore(served);`,
     replace: `if (renewal.at === 'missing')
@@ -331,10 +378,11 @@ const sessions: readonly Alteration[] = [
     name: 'claims-answered-out-of-turn',
     what: 'behind a broker, claims of one address end in the order of their answers, not of the calls',
     module: 'broker/directory-client.js',
+    shows: ({ mode }) => mode === 'broker',
     find: 'await turn.come(this.#setup.env, untilMs);',
     replace: '',
   },
 ]
 
 /** In the order in which a message meets them. */
-export const alterations: readonly Alteration[] = [...channels, ...sends, ...moves, ...sessions]
+export const alterations: readonly PlantedBug[] = [...channels, ...sends, ...moves, ...sessions]

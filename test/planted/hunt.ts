@@ -1,7 +1,7 @@
 /** Looks for a planted bug: runs worlds in a process of its own until one of them breaks a promise. */
 import { fork, type ChildProcess } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
-import type { Mode } from '../support/clusters.ts'
+import type { Mode } from '../../lib/testing/index.ts'
 import type { Breach } from './world.ts'
 import type { Asked, Told } from './worlds.ts'
 

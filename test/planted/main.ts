@@ -4,9 +4,8 @@ import { UsageError } from '../../lib/cli/failure.ts'
 import { newCommand, runProgram } from '../../lib/cli/program.ts'
 import { Progress } from '../../lib/cli/progress.ts'
 import type { Ending } from '../../lib/cli/ending.ts'
-import type { Alteration } from '../support/altered-modules.ts'
-import type { Mode } from '../support/clusters.ts'
-import { alterations } from './alterations.ts'
+import type { Mode } from '../../lib/testing/index.ts'
+import { alterations, type PlantedBug } from './alterations.ts'
 import { chosenOf } from './chosen.ts'
 import { hunt, modes, type Find } from './hunt.ts'
 import { planted, type Row } from './table.ts'
@@ -26,7 +25,7 @@ function oneOrMore(typed: string): number {
   return value
 }
 
-function chosen(names: readonly string[]): readonly Alteration[] {
+function chosen(names: readonly string[]): readonly PlantedBug[] {
   try {
     return chosenOf(names)
   } catch (error) {
@@ -34,7 +33,7 @@ function chosen(names: readonly string[]): readonly Alteration[] {
   }
 }
 
-async function rowOf({ name, what }: Alteration, { from, seeds }: Flags, ending: Ending): Promise<Row> {
+async function rowOf({ name, what }: PlantedBug, { from, seeds }: Flags, ending: Ending): Promise<Row> {
   const began = performance.now()
   let doing = name
   using _ = new Progress(() => doing)

@@ -2,9 +2,10 @@
  * A process that runs worlds, seed after seed and each in every mode, until one breaks a promise; it tells its parent of each. What is
  * planted, it was started with.
  */
-import type { Mode } from '../support/clusters.ts'
+import type { Mode } from '../../lib/testing/index.ts'
 import { alterationsInEffect } from '../support/altered-modules.ts'
-import { breachOf, type Breach } from './world.ts'
+import { chosenOf } from './chosen.ts'
+import { breachOf, planOf, type Breach } from './world.ts'
 
 /** What it is asked for, as JSON in its first argument. */
 export interface Asked {
@@ -37,8 +38,11 @@ process.setUncaughtExceptionCaptureCallback(
   error => void breached({ rule: 'H10', text: `uncaught: ${error.stack ?? error.message}` }),
 )
 
+const bugs = planted.length === 0 ? [] : chosenOf(planted)
 for (let seed = from; seed < from + seeds; seed++) {
   for (const mode of modes) {
+    const plan = planOf(seed, mode)
+    if (!bugs.every(({ shows }) => shows?.(plan) ?? true)) continue
     await tell({ at: 'begin', seed, mode })
     const breach = await breachOf(seed, mode)
     if (breach) await breached(breach)

@@ -5,7 +5,10 @@ import { effects } from './h1-effects.ts'
 import { completions } from './h2-completions.ts'
 import { order } from './h3-order.ts'
 import { invokes } from './h4-invokes.ts'
+import { absent } from './h5-absent.ts'
+import { late } from './h5-late.ts'
 import { notDelivered } from './h5-not-delivered.ts'
+import { newest } from './h6-newest.ts'
 import { owners } from './h6-owners.ts'
 import { deadlines } from './h7-deadlines.ts'
 import { logs } from './h8-logs.ts'
@@ -14,7 +17,7 @@ import { ends } from './h10-ends.ts'
 import { boundsOf, type CheckOptions } from './options.ts'
 import type { Violation } from './violation.ts'
 
-const rules = [effects, completions, order, invokes, notDelivered, owners, deadlines, logs, deaths, ends]
+const rules = [effects, completions, order, invokes, notDelivered, absent, late, owners, newest, deadlines, logs, deaths, ends]
 
 /**
  * What of it breaks a promise, in the order of time; nothing when all is well. `events` in the order of their times, as `History` keeps them and

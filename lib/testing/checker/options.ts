@@ -13,6 +13,11 @@ export interface CheckOptions {
   operationTimeoutMs?: number
   stallMs?: number
   whenStoreIsDown?: 'serve' | 'stop'
+  /**
+   * The datastore has compare-and-set (`Datastore.promises`), and is one for all: only then it is known which claim is the newest, and what was
+   * down (`storeDown`) was down as a whole. Default: false.
+   */
+  atomicPut?: boolean
   /** How long a new owner waits for what the former one hands over, ms. */
   handOverMs?: number
   /**
@@ -45,6 +50,7 @@ const defaults = {
   operationTimeoutMs: 1_000,
   stallMs: 60_000,
   whenStoreIsDown: 'serve',
+  atomicPut: false,
   handOverMs: 1_000,
   noticeMs: 6_000,
   blurMs: 0,
@@ -52,10 +58,12 @@ const defaults = {
   workRememberedMax: 100_000,
 } as const
 
+const notNumbers = new Set<string>(['whenStoreIsDown', 'atomicPut'])
+
 /** Defaults filled in. Throws `BAD_OPTION`. */
 export function boundsOf(given: CheckOptions, lastMs: number): Bounds {
   for (const [name, value] of Object.entries(given)) {
-    if (name !== 'whenStoreIsDown' && !(typeof value === 'number' && value >= 0)) {
+    if (!notNumbers.has(name) && !(typeof value === 'number' && value >= 0)) {
       throw new HomingError('BAD_OPTION', `${name} is a number of at least 0, not ${String(value)}`)
     }
   }

@@ -4,6 +4,8 @@ import type { Scene } from './scene.ts'
 
 /** What remains to be done of a process that has been closed, ms: connections linger, calls have their deadlines. */
 const closedMs = 15_000
+/** Who leaves waits so long for those who do not answer its goodbye, ms. */
+const goodbyeMs = 1_000
 /** By then nothing waits, ms. */
 const drainedMs = 3_000
 /** The longest deadline of a call, and what comes after it, ms. */
@@ -66,7 +68,15 @@ async function look(address: string, peer: Peer, peers: readonly Peer[], problem
 
 /** Everybody leaves; a timer or connection that is still there then is nobody's. */
 export async function closeAll({ cluster, seats, problem }: Scene, brokers: readonly AsyncDisposable[]): Promise<void> {
-  await cluster.settle(seats.closeAll(), 30_000)
+  const [first, ...others] = seats.up
+  if (first) {
+    const sinceMs = cluster.nowMs
+    await cluster.settle(seats.close([first]), 30_000)
+    const tookMs = cluster.nowMs - sinceMs
+    // The others live, and answer its goodbye.
+    if (tookMs > goodbyeMs) problem(`${first.process} took ${tookMs} ms to close, with nothing in its way`)
+  }
+  await cluster.settle(seats.close(others), 30_000)
   await cluster.settle(Promise.all(brokers.map(broker => broker[Symbol.asyncDispose]())), 30_000)
   await cluster.run(closedMs)
   const { pending } = cluster.time

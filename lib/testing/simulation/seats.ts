@@ -97,14 +97,13 @@ export class Seats {
     )
   }
 
-  /** All leave, and nobody follows. */
-  async closeAll(): Promise<void> {
-    const { up } = this
-    for (const seat of up) {
+  /** They leave, and nobody follows. */
+  async close(leaving: readonly (Seat & { peer: Peer })[]): Promise<void> {
+    for (const seat of leaving) {
       seat.leaving = true
       seat.life++
     }
-    await Promise.all(up.map(({ peer }) => peer.close()))
+    await Promise.all(leaving.map(({ peer }) => peer.close()))
   }
 
   /** Starts a second process with the identity of the seat, beside the first. */

@@ -24,10 +24,10 @@ async function smoke(t: Test, mode: Mode, store: string): Promise<void> {
       peers: 3,
       brokers: 2,
       store,
-      faultsMs: 9_000,
+      faultsMs: 6_000,
       pauseMs: [500, 2_000],
       scale: 0.4,
-      load: { perSecond: 25, deadlineMs: 3_000 },
+      load: { perSecond: 25, deadlineMs: 2_000 },
       folder: `${t.testdir()}/run`,
     },
     new Ending(),
@@ -38,7 +38,7 @@ async function smoke(t: Test, mode: Mode, store: string): Promise<void> {
     result.findings.map(({ text }) => text),
     [],
   )
-  t.ok(result.faults >= 2, `${result.faults} faults`)
+  t.ok(result.faults >= 1, `${result.faults} faults`)
   t.ok((result.byStatus.delivered ?? 0) > 100, `${result.byStatus.delivered} delivered`)
 }
 

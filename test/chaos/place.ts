@@ -160,6 +160,7 @@ export class Place {
 
   /** kill -9. */
   async kill(): Promise<void> {
+    this.isPrimed = false
     if (this.#child) await endNow(this.#child)
   }
 

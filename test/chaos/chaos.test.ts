@@ -1,7 +1,7 @@
 /** A short chaos of real processes, and that nothing of it is left behind. Longer ones: `npm run chaos`. */
 import { spawn } from 'node:child_process'
-import { once } from 'node:events'
 import { readdirSync, readFileSync } from 'node:fs'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import t, { type Test } from 'tap'
 import { Ending } from '../../lib/cli/ending.ts'
@@ -24,10 +24,10 @@ async function smoke(t: Test, mode: Mode, store: string): Promise<void> {
       peers: 3,
       brokers: 2,
       store,
-      faultsMs: 9_000,
+      faultsMs: 6_000,
       pauseMs: [500, 2_000],
       scale: 0.4,
-      load: { perSecond: 25, deadlineMs: 3_000 },
+      load: { perSecond: 25, deadlineMs: 2_000 },
       folder: `${t.testdir()}/run`,
     },
     new Ending(),
@@ -38,7 +38,7 @@ async function smoke(t: Test, mode: Mode, store: string): Promise<void> {
     result.findings.map(({ text }) => text),
     [],
   )
-  t.ok(result.faults >= 2, `${result.faults} faults`)
+  t.ok(result.faults >= 1, `${result.faults} faults`)
   t.ok((result.byStatus.delivered ?? 0) > 100, `${result.byStatus.delivered} delivered`)
 }
 
@@ -66,8 +66,8 @@ t.test('the longest gap is that of a holder within reach', async t => {
     send(600),
   ]
   t.match(longestGap(events, [], 650), { address: 'x', holder: 'a', fromMs: 100, untilMs: 500 })
-  t.match(longestGap(events, [{ name: 'a', fromMs: 90, untilMs: 450 }], 650), { fromMs: 450, untilMs: 500 })
-  t.match(longestGap(events, [{ name: '*', fromMs: 200, untilMs: 480 }], 700), { fromMs: 100, untilMs: 200 })
+  t.match(longestGap(events, [{ name: 'a', fromMs: 90, untilMs: 350 }], 650), { fromMs: 400, untilMs: 500 })
+  t.match(longestGap(events, [{ name: '*', fromMs: 200, untilMs: 480 }], 650), { fromMs: 100, untilMs: 200 })
 })
 
 t.test(
@@ -77,19 +77,22 @@ t.test(
     const folder = t.testdir()
     const main = fileURLToPath(new URL('./main.js', import.meta.url))
     const args = [main, '--peers', '3', '--mode', 'brokerless', '--keep', folder]
-    const command = spawn(process.execPath, args, { stdio: ['ignore', 'ignore', 'pipe'] })
+    const command = spawn(process.execPath, args, { stdio: 'ignore' })
     t.teardown(() => command.kill('SIGKILL'))
-    await once(command.stderr, 'data') // it runs: its first line of progress
-    const mine = processesAbout(folder)
-    t.equal(mine.length, 4, 'the command and its peers')
-    const stopped = mine.find(pid => pid !== command.pid)!
+    t.ok(await until(() => processesAbout(folder).length === 4), 'the command and its peers run')
+    const stopped = processesAbout(folder).find(pid => pid !== command.pid)!
     process.kill(stopped, 'SIGSTOP')
     command.kill('SIGKILL')
-    const untilMs = performance.now() + 10_000
-    while (processesAbout(folder).length > 0 && performance.now() < untilMs) await new Promise(resolve => setTimeout(resolve, 20))
+    await until(() => processesAbout(folder).length === 0)
     t.same(processesAbout(folder), [])
   },
 )
+
+/** Asks the system every now and then; after half a minute it is as it is. */
+async function until(isSo: () => boolean): Promise<boolean> {
+  for (const lateMs = performance.now() + 30_000; performance.now() < lateMs; await sleep(20)) if (isSo()) return true
+  return false
+}
 
 /** Processes with that text among their arguments. */
 function processesAbout(text: string): number[] {

@@ -71,7 +71,7 @@ export const failpoints: readonly Failpoint[] = [
     module: 'hand-over.js',
     role: 'peer',
     timesMax: 3,
-    find: `const kept = this.#kept.get(keyOf({ address, claim }));`,
+    find: 'const messages = kept?.taker === taker ? kept.messages.slice(part) : [];',
   }),
   after('handed-over-not-open', {
     what: 'what was left has come, and is not in the inbox yet',

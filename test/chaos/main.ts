@@ -1,6 +1,6 @@
 /** `npm run chaos`: real processes, real datastores, links that are cut; and a judge who reads what all of them wrote down. */
 
-import { mkdtempSync, rmSync } from 'node:fs'
+import { existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { InvalidArgumentError } from 'commander'
@@ -62,6 +62,11 @@ function checkStore(store: string): void {
   if (readPlace(store, name).engine === 'memory') throw new UsageError('--store: processes cannot share memory:')
 }
 
+/** What an earlier run left there would be judged with this one. */
+function checkFolder(keep: string | undefined): void {
+  if (keep !== undefined && existsSync(keep) && readdirSync(keep).length > 0) throw new UsageError(`--keep: ${keep} is not empty`)
+}
+
 /** Shows how far a run is: on a terminal in one line that changes, else in a line now and then. */
 function showing(run: Run): () => void {
   const { isTTY } = process.stderr
@@ -94,6 +99,7 @@ function again({ minutes, peers, brokers, store, mode, every, seed }: Flags): st
 
 async function main(flags: Flags, ending: Ending): Promise<number> {
   checkStore(flags.store)
+  checkFolder(flags.keep)
   const folder = flags.keep ?? mkdtempSync(join(tmpdir(), 'homing-chaos-'))
   const modes: Mode[] = flags.mode === 'both' ? ['brokerless', 'broker'] : [flags.mode]
   const results: Result[] = []

@@ -33,7 +33,6 @@ export interface PlaceSetup {
 
 export interface PlaceEvents {
   news(place: Place, news: News): void
-  /** `killed`: by us. */
   exit(place: Place, code: number | null, signal: NodeJS.Signals | null): void
 }
 
@@ -160,6 +159,7 @@ export class Place {
 
   /** kill -9. */
   async kill(): Promise<void> {
+    this.isPrimed = false
     if (this.#child) await endNow(this.#child)
   }
 
@@ -175,7 +175,7 @@ export class Place {
     this.state = 'up'
   }
 
-  /** Lets it end by itself: it is killed when it takes longer than `untilMs`. Resolves to whether it did. */
+  /** Lets it end by itself: it is killed when it takes much longer than `deadlineMs`. Resolves to whether it did. */
   async end(how: 'drain' | 'close', deadlineMs: number): Promise<boolean> {
     const child = this.#child
     if (!child || this.state !== 'up') return true

@@ -27,8 +27,8 @@ const history = new History(nowMs, { each: write })
 const say = (said: Said): void => void process.send?.(said)
 const tell = (news: News): void => say(news)
 
-// Ctrl-C is for the command, which ends this process when it has read what it needs.
-process.on('SIGINT', () => {})
+// A terminal's signals are for the command, which ends this process.
+for (const signal of ['SIGINT', 'SIGHUP'] as const) process.on(signal, () => {})
 process.on('disconnect', () => process.exit(0))
 
 watchStillness(forMs => {

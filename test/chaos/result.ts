@@ -57,7 +57,7 @@ export function resultOf(record: RunRecord): Result {
     faults: Object.values(faultsByKind).reduce((sum, each) => sum + each, 0),
     faultsByKind,
     longestGap: gap && { ...gap, ms: Math.round(gap.untilMs - gap.fromMs) },
-    stoodStillMs: Math.round(Math.max(0, ...events.map(event => stillness(event)))),
+    stoodStillMs: Math.round(events.reduce((longest, event) => Math.max(longest, stillness(event)), 0)),
     findings: [
       ...violations.slice(0, findingsMax).map(violation => ({
         text: violationText(violation),

@@ -51,12 +51,12 @@ export class Users {
     else this.#connect(user)
   }
 
-  /** Who waits for a connect is not without one for ever: for the end of a run. */
+  /** Nobody is between two servers. */
   get areConnected(): boolean {
     return this.#users.every(({ isConnected }) => isConnected)
   }
 
-  /** By the server that they are at: what they take for true. */
+  /** The server that each takes itself to be at. */
   homes(): Map<string, string | undefined> {
     return new Map(this.#users.map(({ address, home, isConnected }) => [address, isConnected ? home?.name : undefined]))
   }

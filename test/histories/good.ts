@@ -24,6 +24,17 @@ export const good: readonly Story[] = [
     },
   },
   {
+    name: 'what waited for a turn of the loop died with its process, which had stood still until right before',
+    tell(world) {
+      const [a, b] = [world.peer('a'), world.peer('b')]
+      b.connects(10, 'bob')
+      a.sends(5_001, 'bob', 'hello').gets(5_002, 'delivered')
+      world.fault(5_010, { fault: 'block', name: 'b', forMs: 2_000 })
+      world.kill(7_013, b)
+      world.until(20_000)
+    },
+  },
+  {
     name: 'what waited for a busy client went with it when it was disconnected',
     tell(world) {
       const [a, b] = [world.peer('a'), world.peer('b')]

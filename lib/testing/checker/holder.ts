@@ -87,7 +87,8 @@ export class Holder {
     if (this.reads) return -Infinity
     const busy = this.#busy || this.endMs - this.#idleMs <= slackMs
     let sinceMs = busy ? this.#busySinceMs : this.endMs
-    for (const { fromMs } of this.run.blocked.within(this.endMs, this.endMs)) sinceMs = Math.min(sinceMs, fromMs)
+    // Who has stood still until right before its end had no turn in between, or hardly one.
+    for (const { fromMs } of this.run.blocked.within(this.endMs - slackMs, this.endMs)) sinceMs = Math.min(sinceMs, fromMs)
     return Math.min(sinceMs, this.endMs)
   }
 }

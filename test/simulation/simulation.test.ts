@@ -4,7 +4,7 @@ import { drawPlan, faultNames, simulate, timelineOf, type Mode } from '../../lib
 import { tryTwice } from './verdict.ts'
 
 const first = Number(process.env['HOMING_SEED'] ?? 1)
-const count = 3
+const count = 2
 
 /** Worlds in which a promise broke once, or the judge was wrong. */
 const kept: Record<Mode, readonly number[]> = { brokerless: [49, 117, 157], broker: [22, 28, 40] }

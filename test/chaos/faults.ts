@@ -12,14 +12,14 @@ const inPeaceMin = 2
 
 /** A peer that may be taken away just now. */
 function victim(stage: Stage): Place | undefined {
-  const up = stage.peers.filter(({ isUp }) => isUp)
+  const up = stage.peers.filter(place => place.isUp && !stage.inTrouble.has(place))
   return up.length > inPeaceMin ? pick(stage.random, up) : undefined
 }
 
 function brokerUp(stage: Stage): Place | undefined {
   return pick(
     stage.random,
-    stage.brokers.filter(({ isUp }) => isUp),
+    stage.brokers.filter(place => place.isUp && !stage.inTrouble.has(place)),
   )
 }
 
@@ -28,9 +28,19 @@ function excuseOf(stage: Stage, place: Place): () => void {
   return stage.excuse(place.role === 'broker' ? '*' : place.name)
 }
 
+/** One fault at a time for a process: whoever takes it away brings it back. */
+function claimed(stage: Stage, place: Place): () => void {
+  stage.inTrouble.add(place)
+  const over = excuseOf(stage, place)
+  return () => {
+    stage.inTrouble.delete(place)
+    over()
+  }
+}
+
 async function killed(stage: Stage, place: Place): Promise<Trouble> {
   const { name } = place
-  const over = excuseOf(stage, place)
+  const over = claimed(stage, place)
   stage.tell(`kill ${name}`, { fault: 'kill', name })
   await place.kill()
   return {
@@ -45,7 +55,7 @@ async function killed(stage: Stage, place: Place): Promise<Trouble> {
 
 function stopped(stage: Stage, place: Place, longestMs: number): Trouble {
   const { name } = place
-  const over = excuseOf(stage, place)
+  const over = claimed(stage, place)
   const isDeadly = stage.random.fraction() < 0.15
   stage.tell(`stop ${name}`, { fault: 'stall', name })
   place.stop()
@@ -70,7 +80,7 @@ function stopped(stage: Stage, place: Place, longestMs: number): Trouble {
 /** It ends as a deployment ends it, and comes back. */
 async function deployed(stage: Stage, place: Place): Promise<void> {
   const { name } = place
-  const over = excuseOf(stage, place)
+  const over = claimed(stage, place)
   stage.tell(`drain ${name}`, { fault: 'other' })
   if (!(await place.end('drain', 5_000 * stage.scale))) stage.found(`${name} did not end by itself when it was drained`)
   await stage.start(place)
@@ -109,6 +119,7 @@ async function primed(stage: Stage): Promise<Trouble | undefined> {
   if (!place) return undefined
   const { name } = failpoint
   const times = 1 + Math.floor(stage.random.fraction() * failpoint.timesMax)
+  stage.inTrouble.add(place)
   const over = excuseOf(stage, place)
   stage.tell(`kill ${place.name}, which will kill itself at '${name}'`, { fault: 'kill', name: place.name })
   await place.kill()
@@ -119,7 +130,7 @@ async function primed(stage: Stage): Promise<Trouble | undefined> {
     forMs: 0,
     async end() {
       await Promise.race([place.untilGone(), sleep(primedMs * stage.scale, undefined, { ref: false })])
-      const overAgain = excuseOf(stage, place)
+      const overAgain = claimed(stage, place)
       if (place.state !== 'down') {
         stage.tell(`${place.name} has not come to '${name}' ${times} times`, { fault: 'kill', name: place.name })
         await place.kill()
@@ -180,9 +191,9 @@ const processFaults: readonly FaultKind[] = [
     weight: 1,
     async begin(stage) {
       const places = [...stage.brokers, ...stage.peers]
-      if (!places.every(({ isUp }) => isUp)) return undefined
+      if (!places.every(place => place.isUp && !stage.inTrouble.has(place))) return undefined
       const one = async (): Promise<void> => {
-        for (const place of places) if (place.isUp) await deployed(stage, place)
+        for (const place of places) if (place.isUp && !stage.inTrouble.has(place)) await deployed(stage, place)
       }
       const done = one()
       return { text: 'all processes are restarted one after the other', forMs: 0, end: () => done }

@@ -60,11 +60,14 @@ void t.test(`F23: ${many} servers redial a broker at once: no false death, no st
   t.ok(clients.every(({ end }) => end === undefined))
 })
 
-void t.test(`F23: ${many} servers redial one server at once (seed ${seed})`, async t => {
+/** Each reads the records of all others every 3 s: of a thousand, that alone is a third of a million records a virtual second. */
+const dialling = full ? 300 : 100
+
+void t.test(`F23: ${dialling} servers redial one server at once (seed ${seed})`, async t => {
   await using cluster = await simulateCluster({ seed })
   const one = await cluster.peer('one')
   await cluster.settle(one.connectClient('bob', () => {}))
-  const peers = await crowd(cluster, many)
+  const peers = await crowd(cluster, dialling)
   const toBob = (deadlineMs: number): Promise<{ status: string }[]> =>
     cluster.settle(Promise.all(peers.map(peer => peer.sendMessage('bob', 1, { deadlineMs }))))
   t.ok((await toBob(10_000)).every(({ status }) => status === 'delivered'))
@@ -73,7 +76,7 @@ void t.test(`F23: ${many} servers redial one server at once (seed ${seed})`, asy
   for (const { identity } of peers) cluster.reset(identity, 'one')
   t.ok((await toBob(30_000)).every(({ status }) => status === 'delivered'))
   const tookMs = cluster.nowMs - brokenMs
-  measured(t, 'F23', `${many} peers back at one server`, tookMs, 'ms')
+  measured(t, 'F23', `${dialling} peers back at one server`, tookMs, 'ms')
   t.ok(tookMs <= 10_000, `${tookMs} ms`)
   // Besides what every peer reads anyway each 3 s: its own record, all keys, all records.
   const usual = 3 * Math.ceil(tookMs / 3_000)

@@ -45,6 +45,44 @@ export async function connects(store: string, count: number): Promise<ConnectsRe
   }
 }
 
+export interface OperationsResult {
+  readonly operations: number
+  readonly heapMiB: number
+}
+
+/** So long what was not waited for may go on after a burst: requests, clients that come and go, ms. */
+const settleMs = 2_500
+
+/** The mixed load of two peers as fast as they answer, and the heap of one of them after each tenth of it. */
+export async function operations(count: number, said: (result: OperationsResult) => void): Promise<OperationsResult[]> {
+  const folder = mkdtempSync(join(tmpdir(), 'homing-soak-'))
+  await using one = new Part()
+  await using other = new Part()
+  try {
+    const addresses: string[] = []
+    for (const [identity, part] of [
+      ['one', one],
+      ['other', other],
+    ] as const) {
+      const own = Array.from({ length: 20 }, (_, n) => `${identity}-client-${n}`)
+      await part.ask('peer', { identity, store: `lmdb:${folder}/store` })
+      await part.ask('connect', own)
+      addresses.push(...own)
+    }
+    const results: OperationsResult[] = []
+    for (let tenth = 1; tenth <= 10; tenth++) {
+      await Promise.all([one, other].map(part => part.ask('burst', addresses, count / 10)))
+      await new Promise(resolve => setTimeout(resolve, settleMs))
+      const { heapBytes } = await one.ask('memory')
+      results.push({ operations: (count / 10) * tenth, heapMiB: heapBytes / mib })
+      said(results.at(-1)!)
+    }
+    return results
+  } finally {
+    rmSync(folder, { recursive: true, force: true })
+  }
+}
+
 export interface TroubleResult {
   readonly trouble: string
   /** What the others' sends take without it and with it, ms. */

@@ -1,12 +1,13 @@
 /** `npm run soak`: long runs with real processes, and what they take of memory. docs/faults.md, "Memory". */
 import { Command } from 'commander'
-import { connects, trouble } from './crowds.ts'
+import { connects, operations, trouble } from './crowds.ts'
 import { mixed, type Sample } from './mixed.ts'
 
 interface Flags {
   minutes: string
   json?: true
   connects?: string
+  operations?: string
   store?: string[]
   flood?: true
   neverReads?: true
@@ -19,6 +20,7 @@ const flags = new Command('soak')
   .description('Mixed load with a kill a minute; or, by an option, one of the other long runs.')
   .option('--minutes <m>', 'how long', '10')
   .option('--connects <n>', 'so many clients come and go, each with a claim and a release')
+  .option('--operations <n>', 'so many turns of the mixed load, as fast as they are answered')
   .option('--store <url...>', 'the stores for --connects (default: memory: and lmdb:)')
   .option('--flood', 'a member that sends 100,000 messages a second')
   .option('--never-reads', 'a client that never reads')
@@ -50,6 +52,11 @@ async function run(): Promise<unknown> {
       results.push({ ...result, heapGrownPercent: grown })
     }
     return results
+  }
+  if (flags.operations !== undefined) {
+    return operations(Number(flags.operations), result =>
+      say(`${String(result.operations).padStart(9)} operations: heap ${result.heapMiB.toFixed(2)} MiB`),
+    )
   }
   if (flags.flood || flags.neverReads) {
     const seconds = Number(flags.seconds)

@@ -9,6 +9,8 @@ export interface Orders {
   connect(addresses: readonly string[], never?: boolean): Promise<void>
   /** Sends, asks, broadcasts, connects and disconnects, without an end. */
   mix(addresses: readonly string[], everyMs: number): Promise<void>
+  /** As `mix`, so many turns of it as fast as they are answered. */
+  burst(addresses: readonly string[], turns: number): Promise<void>
   /** Sends so many a second to the address, in all `seconds`; says how many left. */
   flood(address: string, perSecond: number, seconds: number, bodyBytes: number): Promise<{ sent: number; seconds: number }>
   /** Sends one after the other to the address for so long; ms each took. */
@@ -43,9 +45,10 @@ function count(status: string): void {
 const codeOf = (error: unknown): void => count(String((error as { code?: unknown }).code ?? error))
 const after = (ms: number): Promise<void> => new Promise(resolve => setTimeout(resolve, ms))
 
-function mixOnce(turn: number, addresses: readonly string[]): void {
+/** Resolves when its message is answered; what else it does goes on beside. */
+function mixOnce(turn: number, addresses: readonly string[]): Promise<void> {
   const address = addresses[Math.floor(Math.random() * addresses.length)]!
-  void the()
+  const sent = the()
     .sendMessage(address, { turn, text: 'x'.repeat(turn % 300) })
     .then(({ status }) => count(status))
   if (turn % 10 === 3) {
@@ -70,6 +73,7 @@ function mixOnce(turn: number, addresses: readonly string[]): void {
     void the()
       .broadcast(turn)
       .then(() => count('broadcast'), codeOf)
+  return sent
 }
 
 const orders: Orders = {
@@ -88,7 +92,12 @@ const orders: Orders = {
   },
   async mix(addresses, everyMs) {
     let turn = 0
-    setInterval(() => mixOnce(turn++, addresses), everyMs)
+    setInterval(() => void mixOnce(turn++, addresses), everyMs)
+  },
+  async burst(addresses, turns) {
+    for (let turn = 0; turn < turns; turn += 50) {
+      await Promise.all(Array.from({ length: 50 }, (_, n) => mixOnce(turn + n, addresses)))
+    }
   },
   async flood(address, perSecond, seconds, bodyBytes) {
     const body = Buffer.alloc(bodyBytes, 1)
@@ -127,6 +136,7 @@ const orders: Orders = {
   },
   async memory() {
     global.gc?.()
+    await after(100) // buffers are given back a little later than what held them
     global.gc?.()
     const { rss, heapUsed, external } = process.memoryUsage()
     return { residentBytes: rss, heapBytes: heapUsed + external, received: peer?.stats.received ?? 0, statuses: { ...statuses } }

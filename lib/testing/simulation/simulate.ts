@@ -253,6 +253,7 @@ function boundsOf({ options, clockRates, store, faults }: Plan, endMs: number): 
       guardMs +
       (faults.includes('storeSlow') ? 4 * operationTimeoutMs : 0) +
       (store.kind === 'eventual' ? siblingsMs : 0),
+    atomicPut: store.kind !== 'eventual',
     ...(options.whenStoreIsDown && { whenStoreIsDown: options.whenStoreIsDown }),
   }
 }

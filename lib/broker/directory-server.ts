@@ -146,15 +146,17 @@ export class DirectoryServer {
     const { access, sessions } = this.#setup
     const places = [...question.claims.keys()]
     const refused = places.filter(at => !access.may(from.identity, 'connect', question.claims[at]!.address))
-    const allowed = refused.length === 0 ? places : places.filter(at => !refused.includes(at))
+    const isRefused = new Set(refused)
+    const allowed = refused.length === 0 ? places : places.filter(at => !isRefused.has(at))
     const held = (at: number): Held => question.claims[at]!
-    const [owners] = await Promise.all([
+    const [owners, released] = await Promise.all([
       sessions.reassertMany(from, allowed.map(held), this.#until(question)),
       sessions.releaseMany(from, refused.map(held), this.#until(question)),
     ])
     const elsewhere: Answers['reassert']['elsewhere'] = []
     for (const [index, owner] of owners.entries()) if (owner) elsewhere.push({ at: allowed[index]!, owner })
-    for (const at of refused) this.#setup.disconnected(from, held(at).address, undefined)
+    for (const [index, at] of refused.entries())
+      if (released[index]!.at === 'released') this.#setup.disconnected(from, held(at).address, undefined)
     return refused.length === 0 ? { elsewhere } : { elsewhere, refused }
   }
 

@@ -23,7 +23,7 @@ export function tlsServer(options: TlsOptions): Server {
   const requestCert = options.requireClientCertificate === true
   // Without it every certificate of the web would be let in.
   if (requestCert && !options.ca) throw new HomingError('BAD_OPTION', 'requireClientCertificate needs ca')
-  return readingPem(() =>
+  const server = readingPem(() =>
     tls().createServer({
       ...pemOptions(options),
       requestCert,
@@ -32,6 +32,8 @@ export function tlsServer(options: TlsOptions): Server {
       noDelay: true,
     }),
   )
+  // Node tells of a handshake that took too long, and leaves the socket as it is.
+  return server.on('tlsClientError', (_error, socket) => socket.destroy())
 }
 
 /** Starts to connect; `secureConnect` follows. Throws `BAD_OPTION`. */

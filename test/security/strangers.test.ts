@@ -5,6 +5,7 @@ import { connect, type Socket } from 'node:net'
 import { fileURLToPath } from 'node:url'
 import t from 'tap'
 import { createBroker } from '../../lib/index.ts'
+import { CertificateAuthority, withoutCertificates } from '../support/certificates.ts'
 import { RawMember } from '../support/raw-member.ts'
 import { Child } from '../support/processes.ts'
 import { besiege, percentile } from '../support/siege.ts'
@@ -53,6 +54,35 @@ t.test('F26: of one host so many at a time; of all together so many; the oldest 
   t.equal(own.filter(isOpen).length, 2, 'the greediest host makes room')
   t.equal(others.filter(isOpen).length, 10)
   for (const socket of [...own, ...others]) socket.destroy()
+})
+
+t.test('F26: connections on which TLS is not agreed yet count as well', { skip: withoutCertificates }, async t => {
+  const authority = new CertificateAuthority(t.testdir())
+  const tls = authority.certify('hub')
+  await using broker = await createBroker({
+    ...options,
+    tls,
+    strangersMax: 12,
+    strangersPerHostMax: 5,
+    handshakesPerSecondMax: 1_000,
+  })
+  const endpoint = broker.endpoints[0]!
+  const dialling = { secrets, tls: { ca: authority.cert } }
+  await (
+    await RawMember.dial(endpoint, { identity: 'first', role: 'probe', ...dialling })
+  ).ended
+  const mute: Socket[] = []
+  const began = performance.now()
+  for (let i = 0; i < 8; i++) mute.push(await from('127.0.0.1', endpoint))
+  await Promise.all(mute.slice(0, 3).map(socket => socket.closed || once(socket, 'close')))
+  t.ok(performance.now() - began < 1_500, 'cut off at once, not when their time is over')
+  t.equal(mute.filter(isOpen).length, 5)
+  await (
+    await RawMember.dial(endpoint, { identity: 'second', role: 'probe', ...dialling })
+  ).ended
+  t.ok(mute.filter(isOpen).length >= 4, 'a member took the place of one')
+  await Promise.all(mute.map(socket => socket.closed || once(socket, 'close')))
+  t.ok(performance.now() - began < 10_000, 'and in the end all are closed')
 })
 
 t.test('F26: who comes above the rate is closed at once', async t => {

@@ -21,10 +21,11 @@ export function riakPlace(url: string): RiakPlace {
   const bad = (why: string) =>
     new HomingError('BAD_OPTION', `riak: ${why}; expected riak://host:port,host:port?bucketType=name&bucket=name`)
   // Several hosts in one URL are more than the platform's parser takes.
+  // Wherever it stands: what is not encoded of a password may look like an option.
+  if (url.includes('@')) throw bad('the client does not check whom it tells a password, so none is taken; a @ in a name is %40')
   const parts = /^riak:\/\/([^/?#]*)\/?(?:\?([^#]*))?$/.exec(url)
   if (!parts) throw bad('the URL cannot be read')
   const [, hosts = '', search = ''] = parts
-  if (hosts.includes('@')) throw bad('the client does not check whom it tells a password, so none is taken')
   const nodes = hosts.split(',').map(host => nodePlace(host, bad))
   return { nodes, ...optionsOf(search, bad) }
 }

@@ -119,6 +119,7 @@ t.test('no password is in what is thrown', async t => {
     'redis+cluster://me:hush-hush@a,b/2',
     'redis+cluster://me:hush-hush%@a,b',
     'riak://me:hush-hush@localhost',
+    'riak://me?hush-hush@localhost',
     'zookeeper://me:hush-hush@localhost:port',
     'zookeeper://me:hush-hush@localhost/.',
     'zookeeper://me:hush-hush@',

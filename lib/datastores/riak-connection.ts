@@ -120,10 +120,8 @@ export class RiakConnection {
   }
 
   #send({ header, protobuf }: ReturnType<Command['getRiakMessage']>): void {
-    this.#socket.cork()
-    this.#socket.write(header)
-    if (protobuf) this.#socket.write(protobuf)
-    this.#socket.uncork()
+    // One piece: the system takes it faster than two, and most are some hundred bytes.
+    this.#socket.write(protobuf ? Buffer.concat([header, protobuf]) : header)
   }
 
   #ended(): void {

@@ -44,11 +44,30 @@ export function living({ siblings }: Found, nowMs: number): readonly Sibling[] {
 
 /** What siblings become together. At least one. */
 export function entryOf(key: string, vclock: Buffer, siblings: readonly Sibling[], merge: Merge | undefined): Entry {
-  const [first, ...rest] = siblings.toSorted((a, b) => compareStamps(a.stamp, b.stamp))
+  const [first, ...rest] = siblings.length > 1 ? siblings.toSorted((a, b) => compareStamps(a.stamp, b.stamp)) : siblings
   let { bytes } = first!
   // Without somebody who knows what the bytes mean, the latest write stays.
   for (const next of rest) bytes = merge ? merge(key, bytes, next.bytes) : next.bytes
-  return { bytes, version: versionText(key, vclock, siblings) }
+  return new RiakEntry(bytes, key, vclock, siblings)
+}
+
+/** Most readers never ask for the version: its text has two digests in it. */
+class RiakEntry implements Entry {
+  readonly bytes: Uint8Array
+  readonly #key: string
+  readonly #vclock: Buffer
+  readonly #siblings: readonly Sibling[]
+
+  constructor(bytes: Uint8Array, key: string, vclock: Buffer, siblings: readonly Sibling[]) {
+    this.bytes = bytes
+    this.#key = key
+    this.#vclock = vclock
+    this.#siblings = siblings
+  }
+
+  get version(): string {
+    return versionText(this.#key, this.#vclock, this.#siblings)
+  }
 }
 
 /** Whose write it is that siblings became; `undefined`: their merge is nobody's alone. Of several equal ones, the latest. */

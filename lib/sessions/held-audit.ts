@@ -23,12 +23,11 @@ const lanes = 4
 /** Checked with each renewal, whatever happened: one question of bounded size, so that in the end everything is. */
 export const someMax = 200
 
-/** One audit at a time, so that no displacement is told twice. What failed stays due until `resume`, but for the few in turns. */
+/** One audit at a time, so that no displacement is told twice. What failed stays due until `resume`. */
 export class HeldAudit {
   readonly #options: HeldAuditOptions
   #allDue = false
   #notesDue = false
-  #someDue = false
   #running: Promise<void> | undefined
   #stopped = false
   #turn: Iterator<Held> | undefined
@@ -58,22 +57,30 @@ export class HeldAudit {
    * then nobody is left who knows whom to tell.
    */
   checkSome(): void {
-    this.#someDue = true // behind what else is due: where notes come with each renewal, it would else never have its turn
-    this.resume()
+    if (!this.idle || this.#stopped) return
+    this.#turn ??= this.#options.held()[Symbol.iterator]()
+    const batch = take(this.#turn, someMax)
+    if (batch.length < someMax) this.#turn = undefined
+    if (batch.length === 0) return
+    this.#running = this.#reassert(batch)
+      .catch((error: unknown) => {
+        if (!this.#stopped) this.#options.failed(error)
+      })
+      .then(() => {
+        this.#running = undefined
+        if (this.#allDue || this.#notesDue) this.resume()
+        else if (!this.#stopped) this.#options.done()
+      })
   }
 
   resume(): void {
-    if (this.#running || this.#stopped || !this.#isDue) return
+    if (this.#running || this.#stopped || !(this.#allDue || this.#notesDue)) return
     this.#running = this.#run().then(complete => {
       this.#running = undefined
-      if (this.#stopped) return
+      if (!complete || this.#stopped) return
       if (this.idle) this.#options.done()
-      else if (complete) this.resume()
+      else this.resume()
     })
-  }
-
-  get #isDue(): boolean {
-    return this.#allDue || this.#notesDue || this.#someDue
   }
 
   async stop(): Promise<void> {
@@ -82,15 +89,13 @@ export class HeldAudit {
   }
 
   async #run(): Promise<boolean> {
-    while (this.#isDue && !this.#stopped) {
+    while ((this.#allDue || this.#notesDue) && !this.#stopped) {
       const all = this.#allDue
       const noted = this.#notesDue
-      const some = this.#someDue
-      this.#allDue = this.#notesDue = this.#someDue = false
+      this.#allDue = this.#notesDue = false
       try {
         if (noted) await this.#checkNotes()
         if (all) await this.#checkHeld()
-        else if (some) await this.#checkTurn()
       } catch (error) {
         this.#allDue ||= all
         this.#notesDue ||= noted
@@ -99,13 +104,6 @@ export class HeldAudit {
       }
     }
     return true
-  }
-
-  async #checkTurn(): Promise<void> {
-    this.#turn ??= this.#options.held()[Symbol.iterator]()
-    const batch = take(this.#turn, someMax)
-    if (batch.length < someMax) this.#turn = undefined
-    if (batch.length > 0 && !this.#stopped) await this.#reassert(batch)
   }
 
   async #checkHeld(): Promise<void> {

@@ -364,9 +364,11 @@ export class LeaseKeeper implements AsyncDisposable {
     if (this.#doubtful) {
       this.#doubtful = false
       this.#audit.checkAll()
-    } else {
-      if (this.#audit.idle) this.#becomeSure()
+    } else if (this.#audit.idle) {
+      this.#becomeSure()
       this.#audit.checkSome()
+    } else {
+      this.#audit.resume()
     }
   }
 

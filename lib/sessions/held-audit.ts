@@ -23,11 +23,12 @@ const lanes = 4
 /** Checked with each renewal, whatever happened: one question of bounded size, so that in the end everything is. */
 export const someMax = 200
 
-/** One audit at a time, so that no displacement is told twice. What failed stays due until `resume`. */
+/** One audit at a time, so that no displacement is told twice. What failed stays due until `resume`, but for the few in turns. */
 export class HeldAudit {
   readonly #options: HeldAuditOptions
   #allDue = false
   #notesDue = false
+  #someDue = false
   #running: Promise<void> | undefined
   #stopped = false
   #turn: Iterator<Held> | undefined
@@ -57,30 +58,22 @@ export class HeldAudit {
    * then nobody is left who knows whom to tell.
    */
   checkSome(): void {
-    if (!this.idle || this.#stopped) return
-    this.#turn ??= this.#options.held()[Symbol.iterator]()
-    const batch = take(this.#turn, someMax)
-    if (batch.length < someMax) this.#turn = undefined
-    if (batch.length === 0) return
-    this.#running = this.#reassert(batch)
-      .catch((error: unknown) => {
-        if (!this.#stopped) this.#options.failed(error)
-      })
-      .then(() => {
-        this.#running = undefined
-        if (this.#allDue || this.#notesDue) this.resume()
-        else if (!this.#stopped) this.#options.done()
-      })
+    this.#someDue = true // behind what else is due: where notes come with each renewal, it would else never have its turn
+    this.resume()
   }
 
   resume(): void {
-    if (this.#running || this.#stopped || !(this.#allDue || this.#notesDue)) return
+    if (this.#running || this.#stopped || !this.#isDue) return
     this.#running = this.#run().then(complete => {
       this.#running = undefined
-      if (!complete || this.#stopped) return
+      if (this.#stopped) return
       if (this.idle) this.#options.done()
-      else this.resume()
+      else if (complete) this.resume()
     })
+  }
+
+  get #isDue(): boolean {
+    return this.#allDue || this.#notesDue || this.#someDue
   }
 
   async stop(): Promise<void> {
@@ -89,13 +82,15 @@ export class HeldAudit {
   }
 
   async #run(): Promise<boolean> {
-    while ((this.#allDue || this.#notesDue) && !this.#stopped) {
+    while (this.#isDue && !this.#stopped) {
       const all = this.#allDue
       const noted = this.#notesDue
-      this.#allDue = this.#notesDue = false
+      const some = this.#someDue
+      this.#allDue = this.#notesDue = this.#someDue = false
       try {
         if (noted) await this.#checkNotes()
         if (all) await this.#checkHeld()
+        else if (some) await this.#checkTurn()
       } catch (error) {
         this.#allDue ||= all
         this.#notesDue ||= noted
@@ -104,6 +99,13 @@ export class HeldAudit {
       }
     }
     return true
+  }
+
+  async #checkTurn(): Promise<void> {
+    this.#turn ??= this.#options.held()[Symbol.iterator]()
+    const batch = take(this.#turn, someMax)
+    if (batch.length < someMax) this.#turn = undefined
+    if (batch.length > 0 && !this.#stopped) await this.#reassert(batch)
   }
 
   async #checkHeld(): Promise<void> {

@@ -364,11 +364,9 @@ export class LeaseKeeper implements AsyncDisposable {
     if (this.#doubtful) {
       this.#doubtful = false
       this.#audit.checkAll()
-    } else if (this.#audit.idle) {
-      this.#becomeSure()
-      this.#audit.checkSome()
     } else {
-      this.#audit.resume()
+      if (this.#audit.idle) this.#becomeSure()
+      this.#audit.checkSome()
     }
   }
 

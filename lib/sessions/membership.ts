@@ -224,12 +224,11 @@ export class Membership {
     this.#scheduleDue()
   }
 
-  #seeAll(entries: Map<string, PeerEntry | 'unreadable'>, reading: number, startedMs: number): void {
+  #seeAll(entries: Map<string, PeerEntry | 'unreadable' | undefined>, reading: number, startedMs: number): void {
     if (this.#stopped) return
     this.#seeSelf(entries.get(this.#self().identity))
-    for (const identity of new Set([...this.#known.keys(), ...entries.keys()])) {
-      this.#see(identity, entries.get(identity), reading, startedMs)
-    }
+    // Not of who became known meanwhile: nobody asked for their records.
+    for (const [identity, entry] of entries) this.#see(identity, entry, reading, startedMs)
     for (const [identity, missed] of this.#missed) if (missed < reading) this.#missed.delete(identity)
   }
 

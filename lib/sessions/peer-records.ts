@@ -72,14 +72,18 @@ export class PeerRecords {
     return found
   }
 
-  /** All peers' records. `known` identities are read even if the listing misses them: a listing is no snapshot. */
-  async readAll(known: Iterable<string> = []): Promise<Map<string, PeerEntry | 'unreadable'>> {
+  /**
+   * All peers' records. `known` identities are read even if the listing misses them: a listing is no snapshot. `undefined` was asked for and
+   * has no record; of who is not in the answer nothing is known.
+   */
+  async readAll(known: Iterable<string> = []): Promise<Map<string, PeerEntry | 'unreadable' | undefined>> {
     const identities = new Set(known)
     for await (const key of this.#datastore.keys(this.#keys.peers)) {
       const identity = key.slice(this.#keys.peers.length)
       if (identity !== '') identities.add(identity)
     }
-    return this.getMany([...identities])
+    const entries = await this.getMany([...identities])
+    return new Map([...identities].map(identity => [identity, entries.get(identity)]))
   }
 
   /** Writes a record over `ifVersion` (`null`: where there is none). Resolves to the version, `undefined` where that did not hold. */

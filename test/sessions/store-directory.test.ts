@@ -41,6 +41,34 @@ t.test('members find each other, see changes, and see each other leave', async t
   await t.rejects(world.soon(b.directory.find('bob')), { code: 'CLOSED' })
 })
 
+t.test('a peer that became known during a reading which did not ask for its record is not taken for gone', async t => {
+  const world = new World(seed)
+  const a = await world.peer('a')
+  const { env, store } = a
+  const wait = (ms: number): Promise<void> => new Promise(resolve => void env.timers.after(ms, resolve))
+  const getMany = store.getMany.bind(store)
+  store.getMany = async keys => {
+    const entries = await getMany(keys)
+    if (keys.some(key => key.endsWith(':peers:b'))) await wait(100)
+    return entries
+  }
+  store.keys = async function* () {
+    await wait(200) // and the listing misses whoever is new
+  }
+  await world.time.run(1_000)
+  const b = await world.peer('b')
+  const found = a.directory.lookUpMember('b')
+  const reading = a.directory.readMembers()
+  t.match(await world.soon(found), { identity: 'b' })
+  t.same(whats(a), ['up b'])
+  await world.soon(reading)
+  await world.time.run(3_000)
+  t.same(whats(a), ['up b'])
+  await world.soon(b.directory.leave(forMs(b, 1_000)))
+  await world.time.run(4_000)
+  t.same(whats(a), ['up b', 'down b left'])
+})
+
 t.test('F1, P47: a killed peer is believed for one lease, and not 2 s longer', async t => {
   const { world, a, b } = await pair()
   await b.claim('bob')

@@ -30,12 +30,18 @@ export class Seats {
   readonly all: readonly Seat[]
   readonly #cluster: Cluster
   readonly #start: StartPeer
-  readonly #log: (text: string) => void
+  readonly #failed: (text: string, error: unknown) => void
 
-  constructor(cluster: Cluster, identities: readonly string[], start: StartPeer, log: (text: string) => void) {
+  /** `failed` is told what did not start or leave, and why. */
+  constructor(
+    cluster: Cluster,
+    identities: readonly string[],
+    start: StartPeer,
+    failed: (text: string, error: unknown) => void,
+  ) {
     this.#cluster = cluster
     this.#start = start
-    this.#log = log
+    this.#failed = failed
     this.all = identities.map(identity => ({
       identity,
       process: identity,
@@ -69,7 +75,7 @@ export class Seats {
         else peer.on('closed', () => this.#left(seat, process))
       },
       (error: unknown) => {
-        this.#log(`${process} did not start: ${String(error)}`)
+        this.#failed(`${process} did not start`, error)
         if (seat.life !== life) return this.#left(seat, process)
         seat.starting = false
         this.#after(tryAgainMs, seat, () => this.start(seat))
@@ -93,7 +99,7 @@ export class Seats {
       () => {
         if (seat.life === life) this.#replace(seat)
       },
-      (error: unknown) => this.#log(`${seat.process} did not leave: ${String(error)}`),
+      (error: unknown) => this.#failed(`${seat.process} did not leave`, error),
     )
   }
 
@@ -109,7 +115,7 @@ export class Seats {
   /** Starts a second process with the identity of the seat, beside the first. */
   startTwice(seat: Seat): void {
     if (seat.rival !== undefined || seat.former !== undefined) return
-    const rival = seat.process === seat.identity ? `${seat.identity}'` : seat.identity
+    const rival = seat.process === seat.identity ? `${seat.identity}-twin` : seat.identity
     seat.rival = rival
     this.#start(rival, seat.identity).then(
       peer => {
@@ -122,7 +128,7 @@ export class Seats {
         this.#sit(seat, peer)
       },
       (error: unknown) => {
-        this.#log(`${rival} did not become ${seat.identity}: ${String(error)}`)
+        this.#failed(`${rival} did not become ${seat.identity}`, error)
         if (seat.rival === rival) this.endRival(seat)
       },
     )

@@ -1,5 +1,6 @@
 /** Runs one simulated world: a swarm of faults drawn from its seed, over a workload, then quiet; and has it judged. */
 import { createHash } from 'node:crypto'
+import { HomingError } from '../../errors.ts'
 import type { VirtualTime } from '../../env/virtual-time.ts'
 import { seededRandom } from '../../env/random.ts'
 import type { Broker } from '../../broker.ts'
@@ -143,19 +144,25 @@ class World {
     const plan = this.#plan
     const atMs = (): number => Math.round(cluster.nowMs * 1_000) / 1_000
     const log = (text: string): void => void this.#log.push({ atMs: atMs(), text })
+    const problem = (text: string): void => void this.#problems.push({ rule: 'world', atMs: atMs(), text })
+    const failed = (text: string, error: unknown): void => {
+      log(`${text}: ${String(error)}`)
+      // Faults cannot cause that: the world itself is made wrongly.
+      if (!(error instanceof HomingError) || error.code === 'BAD_OPTION') problem(`${text}: ${String(error)}`)
+    }
     const scene: Scene = {
       cluster,
       plan,
       draw: this.#draw,
-      seats: new Seats(cluster, plan.peers, (process, identity) => this.#startPeer(cluster, process, identity), log),
+      seats: new Seats(cluster, plan.peers, (process, identity) => this.#startPeer(cluster, process, identity), failed),
       roads: this.#roads!,
       amnesic: this.#engine instanceof AmnesicEngine ? this.#engine : undefined,
       eventual: this.#engine instanceof EventualEngine ? this.#engine : undefined,
       brokersUp: new Set(),
       standstills: [],
-      startBroker: name => this.#startBroker(scene, name),
+      startBroker: name => this.#startBroker(scene, name, failed),
       later: undo => this.#later(cluster, undo),
-      problem: text => void this.#problems.push({ rule: 'world', atMs: atMs(), text }),
+      problem,
       log,
       get calls() {
         return calls
@@ -194,13 +201,13 @@ class World {
   }
 
   /** Starts it again; where that fails, again and again. */
-  #startBroker(scene: Scene, name: string): void {
-    const { cluster, log } = scene
+  #startBroker(scene: Scene, name: string, failed: (text: string, error: unknown) => void): void {
+    const { cluster } = scene
     cluster.startAgain(name).then(
       broker => this.#sit(scene, name, broker as Broker),
       (error: unknown) => {
-        log(`${name} did not start: ${String(error)}`)
-        cluster.time.timers.after(tryAgainMs, () => this.#startBroker(scene, name))
+        failed(`${name} did not start`, error)
+        cluster.time.timers.after(tryAgainMs, () => this.#startBroker(scene, name, failed))
       },
     )
   }

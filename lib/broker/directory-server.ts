@@ -26,6 +26,8 @@ const pageMax = 1_000
 /** Listings under way; the oldest is given up for a newer one. */
 const listingsMax = 64
 
+const writing: ReadonlySet<Question['op']> = new Set(['claim', 'release', 'reassert', 'moving', 'note', 'update'])
+
 type Listing = AsyncIterator<{ address: string; owner: Owner; moving: boolean }>
 
 export class DirectoryServer {
@@ -42,7 +44,8 @@ export class DirectoryServer {
     const question = readQuestion(body)
     const { directory, peers } = this.#setup
     if (question.op === 'join') return this.#join(from, question)
-    peers.check(from)
+    if (writing.has(question.op)) await peers.confirm(from)
+    else peers.check(from)
     switch (question.op) {
       case 'claim':
         return this.#claim(from, question)
@@ -115,7 +118,8 @@ export class DirectoryServer {
 
   async #claim(from: Run, question: Question & { op: 'claim' }): Promise<Answers['claim']> {
     this.#check(from, question.claims)
-    const claimed = await this.#setup.sessions.claimMany(from, question.claims, this.#until(question))
+    const { peers, sessions } = this.#setup
+    const claimed = await sessions.claimMany(from, question.claims, this.#until(question), () => peers.isConfirmed(from))
     const previous = await Promise.all(claimed.map(({ previous }) => this.#living(from, previous)))
     for (const { address } of question.claims) this.#setup.connected(from, address)
     return { previous }

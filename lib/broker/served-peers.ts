@@ -1,5 +1,6 @@
 /** The peers that are linked to a broker: it keeps their leases for them, as long as anything of them is linked. */
 import type { Env, Timer } from '../env/env.ts'
+import { Standstill } from '../env/standstill.ts'
 import { HomingError, homingError } from '../errors.ts'
 import type { CloseReason, Link } from '../link/link.ts'
 import type { Departure, Member, Probe, Run } from '../sessions/directory.ts'
@@ -26,6 +27,8 @@ export interface ServedPeersSetup {
 
 /** How long a run has for a sign of life, ms: within the time of a handshake. */
 const askMs = 1_000
+/** Within that nobody changes its broker and has connected and lost addresses there, ms. */
+const stoodMsMax = 200
 
 /** A peer that has joined here. */
 interface Served {
@@ -41,6 +44,10 @@ interface Served {
   leaving: boolean
   /** Its record is being put back. */
   restoring: Promise<void> | undefined
+  /** How often this broker had stood still when the record was last known to name it. */
+  standstills: number
+  /** It is being asked for that again. */
+  confirming: Promise<void> | undefined
 }
 
 export class ServedPeers {
@@ -51,12 +58,14 @@ export class ServedPeers {
   /** Joins under way, by incarnation. */
   readonly #joining = new Map<string, Joining>()
   #timer: Timer | undefined
+  readonly #standstill: Standstill
   #renewing: Promise<void> | undefined
   #ended = false
 
   constructor(setup: ServedPeersSetup) {
     this.#setup = setup
     this.#timer = setup.env.timers.every(setup.options.renewEveryMs, () => void this.#renew())
+    this.#standstill = new Standstill(setup.env, { mostMs: stoodMsMax })
   }
 
   get size(): number {
@@ -114,6 +123,7 @@ export class ServedPeers {
    */
   async join(run: Run, given: Member): Promise<Member> {
     const { env, records, options, identity } = this.#setup
+    const standstills = this.#standstill.count
     const member = this.#described(run, given)
     const joining = new Joining({ env, records, options, probe: incumbent => this.#probe(incumbent), waiting: () => {} })
     // A run that is gone again must not go on writing: its beats would look like life.
@@ -136,6 +146,8 @@ export class ServedPeers {
       hungUp: false,
       leaving: false,
       restoring: undefined,
+      standstills,
+      confirming: undefined,
     })
     if (before?.run.incarnation !== run.incarnation) this.#setup.joined(run)
     return member
@@ -181,8 +193,41 @@ export class ServedPeers {
     return served
   }
 
+  /** Throws `FENCED` where the run has not joined here. */
   check(run: Run): void {
     this.#mustServe(run)
+  }
+
+  /**
+   * The run may write. What it asked while this broker stood still, it may have asked again of another one, and lost again there, or it has
+   * died since: its claims of then would displace newer ones. So it is asked whether it lives, and its record, which names the broker that
+   * it is with. Rejects with `FENCED`, `UNREACHABLE`, `DATASTORE`.
+   */
+  confirm(run: Run): Promise<void> | undefined {
+    const served = this.#mustServe(run)
+    const standstills = this.#standstill.count
+    if (served.standstills === standstills) return undefined
+    return (served.confirming ??= this.#confirm(served, standstills).finally(() => (served.confirming = undefined)))
+  }
+
+  /** What this run asked before may be done: nothing stood still since it was last confirmed. */
+  isConfirmed(run: Run): boolean {
+    const served = this.#served.get(run.identity)
+    return served?.run.incarnation === run.incarnation && served.standstills === this.#standstill.count
+  }
+
+  async #confirm(served: Served, standstills: number): Promise<void> {
+    const { records, identity } = this.#setup
+    const { run } = served
+    const heard = await Promise.all([...served.links].map(link => link.answers(askMs)))
+    if (!heard.includes(true))
+      throw new HomingError('UNREACHABLE', `'${run.identity}' does not answer since this broker stood still`)
+    const member = (await records.get(run.identity))?.member
+    if (member?.incarnation !== run.incarnation || member.via !== identity) {
+      throw new HomingError('FENCED', `'${run.identity}' has gone to another broker while this one stood still`)
+    }
+    this.#mustServe(run)
+    served.standstills = standstills
   }
 
   #drop(served: Served, why: Departure): void {
@@ -301,6 +346,7 @@ export class ServedPeers {
   async end(): Promise<void> {
     this.#ended = true
     this.#timer?.cancel()
+    this.#standstill.end()
     await this.#renewing
   }
 }

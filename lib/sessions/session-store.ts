@@ -83,6 +83,7 @@ interface Op extends Held {
 
 interface Call {
   readonly what: string
+  readonly isWanted: (() => boolean) | undefined
   readonly ops: readonly Op[]
   left: number
   resolve(results: Moved[]): void
@@ -139,9 +140,12 @@ export class SessionStore implements AsyncDisposable {
     })
   }
 
-  /** Claims addresses for `run`, whoever held them. In the order of `claims`; `previous` is whoever was displaced elsewhere. */
-  async claimMany(run: Run, claims: readonly Held[], untilMs: number): Promise<Claimed[]> {
-    const moved = await this.#call('claim', run, claims, untilMs)
+  /**
+   * Claims addresses for `run`, whoever held them. In the order of `claims`; `previous` is whoever was displaced elsewhere. `isWanted` is asked
+   * before each write of a claim that is made for somebody else: where it says no, the call rejects with `LOST`.
+   */
+  async claimMany(run: Run, claims: readonly Held[], untilMs: number, isWanted?: () => boolean): Promise<Claimed[]> {
+    const moved = await this.#call('claim', run, claims, untilMs, isWanted)
     return moved.map((result, index) => {
       const previous = result.kind === 'claim' ? result.previous : undefined
       // An earlier claim of this run is known to its peer; an earlier run of this identity is gone.
@@ -287,13 +291,14 @@ export class SessionStore implements AsyncDisposable {
 
   // Calls and their operations.
 
-  #call(kind: MoveKind, run: Run, claims: readonly Held[], untilMs: number): Promise<Moved[]> {
+  #call(kind: MoveKind, run: Run, claims: readonly Held[], untilMs: number, isWanted?: () => boolean): Promise<Moved[]> {
     if (this.#ended) return Promise.reject(this.#ended)
     if (claims.length === 0) return Promise.resolve([])
     return new Promise((resolve, reject) => {
       // Keys first, all of them: a malformed address throws before anything is queued.
       const ops = claims.map(({ address, claim }) => newOp(kind, run, address, claim, this.#keys.session(address)))
-      const call: Call = { what: `${kind} of ${naming(claims)}`, ops, left: ops.length, resolve, reject, timer: undefined }
+      const what = `${kind} of ${naming(claims)}`
+      const call: Call = { what, isWanted, ops, left: ops.length, resolve, reject, timer: undefined }
       const leftMs = Math.max(0, untilMs - this.#env.clock.monotonicMs())
       call.timer = this.#env.timers.after(leftMs, () => this.#giveUp(call, this.#late(call)))
       for (const op of ops) {
@@ -530,6 +535,10 @@ export class SessionStore implements AsyncDisposable {
   }
 
   #plan(batch: Batch, op: Op, found: SessionRecord | 'unreadable' | undefined, version: string | null): void {
+    if (op.call?.isWanted?.() === false) {
+      return this.#giveUp(op.call, new HomingError('LOST', `${op.call.what} may not be wanted any more`))
+    }
+    if (!op.call && !op.orphan) return // given up with the others of its call
     const step = nextStep(op, found, this.#secondLook && this.#env.clock.wallMs())
     if ('done' in step) this.#settle(op, step.done)
     else batch.add(op, step, version)

@@ -33,12 +33,7 @@ export class Seats {
   readonly #failed: (text: string, error: unknown) => void
 
   /** `failed` is told what did not start or leave, and why. */
-  constructor(
-    cluster: Cluster,
-    identities: readonly string[],
-    start: StartPeer,
-    failed: (text: string, error: unknown) => void,
-  ) {
+  constructor(cluster: Cluster, identities: readonly string[], start: StartPeer, failed: (text: string, error: unknown) => void) {
     this.#cluster = cluster
     this.#start = start
     this.#failed = failed

@@ -1,69 +1,24 @@
 /** A server process in the cluster: the public face. */
 import { EventEmitter } from 'node:events'
-import type { AllowRule, Authorize, Action } from './access/rules.ts'
-import { Client, type ClientEnd, type ClientHandlers, type ClientHost } from './client.ts'
+import type { AllowRule, Authorize } from './access/rules.ts'
+import { Broadcasts, type BroadcastOptions, type BroadcastResult } from './broadcast.ts'
+import type { Client, ClientHandlers } from './client.ts'
 import type { Env } from './env/env.ts'
 import { HomingError, homingError } from './errors.ts'
 import type { PeerEvents } from './events.ts'
-import { HandOver } from './hand-over.ts'
-import { Broadcasts, type BroadcastOptions, type BroadcastResult } from './broadcast.ts'
-import type { Mesh, MeshHandler, PathFacts } from './mesh/mesh.ts'
+import type { Mesh, MeshHandler } from './mesh/mesh.ts'
 import { checkName, type Logger, type Settings } from './options.ts'
-import { Inbox } from './router/inbox.ts'
+import { Clients, type Disconnected } from './peer/clients.ts'
+import { explain, whereabouts, type Explanation, type Whereabouts } from './peer/explanation.ts'
+import { meshEvents } from './peer/mesh-events.ts'
+import { checkProtocol, protocolOf, type Protocol } from './peer/protocol.ts'
+import { checkSend, checkTimes } from './peer/send-arguments.ts'
 import type { Message } from './router/message.ts'
 import type { Receipt } from './router/receipt.ts'
 import { LibraryRefusal } from './router/remote-failure.ts'
+import { Router, type RequestOptions, type SendOptions } from './router/router.ts'
+import type { Directory, DirectoryHandler, Member, Owner, Run } from './sessions/directory.ts'
 import { bodyDefaults } from './wire/scan.ts'
-import type { ProtocolHandlers } from './router/protocols.ts'
-import { Router, type CallOptions, type RequestOptions, type SendOptions } from './router/router.ts'
-import type { Directory, DirectoryHandler, Held, Located, Member, Owner, Run } from './sessions/directory.ts'
-
-/** What a disconnect found: our record is gone; another peer holds the address; nobody held it. */
-export type Disconnected = { at: 'released' } | { at: 'elsewhere'; owner: Owner } | { at: 'absent' }
-
-/** Where an address is, as read from the session store just now. */
-export interface Whereabouts {
-  address: string
-  identity: string
-  incarnation: string
-  claim: number
-  /** It is a client of the peer that was asked. */
-  here: boolean
-  moving: boolean
-}
-
-/** How a message to an address would go now, and what stands in its way. */
-export interface Explanation {
-  address: string
-  /** In one sentence, for people. */
-  summary: string
-  owner: Whereabouts | undefined
-  path: PathFacts | undefined
-  /** Sends of this peer to the address. */
-  sends: { state: string; waiting: number; outstanding: number; lastFailure?: string }
-  store: 'up' | 'down'
-  lease: 'sure' | 'unsure'
-}
-
-/** A layer's door to the mesh: sends to an identity and receives from one. */
-export interface Protocol {
-  readonly name: string
-  /** Answers what other peers say in this protocol; one answer a peer. Returns the function that ends it. */
-  serve(handlers: ProtocolHandlers): () => void
-  /** Resolves when the member has accepted it; in order with what else goes to that member. Rejects with a `HomingError`. */
-  tell(identity: string, body: unknown, options?: CallOptions): Promise<void>
-  /** Resolves to the member's answer. Rejects with a `HomingError`; `REMOTE` when its handler threw. */
-  call(identity: string, body: unknown, options?: CallOptions): Promise<unknown>
-  /** Live members, this peer included; `metadata[name]` is what each says of itself in this protocol. */
-  members(): readonly Member[]
-  /**
-   * Whether the peer of this identity may do this here, by the allow-list; true where there is none. Ask with the identity that a handler
-   * was given, at each message: a list may be replaced (`allowChanged`).
-   */
-  may(identity: string, action: Action, address: string): boolean
-  /** What this peer says of itself in this protocol; a JSON value that every member sees. */
-  announce(metadata: unknown): Promise<void>
-}
 
 export interface ConnectOptions {
   /** How long the datastore is waited for, ms. */
@@ -85,14 +40,8 @@ export interface Stats {
   waiting: { sends: number; bytes: number; requests: number }
 }
 
-/** Claims of one call that are written at once: enough to fill a batch, few enough that a call with 100,000 stays small in memory. */
-const connectsAtOnce = 500
 /** How long the answers to what is under way are waited for at the end, ms. */
 const goodbyeMs = 1_000
-/** More time for those with many clients, ms a claim: engines remove tens of thousands a second. */
-const goodbyeMsPerClaim = 0.1
-/** How long senders wait for an address that left a draining peer, ms. */
-const movedMs = 5_000
 
 /** What makes a peer a member: a directory and a mesh, direct or through a broker. */
 export interface Membership {
@@ -116,17 +65,12 @@ export class Peer extends EventEmitter<PeerEvents> implements AsyncDisposable {
   #identity: string | undefined
   #membership: Membership | undefined
   #router: Router | undefined
-  #handOver: HandOver | undefined
+  #clients: Clients | undefined
   #broadcasts: Broadcasts | undefined
-  #lastClaim = 0
-  /** Claims that are being written, in rows of consecutive counters; each row resolves with its answer, good or bad. */
-  readonly #underWay = new Set<{ from: number; to: number; answer: Promise<void> }>()
-  /** Clients that left during a drain and have not been seen elsewhere, and their claims. Their records stay, marked as moving. */
-  readonly #moved = new Map<string, number>()
   #storeUp = true
   #state: 'new' | 'joining' | 'up' | 'draining' | 'closing' | 'closed' = 'new'
   #closing: Promise<void> | undefined
-  #drained: (() => void) | undefined
+
   /** @internal Use `createPeer`. */
   constructor(env: Env, settings: Settings, join: Join) {
     super()
@@ -168,7 +112,7 @@ export class Peer extends EventEmitter<PeerEvents> implements AsyncDisposable {
     const run = { identity, incarnation: this.#incarnation }
     const router = this.#makeRouter(run)
     try {
-      this.#membership = await this.#join(run, this.#directoryHandler(), this.#meshHandler(router), router)
+      this.#membership = await this.#join(run, this.#directoryHandler(), meshEvents(router, this, this.#logger), router)
     } catch (error) {
       const why = homingError(error, 'UNREACHABLE', 'could not join the cluster')
       router.close(why)
@@ -177,19 +121,19 @@ export class Peer extends EventEmitter<PeerEvents> implements AsyncDisposable {
       throw why
     }
     this.#router = router
-    const { handOverMs } = this.#settings.router
-    const { noteAfterMs } = this.#settings.sessions
     const { directory, isGone } = this.#membership
-    this.#handOver = new HandOver(this.#env, handOverMs, noteAfterMs, router, directory, isGone, this.#settings.access, error =>
-      this.#logger?.warn({ error }, 'a former owner could not be told'),
-    )
-    this.#handOver.serve(
-      (address, claim, by) => this.#giveUp(address, claim, by),
-      claim => this.#answerTo(claim),
-      (address, claim) => this.#stillOurs(address, claim),
-      (held, missing) => this.#leftBehind(held, missing),
-    )
-    this.#broadcasts = new Broadcasts(run, router, this.#membership.directory, this.#settings.access)
+    this.#clients = new Clients({
+      env: this.#env,
+      settings: this.#settings,
+      self: run,
+      router,
+      directory,
+      isGone,
+      events: this,
+      handlerFailed: (where, error) => this.#handlerFailed(where, error),
+      quietly: (what, work) => this.#quietly(what, work),
+    })
+    this.#broadcasts = new Broadcasts(run, router, directory, this.#settings.access)
     this.#state = 'up'
     this.emit('registered', identity)
   }
@@ -212,12 +156,14 @@ export class Peer extends EventEmitter<PeerEvents> implements AsyncDisposable {
     })
   }
 
-  #up(): { router: Router; directory: Directory; mesh: Mesh } {
-    if (!this.#router || !this.#membership) {
+  #up(): { self: Run; router: Router; directory: Directory; mesh: Mesh; clients: Clients } {
+    if (!this.#router || !this.#membership || !this.#clients) {
       if (this.#state === 'closed' || this.#state === 'closing') throw closedError()
       throw noIdentity()
     }
-    return { router: this.#router, directory: this.#membership.directory, mesh: this.#membership.mesh }
+    const { directory, mesh } = this.#membership
+    const self = { identity: this.identity, incarnation: this.#incarnation }
+    return { self, router: this.#router, directory, mesh, clients: this.#clients }
   }
 
   // Clients
@@ -236,223 +182,34 @@ export class Peer extends EventEmitter<PeerEvents> implements AsyncDisposable {
    * Connects many clients in one call, in batches of writes. All or none: after a failure those that were connected are disconnected.
    * In the order of `addresses`. Rejects as `connectClient` does.
    */
-  async connectClients(
+  connectClients(
     addresses: readonly string[],
     handlers: ClientHandlers | ((message: Message) => unknown) = {},
     options: ConnectOptions = {},
   ): Promise<Client[]> {
-    for (const address of addresses) checkName('address', address)
-    if (hasTwins(addresses)) throw new HomingError('BAD_OPTION', 'an address is given twice in one call')
-    const { router, directory } = this.#up()
-    if (this.#state !== 'up') throw new HomingError('CLOSED', 'this peer is draining or closing: connect the client elsewhere')
-    for (const address of addresses) this.#checkConnect(address)
-    const untilMs = this.#env.clock.monotonicMs() + (options.deadlineMs ?? this.#settings.router.deadlineMs)
-    const host: ClientHost = {
-      handlers: typeof handlers === 'function' ? { message: handlers } : handlers,
-      handlerFailed: (where, error) => this.#handlerFailed(where, error),
-      disconnect: client => this.disconnectClient(client),
-    }
-    const clients: Client[] = []
     try {
-      for (let from = 0; from < addresses.length; from += connectsAtOnce) {
-        await this.#connectSome(addresses.slice(from, from + connectsAtOnce), host, untilMs, clients, router, directory)
-      }
+      for (const address of addresses) checkName('address', address)
+      if (hasTwins(addresses)) throw new HomingError('BAD_OPTION', 'an address is given twice in one call')
+      const { clients } = this.#up()
+      const deadlineMs = options.deadlineMs ?? this.#settings.router.deadlineMs
+      return clients.connect(addresses, typeof handlers === 'function' ? { message: handlers } : handlers, deadlineMs)
     } catch (error) {
-      await this.#quietly('undo', Promise.all(clients.map(client => this.disconnectClient(client))))
-      throw homingError(error, 'DATASTORE', 'the claim could not be written')
+      return Promise.reject(error as HomingError)
     }
-    return clients
-  }
-
-  #checkConnect(address: string): void {
-    if (this.#settings.access.may(this.identity, 'connect', address)) return
-    throw new HomingError('REFUSED', `the allow-list does not let '${this.identity}' connect '${address}'`)
-  }
-
-  /** The list may have been replaced while the claims were written. */
-  #checkStillAllowed(inboxes: readonly Inbox[], directory: Directory, untilMs: number): void {
-    try {
-      for (const { address } of inboxes) this.#checkConnect(address)
-    } catch (error) {
-      void this.#quietly('release', directory.release(inboxes, untilMs))
-      throw error
-    }
-  }
-
-  async #connectSome(
-    addresses: readonly string[],
-    host: ClientHost,
-    untilMs: number,
-    done: Client[],
-    router: Router,
-    directory: Directory,
-  ): Promise<void> {
-    const clients = addresses.map(address => new Client(address, host))
-    const inboxes = clients.map(client => this.#inboxFor(client, router))
-    router.reception.claiming(inboxes)
-    let answered!: () => void
-    const answer = new Promise<void>(resolve => (answered = resolve))
-    const underWay = { from: inboxes[0]!.claim, to: inboxes.at(-1)!.claim, answer }
-    this.#underWay.add(underWay)
-    try {
-      const claimed = await directory.claim(inboxes, untilMs)
-      if (this.#closing) throw closedError()
-      this.#checkStillAllowed(inboxes, directory, untilMs)
-      for (const [at, { previous }] of claimed.entries()) {
-        this.#connected(clients[at]!, inboxes[at]!, previous, router)
-        done.push(clients[at]!)
-      }
-    } catch (error) {
-      for (const inbox of inboxes) inbox.close(false)
-      throw error
-    } finally {
-      router.reception.claimsEnded(inboxes)
-      this.#underWay.delete(underWay)
-      answered()
-    }
-  }
-
-  /** Resolves when a claim that is being written has its answer; undefined for one that is not. */
-  #answerTo(claim: number): Promise<void> | undefined {
-    for (const { from, to, answer } of this.#underWay) if (from <= claim && claim <= to) return answer
-    return undefined
-  }
-
-  #inboxFor(client: Client, router: Router): Inbox {
-    const inbox = new Inbox(++this.#lastClaim, router.inboxHost, client)
-    client.serve(inbox)
-    return inbox
-  }
-
-  #connected(client: Client, inbox: Inbox, previous: Owner | undefined, router: Router): void {
-    const former = router.reception.claimed(inbox)
-    router.claimedHere(inbox.address)
-    const left = former?.close(false)
-    if (former) {
-      clientOf(former)?.finish('displaced')
-      this.emit('displaced', { address: client.address, by: this.#ownerOf(inbox) })
-    }
-    // Both may be: another peer took it from our former client, which has not heard of that yet.
-    const elsewhere = previous?.incarnation === this.#incarnation ? undefined : previous
-    if (!former && !elsewhere) {
-      inbox.claimed('open')
-      return
-    }
-    inbox.claimed('held')
-    void this.#handOver!.fill(inbox, this.#ownerOf(inbox), former && { inbox: former, left: left! }, elsewhere).then(missing => {
-      if (missing !== 0 && elsewhere) this.emit('handOverIncomplete', { address: inbox.address, from: elsewhere, missing })
-    })
-  }
-
-  #ownerOf(inbox: Inbox): Owner {
-    return { identity: this.identity, incarnation: this.#incarnation, claim: inbox.claim }
   }
 
   /**
-   * Gives an address back; messages that its handler has not begun with end with it. Resolves to what was found: `released`, `elsewhere` with the owner that took it, or `absent`.
-   * Only a record that still carries our claim is removed. Rejects with `DATASTORE` when it stayed out of reach (it is then released
-   * with the lease, or at the next revalidation).
+   * Gives an address back; messages that its handler has not begun with end with it. Resolves to what was found: `released`, `elsewhere`
+   * with the owner that took it, or `absent`. Only a record that still carries our claim is removed. Rejects with `DATASTORE` when it stayed
+   * out of reach (it is then released with the lease, or at the next revalidation).
    */
-  async disconnectClient(address: string | Client): Promise<Disconnected> {
-    const name = typeof address === 'string' ? address : address.address
-    checkName('address', name)
-    const { router, directory } = this.#up()
-    const client = this.client(name)
-    if (typeof address !== 'string' && client !== address) return this.#whoElse(name, directory)
-    const inbox = client?.inbox // not that of a newer connect which is being claimed: it stays
-    if (!client || !inbox) return this.#whoElse(name, directory)
-    this.#remove(client, 'disconnected')
-    const untilMs = this.#env.clock.monotonicMs() + this.#settings.router.deadlineMs
-    if (this.#state === 'draining') {
-      // Its record stays until the end of the drain, marked as moving: senders wait for the next claim.
-      router.reception.moved(name, this.#env.clock.monotonicMs() + movedMs)
-      this.#moved.set(name, inbox.claim)
-      this.#env.timers.after(movedMs, () => this.#cameNowhere(name, inbox.claim))
-      return { at: 'released' }
-    }
-    const [released] = await directory.release([{ address: name, claim: inbox.claim }], untilMs)
-    return released!
-  }
-
-  async #whoElse(address: string, directory: Directory): Promise<Disconnected> {
-    const located = await directory.find(address)
-    return located ? { at: 'elsewhere', owner: located.owner } : { at: 'absent' }
-  }
-
-  #remove(client: Client, end: ClientEnd): void {
-    const { inbox } = client
-    if (inbox) {
-      this.#router?.reception.remove(inbox)
-      // Their askers are told at once; messages for a handler that had not begun with them end with the client.
-      for (const message of inbox.close(true)) void message.serve?.(message)
-    }
-    client.finish(end)
-    this.#drained?.()
-  }
-
-  /** Another peer has taken the address: end our client and return what it had not taken. */
-  #giveUp(address: string, claim: number, by: Owner | undefined): ReturnType<Inbox['close']> {
-    this.#cameElsewhere(address, claim)
-    const inbox = this.#router?.reception.serving(address)
-    const client = this.client(address)
-    if (!inbox || !client || inbox.claim !== claim) return []
-    this.#router!.reception.remove(inbox)
-    const left = inbox.close(false)
-    client.finish('displaced')
-    this.emit('displaced', { address, by })
-    this.#drained?.()
-    return left
-  }
-
-  /** Whether the datastore names our claim after all; where it cannot be asked, whoever says otherwise is believed. */
-  async #stillOurs(address: string, claim: number): Promise<boolean> {
+  disconnectClient(address: string | Client): Promise<Disconnected> {
     try {
-      const owner = (await this.#up().directory.find(address))?.owner
-      return owner?.incarnation === this.#incarnation && owner.claim === claim
+      checkName('address', typeof address === 'string' ? address : address.address)
+      return this.#up().clients.disconnect(address)
     } catch (error) {
-      if (error instanceof HomingError) return false
-      throw error
+      return Promise.reject(error as HomingError)
     }
-  }
-
-  /** A client that left during a drain has connected to another peer. */
-  #cameElsewhere(address: string, claim: number): void {
-    if (this.#moved.get(address) !== claim) return
-    this.#moved.delete(address)
-    this.#drained?.()
-  }
-
-  /** It took too long: nobody waits for it any more. */
-  #cameNowhere(address: string, claim: number): void {
-    if (this.#moved.get(address) !== claim || this.#closing) return
-    this.#cameElsewhere(address, claim)
-    const untilMs = this.#env.clock.monotonicMs() + goodbyeMs
-    void this.#quietly('release', this.#up().directory.release([{ address, claim }], untilMs))
-  }
-
-  /** The directory says so: perhaps before it answered the claim. */
-  async #displaced(address: string, claim: number, by: Owner | undefined): Promise<void> {
-    const claiming = this.#answerTo(claim)
-    if (claiming) await claiming
-    const left = this.#giveUp(address, claim, by)
-    if (by) this.#handOver?.keep(address, claim, left)
-    else this.#dropped({ address, claim }, left)
-  }
-
-  /** Our record is gone, and nobody is known who could take what our client had. */
-  #dropped(held: Held, left: ReturnType<Inbox['close']>): void {
-    for (const message of left) void message.serve?.(message) // its asker hears that it is lost
-    const missing = left.filter(({ serve }) => !serve).length
-    if (missing > 0) this.#leftBehind(held, missing)
-  }
-
-  /** Our former client had accepted it, and nobody came for it, or is known to have got it. */
-  #leftBehind({ address, claim }: Held, missing: number | undefined): void {
-    this.emit('handOverIncomplete', {
-      address,
-      from: { identity: this.identity, incarnation: this.#incarnation, claim },
-      missing,
-    })
   }
 
   // Who may do what
@@ -465,38 +222,22 @@ export class Peer extends EventEmitter<PeerEvents> implements AsyncDisposable {
     const { access } = this.#settings
     access.replace(allow)
     if (this.#identity === undefined || this.#state === 'closed') return
-    const refused: Held[] = []
-    for (const client of [...this.clients()]) {
-      if (access.may(this.#identity, 'connect', client.address) || !client.inbox) continue
-      refused.push({ address: client.address, claim: client.inbox.claim })
-      this.#refuse(client)
-    }
+    const refused = this.#clients?.endDisallowed() ?? []
     this.emit('allowChanged')
-    if (refused.length === 0 || this.#closing) return
-    const untilMs = this.#env.clock.monotonicMs() + this.#settings.router.deadlineMs
-    void this.#quietly('release', this.#up().directory.release(refused, untilMs))
-  }
-
-  #refuse(client: Client): void {
-    this.#logger?.warn({ address: client.address }, 'the allow-list lets this client be connected here no more')
-    this.#remove(client, 'refused')
-    this.emit('clientRefused', { address: client.address })
+    this.#clients?.releaseLater(refused)
   }
 
   /** The client connected here under the address, if there is one. */
   client(address: string): Client | undefined {
-    return clientOf(this.#router?.reception.serving(address))
+    return this.#clients?.at(address)
   }
 
   get clientCount(): number {
-    return this.#router?.reception.size ?? 0
+    return this.#clients?.size ?? 0
   }
 
   *clients(): IterableIterator<Client> {
-    for (const inbox of this.#router?.reception.inboxes() ?? []) {
-      const client = clientOf(inbox)
-      if (client) yield client
-    }
+    if (this.#clients) yield* this.#clients
   }
 
   // Messages
@@ -548,44 +289,18 @@ export class Peer extends EventEmitter<PeerEvents> implements AsyncDisposable {
   whereIs(address: string): Promise<Whereabouts | undefined> {
     try {
       checkName('address', address)
-      return this.#up().directory.find(address).then(this.#whereabouts)
+      const { self, directory } = this.#up()
+      return directory.find(address).then(located => whereabouts(located, self))
     } catch (error) {
       return Promise.reject(error as HomingError)
     }
   }
 
-  readonly #whereabouts = (located: Located | undefined): Whereabouts | undefined => {
-    if (!located) return undefined
-    const { address, owner, moving } = located
-    const { identity, incarnation, claim } = owner
-    return { address, identity, incarnation, claim, here: incarnation === this.#incarnation, moving }
-  }
-
   /** Where the address lives, by which way, and why a send to it fails, if it does. Never rejects for a datastore that is down. */
   async explain(address: string): Promise<Explanation> {
     checkName('address', address)
-    const { router, directory, mesh } = this.#up()
-    const sends = router.explain(address)
-    const rest = { address, sends, store: this.#storeUp ? 'up' : 'down', lease: directory.lease } as const
-    let located: Located | undefined
-    try {
-      located = await directory.find(address)
-    } catch (error) {
-      const why = homingError(error, 'DATASTORE', 'the session store cannot be asked').message
-      return {
-        ...rest,
-        store: 'down',
-        owner: undefined,
-        path: undefined,
-        summary: `Where '${address}' is cannot be looked up: ${why}`,
-      }
-    }
-    if (!located) return { ...rest, owner: undefined, path: undefined, summary: `Nobody holds '${address}'.` }
-    const owner = this.#whereabouts(located)!
-    if (owner.here)
-      return { ...rest, owner, path: undefined, summary: `'${address}' is a client of this peer, '${this.identity}'.` }
-    const path = mesh.explain(located.owner)
-    return { ...rest, owner, path, summary: pathSentence(address, owner, path) }
+    const { self, ...rooms } = this.#up()
+    return explain(address, self, this.#storeUp ? 'up' : 'down', rooms)
   }
 
   /** Live members of the cluster as known here, this peer included. */
@@ -616,25 +331,9 @@ export class Peer extends EventEmitter<PeerEvents> implements AsyncDisposable {
 
   /** The door through which a layer speaks to other peers by identity. */
   protocol(name: string): Protocol {
-    if (!/^[a-z][a-z0-9-]{0,40}\/\d{1,4}$/.test(name)) {
-      throw new HomingError('BAD_OPTION', `a protocol is called like 'services/1', not ${JSON.stringify(name)}`)
-    }
-    const { router, directory } = this.#up()
-    const runOf = async (identity: string): Promise<Run> => {
-      checkName('identity', identity)
-      const member = directory.member(identity) ?? (await directory.lookUpMember(identity))
-      if (!member) throw new HomingError('ABSENT', `no peer '${identity}' is in the cluster`)
-      return member
-    }
-    return {
-      name,
-      serve: handlers => router.serveProtocol(name, handlers),
-      tell: async (identity, body, options) => router.tell(await runOf(identity), name, body, options),
-      call: async (identity, body, options) => router.call(await runOf(identity), name, body, options),
-      members: () => directory.members(),
-      may: (identity, action, address) => this.#settings.access.may(identity, action, address),
-      announce: metadata => directory.update({ metadata: { ...directory.member(this.identity)?.metadata, [name]: metadata } }),
-    }
+    checkProtocol(name)
+    const { self, router, directory } = this.#up()
+    return protocolOf(name, self, router, directory, this.#settings.access)
   }
 
   // The end
@@ -647,36 +346,8 @@ export class Peer extends EventEmitter<PeerEvents> implements AsyncDisposable {
     if (this.#closing) return this.#closing
     if (!this.#router || this.#state === 'draining') return this.close()
     this.#state = 'draining'
-    const { directory } = this.#up()
-    const untilMs = this.#env.clock.monotonicMs() + deadlineMs
-    try {
-      await directory.update({ state: 'draining' })
-      await directory.markMoving([...this.#held()], untilMs)
-    } catch (error) {
-      // Without the mark senders read `absent` for a moment; draining goes on.
-      this.#logger?.warn({ error }, 'drain: the sessions could not be marked as moving')
-    }
-    for (const { address } of this.clients()) this.emit('moving', { address })
-    await this.#drainedOrLate(untilMs)
+    await this.#up().clients.drain(this.#env.clock.monotonicMs() + deadlineMs)
     await this.close()
-  }
-
-  /** Until all clients have left, or the deadline; and until those that left have come elsewhere: to their senders they are only late. */
-  #drainedOrLate(untilMs: number): Promise<void> {
-    return new Promise(resolve => {
-      let late = false
-      this.#drained = () => {
-        if (this.#moved.size > 0 || (this.clientCount > 0 && !late)) return
-        this.#drained = undefined
-        timer.cancel()
-        resolve()
-      }
-      const timer = this.#env.timers.after(Math.max(0, untilMs - this.#env.clock.monotonicMs()), () => {
-        late = true
-        this.#drained?.()
-      })
-      this.#drained()
-    })
   }
 
   /**
@@ -688,17 +359,13 @@ export class Peer extends EventEmitter<PeerEvents> implements AsyncDisposable {
   }
 
   async #close(): Promise<void> {
-    const held = [...this.#held(), ...[...this.#moved].map(([address, claim]) => ({ address, claim }))]
     this.#state = 'closing'
-    for (const client of [...this.clients()]) this.#remove(client, 'closed')
+    await this.#clients?.close(closedError())
     if (this.#membership && this.#router) {
       const { directory, mesh } = this.#membership
-      const { clock } = this.#env
-      const untilMs = clock.monotonicMs() + goodbyeMs + held.length * goodbyeMsPerClaim
-      await this.#quietly('release', held.length > 0 ? directory.release(held, untilMs) : Promise.resolve())
-      await this.#quietly('leave', directory.leave(clock.monotonicMs() + goodbyeMs))
+      await this.#quietly('leave', directory.leave(this.#env.clock.monotonicMs() + goodbyeMs))
       await this.#quietly('close', mesh.close(goodbyeMs))
-      this.#handOver?.close()
+      this.#clients?.endHandOver()
       this.#router.close(closedError())
       await this.#quietly('dispose', this.#membership.dispose())
     }
@@ -726,18 +393,11 @@ export class Peer extends EventEmitter<PeerEvents> implements AsyncDisposable {
     this.emit('handlerError', { where, error })
   }
 
-  *#held(): Iterable<Held> {
-    for (const { address, claim } of this.#router?.reception.inboxes() ?? []) yield { address, claim }
-  }
-
   #directoryHandler(): DirectoryHandler {
     return {
-      held: () => this.#held(),
-      displaced: (address, claim, by) => void this.#displaced(address, claim, by),
-      refused: (address, claim) => {
-        const client = this.client(address)
-        if (client?.inbox?.claim === claim) this.#refuse(client)
-      },
+      held: () => this.#clients?.held() ?? [],
+      displaced: (address, claim, by) => void this.#clients?.displaced(address, claim, by),
+      refused: (address, claim) => this.#clients?.refused(address, claim),
       memberUp: member => {
         this.#logger?.info({ member: member.identity }, 'a member joined')
         this.emit('memberUp', member)
@@ -771,31 +431,6 @@ export class Peer extends EventEmitter<PeerEvents> implements AsyncDisposable {
       },
     }
   }
-
-  #meshHandler(router: Router): MeshHandler {
-    return {
-      accept: (channel, kind, reader) => router.accept(channel, kind, reader),
-      room: (channel, address) => router.room(channel, address),
-      writable: channel => router.writable(channel),
-      acknowledged: (channel, sequence) => router.acknowledged(channel, sequence),
-      leaving: channel => router.leaving(channel),
-      down: () => {},
-      ended: channel => router.ended(channel),
-      linkUp: (remote, address) => void this.emit('linkUp', { identity: remote.identity, address }),
-      linkDown: (identity, reason, error) => {
-        this.#logger?.info({ identity, reason, error }, 'a link ended')
-        this.emit('linkDown', { identity, reason, error })
-      },
-      linkRefused: (remote, error) => {
-        this.#logger?.warn({ remote, error }, 'a connection was refused')
-        this.emit('linkRefused', { remote, error })
-      },
-      dialFailed: (identity, error, attempt) => {
-        this.#logger?.debug({ identity, error, attempt }, 'a dial failed')
-        this.emit('dialFailed', { identity, error, attempt })
-      },
-    }
-  }
 }
 
 function noIdentity(): HomingError {
@@ -806,48 +441,6 @@ function closedError(): HomingError {
   return new HomingError('CLOSED', 'this peer has been closed')
 }
 
-/** By sorting: a set of 100,000 would leave more garbage than all that is kept of them. */
 function hasTwins(addresses: readonly string[]): boolean {
   return new Set(addresses).size < addresses.length
-}
-
-/** All inboxes of this peer are of its clients. */
-function clientOf(inbox: Inbox | undefined): Client | undefined {
-  return inbox?.consumer instanceof Client ? inbox.consumer : undefined
-}
-
-function checkSend(address: string, options: SendOptions, router: Router): void {
-  if (!router.knows(address)) checkName('address', address)
-  if (options.from !== undefined && options.from !== '' && !wellFormed.has(options.from)) checkFrom(options.from)
-  checkTimes(options)
-}
-
-/** Names that senders gave as their own: looking at one letter by letter takes as long as sending it. */
-const wellFormed = new Set<string>()
-const wellFormedMax = 10_000
-
-function checkFrom(from: string): void {
-  checkName('from', from)
-  if (wellFormed.size >= wellFormedMax) wellFormed.clear()
-  wellFormed.add(from)
-}
-
-function checkTimes({ deadlineMs, waitMs }: { deadlineMs?: number; waitMs?: number }): void {
-  if (deadlineMs !== undefined && !(deadlineMs >= 0))
-    throw new HomingError('BAD_OPTION', `deadlineMs is a number of at least 0, not ${deadlineMs}`)
-  if (waitMs !== undefined && !(waitMs >= 0))
-    throw new HomingError('BAD_OPTION', `waitMs is a number of at least 0, not ${waitMs}`)
-}
-
-function pathSentence(address: string, owner: Whereabouts, path: PathFacts): string {
-  const way = path.over === undefined ? '' : path.kind === 'broker' ? ` through broker '${path.over}'` : ` over ${path.over}`
-  const state = {
-    up: 'the way is open',
-    resuming: 'the link has just been made',
-    dialling: 'it is being dialled',
-    waiting: 'it could not be reached and is dialled again soon',
-    idle: 'no message has gone there yet',
-  }[path.at]
-  const why = path.lastError === undefined ? '' : `; last error: ${path.lastError}`
-  return `'${address}' is a client of '${owner.identity}'${way}: ${state}${why}.`
 }

@@ -25,6 +25,7 @@ const order = [
   'broker-events.ts',
   'hand-over.ts',
   'broadcast.ts',
+  'peer',
   'peer.ts',
   'broker',
   'broker.ts',

@@ -219,7 +219,7 @@ const moves: readonly PlantedBug[] = [
   {
     name: 'opened-before-hand-over',
     what: 'the new inbox gives out messages before the former owner has handed over',
-    module: 'peer.js',
+    module: 'peer/clients.js',
     find: "inbox.claimed('held');",
     replace: "inbox.claimed('open');",
   },
@@ -243,17 +243,17 @@ const moves: readonly PlantedBug[] = [
   {
     name: 'reconnect-drops-queue',
     what: 'a client that connects again at the same peer does not get what its predecessor there had not taken',
-    module: 'peer.js',
+    module: 'peer/clients.js',
     find: 'former && { inbox: former, left: left }',
     replace: 'former && { inbox: former, left: [] }',
   },
   {
     name: 'drain-forgets-moving',
     what: 'what comes for a client that left during a drain hears that it is not here, instead of that it moves',
-    module: 'peer.js',
+    module: 'peer/clients.js',
     shows: amid('drain'),
-    find: 'router.reception.moved(name, this.#env.clock.monotonicMs() + movedMs);',
-    replace: '',
+    find: 'this.#router.reception.moved(address, this.#departures.left({ address, claim: inbox.claim }));',
+    replace: 'this.#departures.left({ address, claim: inbox.claim });',
   },
 ]
 

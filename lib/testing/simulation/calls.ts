@@ -1,6 +1,7 @@
 /** What the applications of a simulated world do, and what they hold the library to besides what the history shows. */
 import type { ClientHandlers } from '../../client.ts'
 import { HomingError } from '../../errors.ts'
+import type { Timers } from '../../env/env.ts'
 import type { Message } from '../../router/message.ts'
 import type { TakerKind } from './plan.ts'
 import type { Scene } from './scene.ts'
@@ -48,7 +49,7 @@ export class Calls {
     const address = draw.pick(plan.addresses)
     switch (draw.weighted(plan.workload.weights)) {
       case 'send':
-        return this.#send(seat.peer, address)
+        return this.#send(seat, address)
       case 'request':
         return this.#request(seat, address)
       case 'broadcast':
@@ -80,7 +81,7 @@ export class Calls {
       for (const address of this.#scene.plan.addresses) void peer.sendMessage(address, this.#body(0))
   }
 
-  #send(peer: Peer, to: string): void {
+  #send(seat: Seat & { peer: Peer }, to: string): void {
     const { draw, plan } = this.#scene
     const { burstMax, bodyBytesMax } = plan.workload
     const times = draw.chance(0.1) ? draw.whole(1, burstMax) : 1
@@ -88,16 +89,16 @@ export class Calls {
       deadlineMs: draw.pick(deadlinesMs),
       ...(draw.chance(0.2) && { waitMs: draw.pick([100, 2_000, 20_000]) }),
       ...(draw.chance(0.1) && { level: 'sent' as const }),
-      ...(draw.chance(0.05) && { signal: this.#signal() }),
+      ...(draw.chance(0.05) && { signal: this.#signal(seat) }),
     }
-    for (let n = 0; n < times; n++) void peer.sendMessage(to, this.#body(bodyBytesMax), options)
+    for (let n = 0; n < times; n++) void seat.peer.sendMessage(to, this.#body(bodyBytesMax), options)
   }
 
   #request(seat: Seat & { peer: Peer }, to: string): void {
     const { draw } = this.#scene
     const body = this.#body(60)
     const deadlineMs = draw.pick(deadlinesMs)
-    const options = { deadlineMs, ...(draw.chance(0.1) && { signal: this.#signal() }) }
+    const options = { deadlineMs, ...(draw.chance(0.1) && { signal: this.#signal(seat) }) }
     this.#settles(`request to '${to}'`, seat, deadlineMs, seat.peer.request(to, body, options), answer => {
       if (answer !== body.n) this.#scene.problem(`request ${body.n} to '${to}' was answered ${String(answer)}`)
     })
@@ -115,20 +116,19 @@ export class Calls {
     const { draw, plan } = this.#scene
     const deadlineMs = draw.pick([300, 5_000, 10_000])
     const kind = draw.pick(plan.workload.takers)
-    const connecting = seat.peer.connectClients(addresses, this.#handlers(kind), { deadlineMs })
+    const timers = this.#timers(seat)
+    const connecting = seat.peer.connectClients(addresses, this.#handlers(kind, timers), { deadlineMs })
     this.#settles(`connect of ${addresses.join()}`, seat, deadlineMs, connecting, clients => {
-      if (kind === 'reader') for (const client of clients) void this.#readAll(client)
+      if (kind === 'reader') for (const client of clients) void this.#readAll(client, timers)
     })
   }
 
-  async #readAll(client: AsyncIterable<Message>): Promise<void> {
-    const { timers } = this.#scene.cluster.time
+  async #readAll(client: AsyncIterable<Message>, timers: Timers): Promise<void> {
     for await (const _ of client)
       if (this.#bodies % 3 === 0) await new Promise<void>(resolve => void timers.after(slowMs, resolve))
   }
 
-  #handlers(kind: TakerKind): ClientHandlers {
-    const { timers } = this.#scene.cluster.time
+  #handlers(kind: TakerKind, timers: Timers): ClientHandlers {
     const request = (message: Message): unknown => (message.body as { n: number }).n
     switch (kind) {
       case 'prompt':
@@ -147,16 +147,21 @@ export class Calls {
     }
   }
 
+  /** What the program of a process waits for dies with it. */
+  #timers({ process }: Seat): Timers {
+    return this.#scene.cluster.time.timersOf(process)
+  }
+
   #body(bytesMax: number): { n: number; pad: string } {
     const { draw } = this.#scene
     const bytes = draw.chance(largeShare) ? bytesMax : Math.floor(draw.fraction() * Math.min(bytesMax, 100))
     return { n: ++this.#bodies, pad: 'x'.repeat(bytes) }
   }
 
-  #signal(): AbortSignal {
-    const { draw, cluster } = this.#scene
+  #signal(seat: Seat): AbortSignal {
+    const { draw } = this.#scene
     const ending = new AbortController()
-    cluster.time.timers.after(draw.spread(0.1, 1_000), () => ending.abort())
+    this.#timers(seat).after(draw.spread(0.1, 1_000), () => ending.abort())
     return ending.signal
   }
 

@@ -214,13 +214,16 @@ export class Clients {
     if (typeof which !== 'string' && client !== which) return this.#whoElse(address)
     const inbox = client?.inbox // not that of a newer connect which is being claimed: it stays
     if (!client || !inbox) return this.#whoElse(address)
-    this.#end(client, 'disconnected')
-    const untilMs = this.#env.clock.monotonicMs() + this.#setup.settings.router.deadlineMs
     if (this.#draining) {
-      // Its record stays until the end of the drain, marked as moving: senders wait for the next claim.
-      this.#router.reception.moved(address, this.#departures.left({ address, claim: inbox.claim }))
+      // Its record stays until the end of the drain, marked as moving: senders wait for the next claim. Said before it ends: it may be the
+      // last one, and the drain would be over.
+      const waitedUntilMs = this.#departures.left({ address, claim: inbox.claim })
+      this.#end(client, 'disconnected')
+      this.#router.reception.moved(address, waitedUntilMs)
       return { at: 'released' }
     }
+    this.#end(client, 'disconnected')
+    const untilMs = this.#env.clock.monotonicMs() + this.#setup.settings.router.deadlineMs
     const [released] = await this.#directory.release([{ address, claim: inbox.claim }], untilMs)
     return released!
   }

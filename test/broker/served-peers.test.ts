@@ -46,7 +46,7 @@ function setUp() {
   const pass = async (choose: (count: number) => number): Promise<void> => {
     for (await settle(); gate.waiting.length > 0; await settle()) gate.take(choose(gate.waiting.length)).run('pass')
   }
-  return { engine, peers, gone, pass }
+  return { time, engine, env, peers, gone, pass }
 }
 
 t.test('a goodbye while the leases are renewed, in every order: no record is left, and none is put back', async t => {
@@ -66,4 +66,47 @@ t.test('a goodbye while the leases are renewed, in every order: no record is lef
     if (gone.join() !== 'alice left') t.fail(`told: ${gone.join()}`)
   })
   t.ok(runs >= 3, `${runs} orders`)
+})
+
+/** A link whose other end says whether it is there. */
+const linkTo = (run: Run, answers: () => boolean): Link => ({ remote: run, answers: async () => answers() }) as unknown as Link
+
+t.test('what a run asked before the broker stood still is confirmed: the run lives, and is with this broker', async t => {
+  const { time, engine, peers, pass } = setUp()
+  const first = (): number => 0
+  let answers = true
+  peers.linkUp(linkTo(alice, () => answers))
+  const joined = peers.join(alice, member)
+  await pass(first)
+  await joined
+  t.equal(peers.confirm(alice), undefined, 'nothing stood still')
+  t.ok(peers.isConfirmed(alice))
+  await time.run(1_000)
+  t.equal(peers.confirm(alice), undefined)
+
+  /** Stands still, and is asked before any timer ran. */
+  const confirmLate = async (): Promise<unknown> => {
+    time.stall('here', 5_000)
+    await time.run(4_999)
+    t.notOk(peers.isConfirmed(alice))
+    const confirmed = Promise.resolve(peers.confirm(alice)).then(
+      () => 'confirmed',
+      (error: unknown) => (error as { code?: string }).code,
+    )
+    await pass(first)
+    return confirmed
+  }
+  t.equal(await confirmLate(), 'confirmed')
+  t.ok(peers.isConfirmed(alice))
+  await time.run(1)
+  answers = false
+  t.equal(await confirmLate(), 'UNREACHABLE', 'its process has ended')
+  answers = true
+  await time.run(1)
+  const other = new PeerRecords(engine.connect(), 'test')
+  const entry = (await other.get('alice'))!
+  await other.put({ member: { ...entry.member, via: 'hub2' }, beat: entry.beat + 1 }, entry.version)
+  t.equal(await confirmLate(), 'FENCED', 'it is with another broker')
+  t.notOk(peers.isConfirmed(alice))
+  await peers.end()
 })

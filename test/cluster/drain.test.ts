@@ -72,6 +72,28 @@ inBothModes('F22: a sender that never sent to the address before waits as well, 
   await cluster.settle(drained)
 })
 
+inBothModes('F22: the last client to leave is waited for as those before it', async (t, cluster) => {
+  const [a, b, c] = await threePeers(cluster)
+  await cluster.settle(b.connectClient('bob', () => {}))
+  const got: unknown[] = []
+  b.on('moving', ({ address }) => {
+    cluster.time.timers.after(300, () => {
+      void b.disconnectClient(address)
+      cluster.time.timers.after(1_000, () => void c.connectClient(address, ({ body }) => void got.push(body)))
+    })
+  })
+  const drained = b.drain()
+  await cluster.run(1_000)
+  const sends = [a.sendMessage('bob', 1), c.sendMessage('bob', 2)]
+  const receipts = await cluster.settle(Promise.all(sends))
+  t.same(
+    receipts.map(({ status }) => status),
+    ['delivered', 'delivered'],
+  )
+  t.equal(got.length, 2)
+  await cluster.settle(drained)
+})
+
 inBothModes('F22: a rolling restart of all servers under load', async (t, cluster) => {
   const peers = new Map<string, Peer>()
   for (const peer of await threePeers(cluster)) peers.set(peer.identity, peer)

@@ -48,6 +48,24 @@ t.test('a claim of a free address is one write; a move reads once and writes ove
   t.match(await soon(sessions.claimMany(b, alice(2), inMs(1_000))), [{ previous: undefined }], 'its own earlier claim is no news')
 })
 
+t.test('a claim that is not wanted any more is not written, however often it was tried before', async t => {
+  const { time, user, soon, inMs } = setUp()
+  const { sessions, store } = user()
+  let wanted = true
+  store.down = true
+  const claiming = sessions.claimMany(a, alice(1), inMs(10_000), () => wanted)
+  const rejected = t.rejects(claiming, { code: 'LOST' })
+  await time.run(500)
+  wanted = false
+  store.down = false
+  await soon(rejected)
+  await time.run(5_000)
+  t.equal(await soon(sessions.read('alice')), undefined)
+  const other = user()
+  await soon(other.sessions.claimMany(b, alice(1), inMs(1_000)))
+  t.match(await soon(sessions.read('alice')), { owner: { ...b, claim: 1 } })
+})
+
 t.test('a release removes only its own claim, and says what it found (P13, P14, P16)', async t => {
   const { user, soon, inMs } = setUp()
   const { sessions } = user()

@@ -7,7 +7,7 @@ import type { Env, Timer } from '../env/env.ts'
 import { HomingError, homingError } from '../errors.ts'
 import type { Channel } from '../mesh/channel.ts'
 import type { Mesh } from '../mesh/mesh.ts'
-import type { Directory, Located, Run } from '../sessions/directory.ts'
+import type { Directory, Located, Member, Run } from '../sessions/directory.ts'
 import { bytesHead, encodeBody } from '../wire/body.ts'
 import {
   BAD_BODY,
@@ -499,18 +499,21 @@ export class Router implements FlowHost {
 
   #findPeer(flow: Flow): void {
     const { run } = this.#peerFlows.get(flow.destination)!
-    const known = this.#theMesh.find(run)
-    if (known) return flow.found(flow.destination, known)
-    if (this.#directory?.member(run.identity)?.incarnation === run.incarnation) {
-      return flow.found(flow.destination, this.#theMesh.channelTo(run))
-    }
+    const member = this.#directory?.member(run.identity)
+    if (this.#theMesh.find(run) || member?.incarnation === run.incarnation) return this.#foundPeer(flow, run, member)
     this.#theDirectory.lookUpMember(run.identity).then(
-      member => {
-        if (member?.incarnation === run.incarnation) flow.found(flow.destination, this.#theMesh.channelTo(run))
-        else flow.foundNobody()
-      },
+      member => this.#foundPeer(flow, run, member),
       (error: unknown) => flow.notFound(unfound(error, run.identity)),
     )
+  }
+
+  #foundPeer(flow: Flow, run: Run, member: Member | undefined): void {
+    const known = this.#theMesh.find(run)
+    if (known) return flow.found(flow.destination, known)
+    // Behind a broker there is no way to another one: who asked it before asks the present one.
+    const isBeyond = member?.role === 'broker' && this.#theMesh.kind === 'broker'
+    if (member?.incarnation !== run.incarnation || isBeyond) return flow.foundNobody()
+    flow.found(flow.destination, this.#theMesh.channelTo(run))
   }
 
   recheck(flow: Flow): void {

@@ -93,3 +93,29 @@ inMode('broker', 'a broker cut off from one server: that one waits, the others g
   t.equal((await cluster.settle(a.sendMessage('bob', 2))).status, 'delivered')
   t.equal((await cluster.settle(b.sendMessage('carl', 2))).status, 'delivered')
 })
+
+void t.test(
+  'what was asked of a broker and never left is asked of the next one; the first one is joined again later (seed 1)',
+  async t => {
+    // So small a window that a second question waits for the answer to the first.
+    await using cluster = await simulateCluster({ seed: 1, brokers: ['one', 'two'], options: { windowBytes: 100 } })
+    const a = await cluster.peer('a', { brokers: ['one', 'two'] })
+    await cluster.run(1_000)
+    cluster.suspend('one', 8_000)
+    const connects = ['u0', 'u1', 'u2'].map(address => a.connectClient(address, () => {}))
+    const clients = await cluster.settle(Promise.all(connects), 7_000)
+    t.same(
+      clients.map(({ end }) => end),
+      [undefined, undefined, undefined],
+      'served by the other broker, once the silent one was given up',
+    )
+    await cluster.run(10_000)
+    cluster.kill('two')
+    await cluster.run(3_000)
+    t.match(await cluster.settle(a.whereIs('u1'), 1_000), { identity: 'a' })
+    await cluster.settle(
+      a.connectClient('u3', () => {}),
+      1_000,
+    )
+  },
+)

@@ -46,6 +46,19 @@ export const good: readonly Story[] = [
     },
   },
   {
+    name: 'the only broker died before it could say who lost the address',
+    tell(world) {
+      const [hub, a, b] = [world.broker('hub'), world.peer('a'), world.peer('b')]
+      a.connects(10_000, 'bob')
+      const newer = b.connects(20_000, 'bob')
+      world.kill(20_001, hub)
+      a.tells(25_500, { what: 'storeDown' })
+      b.tells(25_500, { what: 'storeDown' })
+      newer.ends(27_000, 'disconnected')
+      world.until(28_000)
+    },
+  },
+  {
     name: 'a hand-over left one behind, and said so',
     tell(world) {
       const [a, b, c] = [world.peer('a'), world.peer('b'), world.peer('c')]

@@ -25,7 +25,12 @@ export class World {
 
   /** A run of a peer starts. */
   peer(name: string, atMs = 0): Actor {
-    return new Actor(this, name, `${name}${++this.#runs}`, atMs)
+    return new Actor(this, name, `${name}${++this.#runs}`, 'peer', atMs)
+  }
+
+  /** A run of a broker starts. */
+  broker(name: string, atMs = 0): Actor {
+    return new Actor(this, name, `${name}${++this.#runs}`, 'broker', atMs)
   }
 
   fault(atMs: number, fault: Fault): void {
@@ -54,11 +59,11 @@ export class Actor {
   #calls = 0
   #clients = 0
 
-  constructor(world: World, name: string, incarnation: string, atMs: number) {
+  constructor(world: World, name: string, incarnation: string, role: 'peer' | 'broker', atMs: number) {
     this.world = world
     this.name = name
     this.incarnation = incarnation
-    this.tells(atMs, { what: 'started', identity: name, role: 'peer' })
+    this.tells(atMs, { what: 'started', identity: name, role })
   }
 
   tells(atMs: number, event: ToldByPeer): void {

@@ -180,10 +180,14 @@ export class Facts {
   #fault(event: EventOf<'fault'>): void {
     const { atMs } = event
     switch (event.fault) {
-      case 'kill':
+      case 'kill': {
         this.#killed.add(event.name)
         this.#resumes(event.name, atMs)
-        return this.#now.get(event.name)?.died(atMs)
+        const run = this.#now.get(event.name)
+        // Until its peers notice, and have another way to the datastore or know that they have none.
+        if (run?.role === 'broker') this.#apart.add(atMs, atMs + this.bounds.noticeMs)
+        return run?.died(atMs)
+      }
       case 'stall':
         if (event.forMs === undefined) this.#stopped.set(event.name, atMs)
         else this.#standsStill(event.name, atMs, event.forMs)

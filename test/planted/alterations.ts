@@ -252,7 +252,7 @@ const moves: readonly PlantedBug[] = [
     what: 'what comes for a client that left during a drain hears that it is not here, instead of that it moves',
     module: 'peer/clients.js',
     shows: amid('drain'),
-    find: 'this.#router.reception.moved(address, this.#departures.left({ address, claim: inbox.claim }));',
+    find: 'this.#router.reception.moved(address, waitedUntilMs);',
     replace: 'this.#departures.left({ address, claim: inbox.claim });',
   },
 ]

@@ -1,10 +1,13 @@
 /** The checker: of histories made by hand, each bad one is caught by the rule that it breaks, and by no other. */
 import t from 'tap'
 import { check, mergeHistories, readHistory, History, type HistoryEvent } from '../../lib/testing/index.ts'
-import { bad } from '../histories/bad.ts'
-import { good } from '../histories/good.ts'
+import { bad as badOnes } from '../histories/bad.ts'
+import { good as goodOnes } from '../histories/good.ts'
+import { badHandOvers, goodHandOvers } from '../histories/hand-overs.ts'
 import { World, type Story } from '../histories/story.ts'
 
+const good = [...goodOnes, ...goodHandOvers]
+const bad = [...badOnes, ...badHandOvers]
 const rules = ['H1', 'H2', 'H3', 'H4', 'H5', 'H6', 'H7', 'H8', 'H9', 'H10']
 
 function eventsOf(story: Story): HistoryEvent[] {

@@ -6,7 +6,9 @@
  * disconnected that client or closed its peer, or when the world ended; or it was left behind in a hand-over that was reported incomplete.
  * Only a client that can have had it counts: one that was there when the message was accepted, or to which the address moved from such a one;
  * which took nothing that came later; and whose handler was busy since (`Holder.mayHaveKept`). A hand-over excuses no more messages than it
- * said were missing, where it said so.
+ * said were missing, where it said so. What a displaced client left may have waited with its process, when that was killed and nobody had come;
+ * with a reader's that was disconnected before what was handed over came (`Holder.endedHeld`); and on its way through the hands of several
+ * who had the address and lost it before they had it.
  */
 import type { EventOf } from '../history-event.ts'
 import { claimKey, parseId, type Facts } from './facts.ts'
@@ -49,17 +51,49 @@ class Messages {
 
   #isExcused(message: Accepted, address: string): boolean {
     const { handOverMs, slackMs, blurMs } = this.#facts.bounds
-    /** Until then somebody may have asked for what was left by a former owner that had the message. */
+    const fromMs = message.sentMs - blurMs
+    /** Until then somebody may have asked for what was left by a former owner that had the message; and who connected after that owner did. */
     let carriedUntilMs = -Infinity
+    let carriedSinceMs = Infinity
     let owners = 0
-    for (const owner of this.#facts.holdersFrom(address, message.sentMs - blurMs)) {
+    for (const owner of this.#facts.holdersFrom(address, fromMs)) {
       if (++owners > ownersMax) return false
-      const reached = owner.connectingMs <= Math.max(message.acceptedMs, carriedUntilMs)
-      if (!reached || !owner.mayHaveKept(message, 2 * handOverMs, slackMs + blurMs)) continue
-      if (owner.end !== 'displaced' || this.#wasLeftBehind(owner)) return true
+      if (owner.connectingMs > Math.max(message.acceptedMs, carriedUntilMs)) continue
+      const cameLate = owner.connectingMs <= carriedUntilMs && owner.endedHeld(2 * handOverMs, slackMs + blurMs)
+      if (!cameLate && !owner.mayHaveKept(message, 2 * handOverMs, slackMs + blurMs)) continue
+      if (owner.end !== 'displaced' || this.#wasLeftBehind(owner) || this.#diedKeeping(owner)) return true
       carriedUntilMs = Math.max(carriedUntilMs, owner.endMs + keptMs)
+      carriedSinceMs = Math.min(carriedSinceMs, owner.connectedMs)
+    }
+    return this.#wasPassedOn(address, fromMs, carriedSinceMs)
+  }
+
+  /**
+   * The former owner did not know of those after it, each of whom had been displaced before the message was even sent: it went from one to the
+   * next, as long as each waited for what it was to get, and was left behind on that way.
+   */
+  #wasPassedOn(address: string, fromMs: number, sinceMs: number): boolean {
+    const { handOverMs, slackMs } = this.#facts.bounds
+    let owners = 0
+    for (const owner of this.#facts.holdersFrom(address, fromMs - handOverMs)) {
+      if (owner.endMs >= fromMs || ++owners > ownersMax) return false
+      if (owner.end !== 'displaced' || owner.connectedMs < sinceMs) continue
+      const waitedMs = owner.run.doneBy(owner.connectedMs, owner.connectedMs + handOverMs, slackMs)
+      if (waitedMs >= fromMs && this.#wasLeftBehind(owner)) return true
     }
     return false
+  }
+
+  /** Its process died while it kept what its client had left, and nobody was there to ask for that: whoever displaced it died too, or failed. */
+  #diedKeeping(owner: Holder): boolean {
+    const { diedMs } = owner.run
+    if (diedMs > owner.run.doneBy(owner.endMs, owner.endMs + keptMs, this.#facts.bounds.slackMs)) return false
+    let owners = 0
+    for (const other of this.#facts.holdersFrom(owner.address, owner.endMs)) {
+      if (++owners > ownersMax) return false
+      if (other !== owner && other.connectedMs <= diedMs && other.endMs > owner.endMs) return false
+    }
+    return true
   }
 
   #wasLeftBehind(owner: Holder): boolean {

@@ -3,9 +3,9 @@
  *
  * At one client this holds for all messages, without excuse. Over all clients of an address it holds for messages that were reported
  * delivered; an `unknown` one may reach a former owner late (docs/guarantees.md, promise 2). Two excuses there: while two own the address (H6
- * bounds that), each takes what it has accepted: one may take something after the other took something later, also when only one is left; and the reader of a client
- * that was disconnected may still read what it had. A message that is missing in between is a loss, and H1's: its marker is an incomplete
- * hand-over.
+ * bounds that), each takes what it has accepted: one may take something after the other took something later, also when only one is left; and the
+ * reader of a client that was disconnected may still read what it had, after the next one, or before the next one has what was to come to it
+ * first. A message that is missing in between is a loss, and H1's: its marker is an incomplete hand-over.
  *
  * A broadcast is taken once a client at most; one that connected while it was under way may get it twice, from its former owner too. It has no
  * order with sends.
@@ -87,7 +87,12 @@ function mayBeLate({ holder: former, event }: Last, { holder: newer, event: pass
   if ([former, newer].every(({ connectedMs, endMs }) => connectedMs <= passed.atMs && endMs >= passed.atMs)) return true
   const bothOwn = former.connectedMs <= newer.connectedMs && former.endMs >= event.atMs && newer.endMs >= event.atMs
   const readsOn = former.reads && former.end !== 'displaced' && former.endMs <= event.atMs
-  return bothOwn || readsOn
+  return bothOwn || readsOn || readHeld(newer)
+}
+
+/** Its client was disconnected before what a former owner had was handed over to it: it reads what came by itself, and that goes to the next. */
+function readHeld({ reads, end, endMs, firstTakenMs }: Holder): boolean {
+  return reads && end === 'disconnected' && firstTakenMs >= endMs
 }
 
 /** Broadcasts are numbered apart. */

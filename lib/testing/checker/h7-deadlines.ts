@@ -34,25 +34,10 @@ export function* deadlines(facts: Facts): Generator<Violation> {
 }
 
 function* late({ bounds }: Facts, pending: Pending): Generator<Violation> {
-  const { run, what, address, dueMs, settledMs } = pending
+  const { run, what, address, askedMs, dueMs, settledMs } = pending
   if (settledMs <= dueMs + bounds.slackMs) return
-  const untilMs = untilWhen(pending, bounds.slackMs)
+  const untilMs = run.doneBy(askedMs, dueMs, bounds.slackMs)
   if (settledMs <= untilMs || bounds.endMs <= untilMs || run.diedMs <= untilMs + bounds.blurMs) return
   const text = `${what}, due at ${dueMs} ms, ${settledMs < Infinity ? `was answered at ${settledMs} ms` : 'was never answered'}`
   yield { rule: 'H7', text, atMs: Math.min(untilMs, settledMs), peer: run.name, ...(address !== undefined && { address }) }
-}
-
-/** When it must be answered by the clocks of its process, and with what kept that process from it. */
-function untilWhen({ run, askedMs, dueMs }: Pending, slackMs: number): number {
-  let byClockMs = dueMs
-  for (const { fromMs, untilMs } of run.asleep.within(askedMs, Infinity)) {
-    if (fromMs > byClockMs) break
-    byClockMs += untilMs - Math.max(fromMs, askedMs)
-  }
-  let byMs = byClockMs + slackMs // so long it must have moved since then
-  for (const { fromMs, untilMs } of run.blocked.within(byClockMs, Infinity)) {
-    if (fromMs > byMs) break
-    byMs += untilMs - Math.max(fromMs, byClockMs)
-  }
-  return byMs
 }

@@ -78,8 +78,23 @@ export class Holder {
   mayHaveKept(message: Accepted, heldMs: number, slackMs: number): boolean {
     const { origin, number, acceptedMs } = message
     if ((this.last.get(origin) ?? -1) >= number || this.lastSentMs > acceptedMs) return false
-    const openMs = Math.min(this.connectedMs + heldMs, this.firstTakenMs)
+    const openMs = Math.min(this.#openByMs(heldMs, slackMs), this.firstTakenMs)
     return Math.max(acceptedMs, openMs) >= this.#waitsSinceMs(slackMs) - slackMs
+  }
+
+  /**
+   * Whether its client was disconnected before its inbox opened: what its reader took after that had come to it by itself, and says nothing of
+   * what a former owner handed over, which came too late for it.
+   */
+  endedHeld(heldMs: number, slackMs: number): boolean {
+    const { reads, end, endMs } = this
+    return reads && end === 'disconnected' && this.firstTakenMs >= endMs && endMs <= this.#openByMs(heldMs, slackMs)
+  }
+
+  /** An inbox opens `heldMs` after the connect, by the clocks of its process. */
+  #openByMs(heldMs: number, slackMs: number): number {
+    const { connectedMs } = this
+    return connectedMs < Infinity ? this.run.doneBy(connectedMs, connectedMs + heldMs, slackMs) - slackMs : Infinity
   }
 
   /** Since when, at its end, messages were waiting if there were any. */

@@ -52,6 +52,24 @@ export class Run {
     return `${this.identity}/${this.incarnation}`
   }
 
+  /**
+   * When what it set a timer for at `fromMs`, to be done at `dueMs`, is done at the latest: its timers wait while its machine sleeps, and after
+   * that it has `slackMs` of the time in which it moves.
+   */
+  doneBy(fromMs: number, dueMs: number, slackMs: number): number {
+    let byClockMs = dueMs
+    for (const span of this.asleep.within(fromMs, Infinity)) {
+      if (span.fromMs > byClockMs) break
+      byClockMs += span.untilMs - Math.max(span.fromMs, fromMs)
+    }
+    let byMs = byClockMs + slackMs
+    for (const span of this.blocked.within(byClockMs, Infinity)) {
+      if (span.fromMs > byMs) break
+      byMs += span.untilMs - Math.max(span.fromMs, byClockMs)
+    }
+    return byMs
+  }
+
   died(atMs: number): void {
     this.diedMs = Math.min(this.diedMs, atMs)
     this.gone(atMs)

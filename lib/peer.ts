@@ -69,6 +69,7 @@ export class Peer extends EventEmitter<PeerEvents> implements AsyncDisposable {
   #broadcasts: Broadcasts | undefined
   #storeUp = true
   #state: 'new' | 'joining' | 'up' | 'draining' | 'closing' | 'closed' = 'new'
+  #joining: Promise<void> | undefined
   #closing: Promise<void> | undefined
 
   /** @internal Use `createPeer`. */
@@ -99,7 +100,8 @@ export class Peer extends EventEmitter<PeerEvents> implements AsyncDisposable {
 
   /**
    * Takes an identity and becomes a member of the cluster; once a peer. Rejects with `BAD_OPTION` when it has one, `IDENTITY_IN_USE` when
-   * another live peer has it, `DATASTORE` when the datastore stays out of reach for `startTimeoutMs`, `UNREACHABLE` when no broker is.
+   * another live peer has it, `DATASTORE` when the datastore stays out of reach for `startTimeoutMs`, `UNREACHABLE` when no broker is;
+   * `CLOSED` when the peer is closed meanwhile.
    */
   async registerIdentity(identity: string): Promise<void> {
     checkName('identity', identity)
@@ -110,6 +112,13 @@ export class Peer extends EventEmitter<PeerEvents> implements AsyncDisposable {
     this.#identity = identity
     this.#state = 'joining'
     const run = { identity, incarnation: this.#incarnation }
+    await (this.#joining = this.#become(run))
+    if (this.#closing) throw closedError()
+    this.#state = 'up'
+    this.emit('registered', identity)
+  }
+
+  async #become(run: Run): Promise<void> {
     const router = this.#makeRouter(run)
     try {
       this.#membership = await this.#join(run, this.#directoryHandler(), meshEvents(router, this, this.#logger), router)
@@ -117,7 +126,7 @@ export class Peer extends EventEmitter<PeerEvents> implements AsyncDisposable {
       const why = homingError(error, 'UNREACHABLE', 'could not join the cluster')
       router.close(why)
       this.#identity = undefined
-      this.#state = 'new'
+      if (!this.#closing) this.#state = 'new'
       throw why
     }
     this.#router = router
@@ -134,8 +143,6 @@ export class Peer extends EventEmitter<PeerEvents> implements AsyncDisposable {
       quietly: (what, work) => this.#quietly(what, work),
     })
     this.#broadcasts = new Broadcasts(run, router, directory, this.#settings.access)
-    this.#state = 'up'
-    this.emit('registered', identity)
   }
 
   #makeRouter(run: Run): Router {
@@ -359,7 +366,9 @@ export class Peer extends EventEmitter<PeerEvents> implements AsyncDisposable {
   }
 
   async #close(): Promise<void> {
+    const joining = this.#state === 'joining'
     this.#state = 'closing'
+    if (joining) await this.#quietly('join', this.#joining!) // else it would become a member afterwards
     await this.#clients?.close(closedError())
     if (this.#membership && this.#router) {
       const { directory, mesh } = this.#membership

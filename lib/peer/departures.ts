@@ -19,7 +19,6 @@ export class Departures {
   /** Those that have not been seen elsewhere, and their claims. Their records stay, marked as moving. */
   readonly #moved = new Map<string, number>()
   #drained: (() => void) | undefined
-  #ended = false
 
   constructor(env: Env, host: DeparturesHost) {
     this.#env = env
@@ -41,7 +40,7 @@ export class Departures {
   }
 
   #cameNowhere(address: string, claim: number): void {
-    if (this.#moved.get(address) !== claim || this.#ended) return
+    if (this.#moved.get(address) !== claim) return
     this.cameElsewhere(address, claim)
     this.#host.cameNowhere({ address, claim })
   }
@@ -71,7 +70,9 @@ export class Departures {
 
   /** Nobody is waited for any more. Returns those that have not come elsewhere. */
   end(): Held[] {
-    this.#ended = true
-    return [...this.#moved].map(([address, claim]) => ({ address, claim }))
+    const held = [...this.#moved].map(([address, claim]) => ({ address, claim }))
+    this.#moved.clear()
+    this.check()
+    return held
   }
 }

@@ -192,3 +192,15 @@ inBothModes('F22: a rolling restart costs p99 at most twice what is usual, and 2
   t.ok(slowestMs <= 5_000, `${slowestMs} ms`)
   t.same(check(cluster.history.events), [])
 })
+
+inBothModes('F22: a peer that is closed while it drains is not drained any longer', async (t, cluster) => {
+  const [, b] = await threePeers(cluster)
+  await cluster.settle(b.connectClients(['gone', 'stays'], () => {}))
+  b.on('moving', ({ address }) => void (address === 'gone' && b.disconnectClient(address)))
+  const drained = b.drain()
+  await cluster.run(100)
+  await cluster.settle(b.close())
+  const startedMs = cluster.nowMs
+  await cluster.settle(drained)
+  t.ok(cluster.nowMs - startedMs <= 100, `${cluster.nowMs - startedMs} ms`)
+})

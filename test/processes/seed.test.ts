@@ -31,6 +31,19 @@ t.test('P9: registerIdentity gives a peer its identity, once', async t => {
   t.equal(peer.identity, 'server-1')
 })
 
+t.test('P9: a peer that is closed while it takes its identity leaves nothing behind', async t => {
+  const store = 'memory:closed-early'
+  const peer = await createPeer({ store })
+  const registered = t.rejects(peer.registerIdentity('server-1'), { code: 'CLOSED' })
+  await peer.close()
+  await registered
+  await using other = await createPeer({ store, identity: 'server-2' })
+  t.same(
+    other.members().map(({ identity }) => identity),
+    ['server-2'],
+  )
+})
+
 t.test('P38, P39: ten peers of one machine have ports of their own, and find each other by what the store says', async t => {
   const store = 'memory:ten'
   const peers = await Promise.all(Array.from({ length: 10 }, (_, at) => createPeer({ identity: `${at + 1}`, store })))

@@ -4,7 +4,8 @@ import type { Action } from '../access/rules.ts'
 import { HomingError } from '../errors.ts'
 import { checkName } from '../options.ts'
 import type { ProtocolHandlers } from '../router/protocols.ts'
-import type { CallOptions, Router } from '../router/router.ts'
+import type { Router } from '../router/router.ts'
+import type { CallOptions } from '../router/send-options.ts'
 import type { Directory, Member, Run } from '../sessions/directory.ts'
 
 /** A layer's door to the mesh: sends to an identity and receives from one. */

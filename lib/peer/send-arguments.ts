@@ -1,7 +1,8 @@
 /** What a caller may pass with a send: malformed arguments throw at the call. */
 import { HomingError } from '../errors.ts'
 import { checkName } from '../options.ts'
-import type { Router, SendOptions } from '../router/router.ts'
+import type { Router } from '../router/router.ts'
+import type { SendOptions } from '../router/send-options.ts'
 
 /** Names that senders gave as their own: looking at one letter by letter takes as long as sending it. */
 const wellFormed = new Set<string>()

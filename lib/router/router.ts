@@ -4,57 +4,32 @@
  */
 import { Access, type Grants } from '../access/access.ts'
 import type { Env, Timer } from '../env/env.ts'
-import { HomingError, homingError } from '../errors.ts'
+import { HomingError } from '../errors.ts'
 import type { Channel } from '../mesh/channel.ts'
 import type { Mesh } from '../mesh/mesh.ts'
-import type { Directory, Located, Member, Run } from '../sessions/directory.ts'
-import { bytesHead, encodeBody } from '../wire/body.ts'
-import {
-  BAD_BODY,
-  FULL,
-  NumbersOut,
-  UNSURE,
-  writeShortText,
-  writeUint16,
-  writeUint32,
-  writeUint48,
-  type Reader,
-} from '../wire/frame.ts'
+import type { Directory, Run } from '../sessions/directory.ts'
+import { encodeBody } from '../wire/body.ts'
+import { BAD_BODY, FULL, UNSURE, type Reader } from '../wire/frame.ts'
 import { CALL, CANCEL, MESSAGE, REPLY, REQUEST, TELL } from '../wire/kinds.ts'
 import { FINE, scanBody, type BodyLimits } from '../wire/scan.ts'
 import { Budget } from './budget.ts'
 import { Calls } from './calls.ts'
-import { Flow, notAllowed, ownerKey, type FlowHost } from './flow.ts'
-import { atOnceBytes, Encoded, fillFrame, isLarge } from './frame-body.ts'
+import { notAllowed, type Flow, type FlowHost } from './flow.ts'
+import { Flows } from './flows.ts'
+import { Encoded } from './frame-body.ts'
 import type { Inbox, InboxHost } from './inbox.ts'
+import { Locator } from './locator.ts'
 import { BytesMessage, originOf, type Message, type Sender, type Serve } from './message.ts'
 import type { RouterOptions } from './options.ts'
 import { failure, NumberedReceipt, type Failure, type Receipt } from './receipt.ts'
 import { Protocols, type ProtocolHandlers } from './protocols.ts'
 import { Reception, type ReceptionHost } from './reception.ts'
 import { Send, type Settle } from './send.ts'
+import { encodeApart, writeAtOnce, writeSend } from './send-frame.ts'
+import type { CallOptions, RequestOptions, SendOptions } from './send-options.ts'
 import { Serving, type RequestContext, type Work } from './serving.ts'
 import { Signals } from './signals.ts'
-
-export interface SendOptions {
-  /** The address of this peer's client that sends; the receiver sees it. */
-  from?: string
-  /** `delivered` (default): the receipt says what became of it. `sent`: it comes as soon as the message is in the outbox. */
-  level?: 'delivered' | 'sent'
-  /** When the receipt is due at the latest, ms from now. */
-  deadlineMs?: number
-  /** How long an absent address is waited for, ms; default 0. */
-  waitMs?: number
-  /** Gives the send up. What had left is `unknown`. */
-  signal?: AbortSignal
-}
-
-export type RequestOptions = Omit<SendOptions, 'level'>
-
-export interface CallOptions {
-  deadlineMs?: number
-  signal?: AbortSignal
-}
+import { Turn } from './turn.ts'
 
 export interface RouterSetup {
   env: Env
@@ -72,8 +47,6 @@ export interface RouterSetup {
   handlerFailed(where: string, error: unknown): void
 }
 
-/** Protects the datastore from a crowd with old routes. */
-const ghostsAtOnce = 64
 /** How often deadlines are looked at, ms. A timer for each message would cost more than the message. */
 const sweepMs = 40
 
@@ -93,26 +66,19 @@ export class Router implements FlowHost {
   readonly #sender: Sender
   readonly #access: Access
   readonly #grants: Grants
+  readonly #turn: Turn
+  readonly #locator: Locator
   #directory: Directory | undefined
-  #mesh: Mesh | undefined
   #sure = true
-  #turnBegan = false
-  #turnNowMs = -1
-  #lookedThisTurn = false
   #closed: HomingError | undefined
 
-  /** Flows to addresses: also the cache of their locations. */
-  readonly #flows = new Map<string, Flow>()
-  readonly #peerFlows = new Map<string, { run: Run; flow: Flow }>()
+  readonly #flows: Flows
   /** Flows in which something waits. */
   readonly #active = new Set<Flow>()
   /** Flows that wait for room or for the path of a channel. */
   readonly #blocked = new Map<Channel, Set<Flow>>()
   /** Flows to clients of this peer that wait until it is sure of its lease. */
   readonly #unsure = new Set<Flow>()
-  /** Addresses that others expect here, and that are being looked up. */
-  readonly #ghosts = new Set<string>()
-  readonly #waits = new Map<Flow, AbortController>()
   readonly #protocols: Protocols
   #lastNumber = 0
   #sweeper: Timer | undefined
@@ -129,10 +95,12 @@ export class Router implements FlowHost {
     this.#sender = { identity: setup.self.identity, origin: this.#origin, vouchedBy: undefined }
     this.#access = setup.access ?? new Access(undefined, setup.trouble)
     this.#grants = this.#access.of(setup.self.identity)
+    this.#turn = new Turn(setup.env)
+    this.#flows = new Flows(this, setup.options.locationsMax)
     this.#serving = new Serving({
       limits: setup.limits,
       nowMs: () => this.nowMs(),
-      turnMs: () => this.#turnMs(),
+      turnMs: () => this.#turn.nowMs,
       somethingWaits: () => this.#active.size > 0,
       replyInTurn: (to, callId, failed, body, untilMs) =>
         void this.#toPeer(to, REPLY, failed ? failedText : '', new Encoded(body), callId, untilMs, unheard),
@@ -144,21 +112,29 @@ export class Router implements FlowHost {
       serve: (channel, callId, deadlineMs, message) =>
         this.#serving.answer(channel, callId, deadlineMs, context => setup.answer(message, context)),
       answers: setup.answers,
-      notHere: address => void this.#lookForGhost(address),
+      notHere: address => void this.#locator.lookForGhost(address),
       isSure: () => this.#isSure(),
     }
     this.reception = new Reception(setup.env, setup.limits, receptionHost, this.#access)
+    this.#locator = new Locator({
+      env: setup.env,
+      self: setup.self,
+      reception: this.reception,
+      deadlineMs: setup.options.deadlineMs,
+      trouble: error => setup.trouble(error),
+    })
   }
 
   /** Before the first link. */
   meets(mesh: Mesh): void {
-    this.#mesh = mesh
+    this.#locator.meets(mesh)
     this.#sweeper = this.#env.timers.every(sweepMs, () => this.#sweep())
   }
 
   /** Before anything is sent to an address. */
   connect(directory: Directory): void {
     this.#directory = directory
+    this.#locator.connect(directory)
   }
 
   /** Of a call that names none, ms. */
@@ -168,28 +144,18 @@ export class Router implements FlowHost {
 
   /** How a message from another peer comes. */
   get via(): 'direct' | 'broker' {
-    return this.#theMesh.kind
+    return this.#locator.mesh.kind
   }
 
   /** Who says that the other end of the channel to a run is that run: the broker on the way; undefined where the run itself proved it. */
   voucherOf(run: Run): string | undefined {
-    const path = this.#theMesh.find(run)?.path
+    const path = this.#locator.mesh.find(run)?.path
     return path?.kind === 'broker' ? path.name : undefined
-  }
-
-  get #theDirectory(): Directory {
-    if (!this.#directory) throw new Error('router: used before it was connected')
-    return this.#directory
-  }
-
-  get #theMesh(): Mesh {
-    if (!this.#mesh) throw new Error('router: used before it was connected')
-    return this.#mesh
   }
 
   /** Whether the address was sent to before, or is connected here: then it is well-formed. */
   knows(address: string): boolean {
-    return this.#flows.has(address) || this.reception.serving(address) !== undefined
+    return this.#flows.at(address) !== undefined || this.reception.serving(address) !== undefined
   }
 
   /**
@@ -197,38 +163,13 @@ export class Router implements FlowHost {
    * any timer, and may not be delivered under a lease that has ended meanwhile.
    */
   #isSure(): boolean {
-    if (!this.#lookedThisTurn) {
-      this.#lookedThisTurn = true
-      this.#beginTurn()
-      void this.#directory?.lease
-    }
+    if (this.#turn.isFirstLook()) void this.#directory?.lease
     return this.#sure
-  }
-
-  /** The time at which this turn of the loop began to need it, ms: asking the clock for each message would cost a tenth of the message. */
-  #turnMs(): number {
-    if (this.#turnNowMs < 0) {
-      this.#turnNowMs = this.#env.clock.monotonicMs()
-      this.#beginTurn()
-    }
-    return this.#turnNowMs
-  }
-
-  #beginTurn(): void {
-    if (this.#turnBegan) return
-    this.#turnBegan = true
-    this.#env.timers.soon(this.#endTurn)
-  }
-
-  readonly #endTurn = (): void => {
-    this.#turnBegan = false
-    this.#lookedThisTurn = false
-    this.#turnNowMs = -1
   }
 
   /** A client of this peer has the address now: what is sent to it goes there, not to its former owner. */
   claimedHere(address: string): void {
-    this.#flows.get(address)?.claimedHere()
+    this.#flows.at(address)?.claimedHere()
   }
 
   // Sending to addresses
@@ -249,10 +190,10 @@ export class Router implements FlowHost {
 
   /** Resolves to the handler's reply; rejects with a `HomingError`. */
   request(to: string, body: unknown, options: RequestOptions = none): Promise<unknown> {
-    const { id, reply } = this.#calls.open(to, '', this.#turnMs() + (options.deadlineMs ?? this.#options.deadlineMs))
+    const { id, reply } = this.#calls.open(to, '', this.#turn.nowMs + (options.deadlineMs ?? this.#options.deadlineMs))
     const { signal } = options
     let send: Send | undefined
-    const unwatch = signal && this.#watch(signal, () => this.#giveUp(id, send, signal))
+    const unwatch = signal && this.#signals.watch(signal, () => this.#giveUp(id, send, signal))
     send = this.#send(REQUEST, to, body, options, id, this.#requested, undefined)
     return unwatch ? reply.finally(unwatch) : reply
   }
@@ -273,8 +214,8 @@ export class Router implements FlowHost {
   ): Send {
     this.counts.sent++
     const { from = '', signal } = options
-    const flow = this.#flowTo(to)
-    const nowMs = this.#turnMs()
+    const flow = this.#flows.to(to)
+    const nowMs = this.#turn.nowMs
     const deadlineAtMs = nowMs + (options.deadlineMs ?? this.#options.deadlineMs)
     const send = new Send(flow, {
       kind,
@@ -288,40 +229,23 @@ export class Router implements FlowHost {
       resolve,
     })
     const refused = this.#mayNotSend(from, signal)
-    if (signal && kind === MESSAGE && !refused) send.unwatch = this.#watch(signal, () => this.#abort(send, signal))
+    if (signal && kind === MESSAGE && !refused) send.unwatch = this.#signals.watch(signal, () => this.#abort(send, signal))
     if (refused) send.settle(refused)
     else if (!this.#writeAtOnce(flow, send, body)) this.#enter(flow, send, body)
     return send
   }
 
-  /**
-   * Nearly every send: nothing waits before it, its addresses have their numbers. It is encoded right into the buffer of its channel.
-   * False: it could not be; nothing has happened yet.
-   */
+  /** False: it has to be encoded apart; nothing has happened yet. */
   #writeAtOnce(flow: Flow, send: Send, body: unknown): boolean {
     const channel = flow.openChannel
-    if (!channel) return false
-    const { numbersOut } = channel
-    const to = numbersOut.reference(flow.destination)
-    const from = numbersOut.reference(send.from)
-    if (to === undefined || from === undefined || !channel.admits(atOnceBytes)) return false
-    if (isLarge(body)) return false
-    let at = channel.begin(send.kind, atOnceBytes)
-    const { buffer, writes } = channel
-    at = writeUint16(buffer, at, to)
-    at = writeUint16(buffer, at, from)
-    at = writeUint48(buffer, at, send.number)
-    if (send.kind === REQUEST) at = this.#writeCall(buffer, at, send)
-    const end = this.#encodeInto(channel, at, send, body)
-    // What the application's own code did meanwhile, it did before this.
-    if (end < 0 || channel.writes !== writes) return send.settled
-    send.bodyBytes = end - at
-    flow.wroteAtOnce()
-    send.channel = channel
-    send.sequence = channel.commit(end, send)
-    if (send.kind === REQUEST) this.#calls.written(send.callId, channel)
-    if (send.early) send.settle(undefined)
+    if (!channel || !writeAtOnce(send, channel, body, this.#setup.limits, this.#turn)) return false
+    if (send.sequence >= 0) this.#wrote(send, channel)
     return true
+  }
+
+  #wrote(send: Send, channel: Channel): void {
+    if (send.kind === REQUEST || send.kind === CALL) this.#calls.written(send.callId, channel)
+    if (send.early) send.settle(undefined)
   }
 
   /** For what goes to several. Throws `UNENCODABLE`, `TOO_LARGE`, and what the body's own code throws. */
@@ -332,36 +256,6 @@ export class Router implements FlowHost {
   /** Whether these bytes, which another peer sent within a body, are a body themselves: one that can be decoded. */
   isBody(bytes: Uint8Array): boolean {
     return scanBody(bytes, 0, bytes.length, this.#setup.limits) === FINE
-  }
-
-  /** Where the body ends, or -1 where it does not fit, or cannot be encoded, which its caller is told. */
-  #encodeInto(channel: Channel, at: number, send: Send, body: unknown): number {
-    try {
-      return fillFrame(channel, at, body, this.#setup.limits)
-    } catch (error) {
-      return this.#notEncoded(send, error)
-    }
-  }
-
-  /** What a getter or a `toJSON` of the body throws is a reason like any other. */
-  #notEncoded(send: Send, error: unknown): -1 {
-    send.settle({ status: 'refused', cause: homingError(error, 'UNENCODABLE', 'the body could not be encoded') })
-    return -1
-  }
-
-  /** False: it cannot be encoded, and its caller was told so. */
-  #encode(send: Send, body: unknown): boolean {
-    try {
-      if (body instanceof Encoded) send.body = body.bytes
-      else if (isLarge(body)) {
-        send.body = bytesHead(body.length, this.#setup.limits)
-        send.tail = body
-      } else send.body = encodeBody(body, this.#setup.limits)
-    } catch (error) {
-      return this.#notEncoded(send, error) >= 0
-    }
-    send.bodyBytes = send.body.length + (send.tail?.length ?? 0)
-    return true
   }
 
   #mayNotSend(from: string, signal: AbortSignal | undefined): Failure | undefined {
@@ -375,7 +269,7 @@ export class Router implements FlowHost {
 
   /** Into its flow, if what waits there and everywhere has room for it. */
   #enter(flow: Flow, send: Send, body: unknown): void {
-    if (!this.#encode(send, body)) return
+    if (!encodeApart(send, body, this.#setup.limits)) return
     if (this.#closed) return send.settle({ status: 'refused', cause: this.#closed }) // meanwhile, by code of the body
     const full = flow.queuedBytes > 0 && flow.queuedBytes + send.size > this.#options.waitingBytesPerAddressMax
     const room = !full && (flow.kind === 'peer' ? this.budget.takeForPeers(send.size) : this.budget.take(send.size))
@@ -390,41 +284,6 @@ export class Router implements FlowHost {
 
   #deadline(deadlineMs: number = this.#options.deadlineMs): number {
     return this.#env.clock.monotonicMs() + deadlineMs
-  }
-
-  #flowTo(address: string): Flow {
-    let flow = this.#flows.get(address)
-    if (flow) return flow
-    if (this.#flows.size >= this.#options.locationsMax) this.#forgetLocations()
-    flow = new Flow('address', address, this)
-    this.#flows.set(address, flow)
-    return flow
-  }
-
-  /** Forgets an eighth of the idle flows, those not used since the last time first. */
-  #forgetLocations(): void {
-    let toForget = this.#options.locationsMax / 8
-    for (const [address, flow] of this.#flows) {
-      if (!flow.isIdle) continue
-      if (flow.used && toForget > 1) {
-        flow.used = false
-        continue
-      }
-      this.#flows.delete(address)
-      if (--toForget <= 0) return
-    }
-    for (const [address, flow] of this.#flows) {
-      if (toForget-- <= 0) return
-      if (flow.isIdle) this.#flows.delete(address)
-    }
-  }
-
-  #watch(signal: AbortSignal, fn: () => void): () => void {
-    if (signal.aborted) {
-      queueMicrotask(fn)
-      return () => {}
-    }
-    return this.#signals.watch(signal, fn)
   }
 
   #abort(send: Send, signal: AbortSignal): void {
@@ -454,101 +313,24 @@ export class Router implements FlowHost {
 
   find(flow: Flow, doubtful: boolean): void {
     flow.findMark = this.#lastNumber
-    if (flow.kind === 'peer') return this.#findPeer(flow)
-    const here = this.reception.at(flow.destination)
-    if (here && here.state !== 'closed' && !doubtful) return flow.foundHere(here)
-    this.#theDirectory.find(flow.destination).then(
-      located => this.#located(flow, located, doubtful),
-      (error: unknown) => flow.notFound(unfound(error, flow.destination)),
-    )
-  }
-
-  #located(flow: Flow, located: Located | undefined, doubtful: boolean): void {
-    const here = this.reception.at(flow.destination)
-    const ours = located?.owner.incarnation === this.#setup.self.incarnation
-    const lost = doubtful && located !== undefined && !ours && here?.state !== 'claiming'
-    if (here && here.state !== 'closed' && !lost) return flow.foundHere(here)
-    if (ours) {
-      if (this.reception.hasMoved(flow.destination)) return flow.foundMoving()
-      this.#removeGhost(located)
-      return flow.foundNobody()
-    }
-    if (!located) return flow.foundNobody()
-    flow.found(ownerKey(located.owner), this.#theMesh.channelTo(located.owner))
-  }
-
-  /** Somebody was led here in vain: by an old route, or by a record that nobody else will ever remove. */
-  async #lookForGhost(address: string): Promise<void> {
-    if (!this.#directory || this.#ghosts.size >= ghostsAtOnce || this.#ghosts.has(address)) return
-    this.#ghosts.add(address)
-    try {
-      const located = await this.#directory.find(address)
-      const ours = located?.owner.incarnation === this.#setup.self.incarnation
-      if (ours && !this.reception.at(address) && !this.reception.hasMoved(address)) this.#removeGhost(located)
-    } catch (error) {
-      this.#setup.trouble(error)
-    } finally {
-      this.#ghosts.delete(address)
-    }
-  }
-
-  /** The record names this very run, which does not hold the address: a write that took effect after it was given up. */
-  #removeGhost({ address, owner: { claim } }: Located): void {
-    this.#theDirectory.release([{ address, claim }], this.#deadline()).catch((error: unknown) => this.#setup.trouble(error))
-  }
-
-  #findPeer(flow: Flow): void {
-    const { run } = this.#peerFlows.get(flow.destination)!
-    const member = this.#directory?.member(run.identity)
-    if (this.#theMesh.find(run) || member?.incarnation === run.incarnation) return this.#foundPeer(flow, run, member)
-    this.#theDirectory.lookUpMember(run.identity).then(
-      member => this.#foundPeer(flow, run, member),
-      (error: unknown) => flow.notFound(unfound(error, run.identity)),
-    )
-  }
-
-  #foundPeer(flow: Flow, run: Run, member: Member | undefined): void {
-    const known = this.#theMesh.find(run)
-    if (known) return flow.found(flow.destination, known)
-    // Behind a broker there is no way to another one: who asked it before asks the present one.
-    const isBeyond = member?.role === 'broker' && this.#theMesh.kind === 'broker'
-    if (member?.incarnation !== run.incarnation || isBeyond) return flow.foundNobody()
-    flow.found(flow.destination, this.#theMesh.channelTo(run))
+    if (flow.kind === 'peer') this.#locator.findPeer(flow, this.#flows.runOf(flow))
+    else this.#locator.find(flow, doubtful)
   }
 
   recheck(flow: Flow): void {
-    if (flow.kind === 'peer') return flow.recheckedAs(flow.destination)
-    this.#theDirectory.find(flow.destination).then(
-      located => flow.recheckedAs(located && ownerKey(located.owner)),
-      (error: unknown) => flow.recheckFailed(unfound(error, flow.destination)),
-    )
+    this.#locator.recheck(flow)
   }
 
   waitFor(flow: Flow, untilMs: number): void {
-    if (this.#waits.has(flow)) return
-    const controller = new AbortController()
-    this.#waits.set(flow, controller)
-    this.#theDirectory.waitFor(flow.destination, untilMs, controller.signal).then(
-      located => {
-        if (this.#waits.get(flow) !== controller) return
-        this.#waits.delete(flow)
-        this.#located(flow, located, false)
-      },
-      (error: unknown) => {
-        this.#waits.delete(flow)
-        flow.notFound(unfound(error, flow.destination))
-      },
-    )
+    this.#locator.waitFor(flow, untilMs)
   }
 
   stopWaiting(flow: Flow): void {
-    const controller = this.#waits.get(flow)
-    this.#waits.delete(flow)
-    controller?.abort()
+    this.#locator.stopWaiting(flow)
   }
 
   whyDown(channel: Channel): string | undefined {
-    return this.#theMesh.explain(channel.remote).lastError
+    return this.#locator.mesh.explain(channel.remote).lastError
   }
 
   held(send: Send): void {
@@ -590,32 +372,8 @@ export class Router implements FlowHost {
   }
 
   write(send: Send, channel: Channel): void {
-    const { kind, flow, from, body, tail } = send
-    const names = Buffer.byteLength(from) + (flow.kind === 'address' ? Buffer.byteLength(flow.destination) : 0)
-    let at = channel.begin(kind, body.length + 2 * NumbersOut.size(0) + names + 14)
-    const { buffer } = channel
-    if (flow.kind === 'address') {
-      at = channel.numbersOut.write(buffer, at, flow.destination)
-      at = channel.numbersOut.write(buffer, at, from)
-      at = buffer.writeUIntBE(send.number, at, 6)
-      if (kind === REQUEST) at = this.#writeCall(buffer, at, send)
-    } else if (kind === TELL) at = writeShortText(buffer, at, from)
-    else if (kind === CALL) at = writeShortText(buffer, this.#writeCall(buffer, at, send), from)
-    else {
-      at = buffer.writeUInt32BE(send.callId, at)
-      at = buffer.writeUInt8(from === '' ? 0 : 1, at)
-    }
-    buffer.set(body, at)
-    send.body = nothing
-    send.channel = channel
-    send.sequence = channel.commit(at + body.length, send, tail)
-    if (kind === REQUEST || kind === CALL) this.#calls.written(send.callId, channel)
-    if (send.early) send.settle(undefined)
-  }
-
-  #writeCall(buffer: Buffer, at: number, send: Send): number {
-    const leftMs = Math.max(1, Math.min(0xffff_ffff, Math.round(send.deadlineAtMs - this.#turnMs())))
-    return writeUint32(buffer, writeUint32(buffer, at, send.callId), leftMs)
+    writeSend(send, channel, this.#turn)
+    this.#wrote(send, channel)
   }
 
   // Channels: what the mesh tells
@@ -640,7 +398,7 @@ export class Router implements FlowHost {
   }
 
   room(channel: Channel, address: string): void {
-    const flow = this.#flows.get(address)
+    const flow = this.#flows.at(address)
     if (flow?.route.at === 'channel' && flow.route.channel === channel) flow.room()
   }
 
@@ -658,7 +416,7 @@ export class Router implements FlowHost {
   }
 
   leaving(channel: Channel): void {
-    for (const flow of this.#flows.values()) flow.channelLeaving(channel)
+    for (const flow of this.#flows.toAddresses()) flow.channelLeaving(channel)
   }
 
   ended(channel: Channel): void {
@@ -666,8 +424,7 @@ export class Router implements FlowHost {
     this.#calls.lostOn(channel)
     this.#serving.lostOn(channel)
     this.reception.ended(channel)
-    for (const flow of this.#flows.values()) flow.channelEnded(channel)
-    for (const { flow } of this.#peerFlows.values()) flow.channelEnded(channel)
+    for (const flow of this.#flows) flow.channelEnded(channel)
   }
 
   // Peers and protocols
@@ -691,20 +448,18 @@ export class Router implements FlowHost {
     const { id, reply } = this.#calls.open(run.identity, protocol, deadlineAtMs)
     let send: Send | undefined
     const { signal } = options
-    const unwatch = signal && this.#watch(signal, () => this.#giveUp(id, send, signal))
+    const unwatch = signal && this.#signals.watch(signal, () => this.#giveUp(id, send, signal))
     send = this.#toPeer(run, CALL, protocol, body, id, deadlineAtMs, this.#requested)
     return unwatch ? reply.finally(unwatch) : reply
   }
 
   #toPeer(run: Run, kind: number, from: string, body: unknown, callId: number, deadlineAtMs: number, settle: Settle): Send {
-    const key = originOf(run)
-    let known = this.#peerFlows.get(key)
-    if (!known) this.#peerFlows.set(key, (known = { run, flow: new Flow('peer', key, this) }))
+    const flow = this.#flows.toPeer(run)
     const number = ++this.#lastNumber
     const setup = { kind, from, number, callId, deadlineAtMs, waitUntilMs: 0, settle, early: false, resolve: undefined }
-    const send = new Send(known.flow, setup)
+    const send = new Send(flow, setup)
     if (this.#closed) send.settle({ status: 'refused', cause: this.#closed })
-    else this.#enter(known.flow, send, body)
+    else this.#enter(flow, send, body)
     return send
   }
 
@@ -720,7 +475,7 @@ export class Router implements FlowHost {
   /** A request between two clients of this peer. */
   #serveHere(send: Send, message: BytesMessage): Promise<void> | undefined {
     const { callId } = send
-    const deadlineMs = Math.max(0, send.deadlineAtMs - this.#turnMs())
+    const deadlineMs = Math.max(0, send.deadlineAtMs - this.#turn.nowMs)
     this.#calls.written(callId, 'here')
     const work: Work = context => this.#setup.answer(message, context)
     return this.#serving.answerHere(callId, deadlineMs, work, (ok, body) =>
@@ -753,13 +508,12 @@ export class Router implements FlowHost {
       flow.sweep(nowMs)
       if (!flow.hasWaiting) this.#active.delete(flow)
     }
-    for (const channel of this.#theMesh.channels()) channel.eachWaiter(waiter => this.#overdue(waiter as Send, channel, nowMs))
+    for (const channel of this.#locator.mesh.channels())
+      channel.eachWaiter(waiter => this.#overdue(waiter as Send, channel, nowMs))
     this.#calls.sweep(nowMs, (id, channel) => this.#cancel(id, channel))
     this.#serving.sweep(nowMs)
     this.reception.sweep(nowMs)
-    for (const [key, { flow, run }] of this.#peerFlows) {
-      if (flow.isIdle && !this.#theMesh.find(run)) this.#peerFlows.delete(key)
-    }
+    this.#flows.forgetPeers(run => this.#locator.mesh.find(run) !== undefined)
   }
 
   #overdue(send: Send, channel: Channel, nowMs: number): void {
@@ -768,7 +522,7 @@ export class Router implements FlowHost {
 
   /** What a send to `address` would meet now, in words; for `explain`. */
   explain(address: string): { state: string; waiting: number; outstanding: number; lastFailure?: string } {
-    const flow = this.#flows.get(address)
+    const flow = this.#flows.at(address)
     if (!flow) return { state: 'unused', waiting: 0, outstanding: 0 }
     const { state, queue, outstanding, lastFailure } = flow
     return { state, waiting: queue.length, outstanding, ...(lastFailure && { lastFailure: lastFailure.cause.message }) }
@@ -784,14 +538,12 @@ export class Router implements FlowHost {
   close(error: HomingError): void {
     this.#closed = error
     this.#sweeper?.cancel()
-    for (const flow of this.#flows.values()) flow.close({ status: 'refused', cause: error })
-    for (const { flow } of this.#peerFlows.values()) flow.close({ status: 'refused', cause: error })
+    for (const flow of this.#flows) flow.close({ status: 'refused', cause: error })
     this.#calls.close(error)
     this.#serving.close()
   }
 }
 
-const nothing = Buffer.alloc(0)
 const none = {}
 
 // The function that resolves a promise, without a function of our own for each promise.
@@ -806,8 +558,3 @@ const failedText = 'failed'
 
 /** Of a send whose outcome nobody waits for. */
 const unheard: Settle = () => {}
-
-function unfound(error: unknown, destination: string): Failure {
-  const code = error instanceof HomingError ? error.code : 'DATASTORE'
-  return failure('unreachable', code, `it cannot be looked up who holds '${destination}'`, error)
-}

@@ -2,8 +2,12 @@
 export class Signals {
   readonly #lists = new Map<AbortSignal, { calls: Set<() => void>; listener: () => void }>()
 
-  /** Calls `fn` when the signal aborts; returns the function that ends the watch. */
+  /** Calls `fn` when the signal aborts, or soon where it has; returns the function that ends the watch. */
   watch(signal: AbortSignal, fn: () => void): () => void {
+    if (signal.aborted) {
+      queueMicrotask(fn)
+      return () => {}
+    }
     let list = this.#lists.get(signal)
     if (!list) {
       const calls = new Set<() => void>()

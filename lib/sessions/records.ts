@@ -120,6 +120,17 @@ export function isUnreadable(error: unknown): error is HomingError {
   return error instanceof HomingError && error.code === 'DATASTORE' && error.message.startsWith('unreadable record')
 }
 
+/** The record, or that it is unreadable; what is wrong with it is told. */
+export function decodeOrTell(key: string, bytes: Uint8Array, tell: (error: HomingError) => void): SessionRecord | 'unreadable' {
+  try {
+    return decodeSession(key, bytes)
+  } catch (error) {
+    if (!isUnreadable(error)) throw error
+    tell(error)
+    return 'unreadable'
+  }
+}
+
 /** Throws `UNENCODABLE`, `TOO_LARGE` for metadata that no body could be. */
 export function encodePeer({ member, beat }: PeerRecord): Uint8Array {
   return encodeBody({

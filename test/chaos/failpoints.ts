@@ -82,7 +82,7 @@ export const failpoints: readonly Failpoint[] = [
   }),
   after('stored-not-learnt', {
     what: 'the datastore has written claims, and nobody has learnt it',
-    module: 'sessions/session-store.js',
+    module: 'sessions/session-operations.js',
     role: 'peer',
     timesMax: 5,
     find: 'removals.length === 0 ? [] : this.#datastore.deleteMany(removals),\n        ]);',

@@ -277,7 +277,7 @@ const sessions: readonly PlantedBug[] = [
   {
     name: 'unanswered-claim-succeeds',
     what: 'a claim whose answer was lost is taken for a success, without reading it back',
-    module: 'sessions/session-store.js',
+    module: 'sessions/session-operations.js',
     shows: lostAnswers,
     find: `if (!parts || part instanceof HomingError)
                 doubtful(op, step);`,
@@ -289,7 +289,7 @@ const sessions: readonly PlantedBug[] = [
   {
     name: 'unanswered-claim-fails',
     what: 'a claim whose answer was lost is taken to have displaced nobody',
-    module: 'sessions/session-store.js',
+    module: 'sessions/operation.js',
     shows: lostAnswers,
     find: 'const previous = others(op, undefined).at(-1);',
     replace: 'const previous = undefined;',

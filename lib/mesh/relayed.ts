@@ -20,7 +20,7 @@ import { Channel, type ChannelEnd, type ChannelOptions } from './channel.ts'
 import { formerOf } from './former.ts'
 import { LinkPath } from './link-path.ts'
 import type { Mesh, MeshHandler, PathFacts } from './mesh.ts'
-import type { Path } from './path.ts'
+import { Way } from './way.ts'
 
 /** The longest wait before a way is asked for again, ms: after a restart of the broker the other end is back within seconds, unannounced. */
 const wayRetryCapMs = 500
@@ -54,47 +54,6 @@ interface Entry {
 interface Wait {
   readonly timer: Timer
   readonly untilMs: number
-}
-
-/** Labels of both directions on the link to the broker, as the path of a channel. */
-class Way implements Path {
-  readonly kind = 'broker'
-  readonly label: number
-  readonly pair: number
-  readonly link: Link
-  readonly #abandoned: (way: Way, reason: 'bad-frame' | 'replaced' | 'leaving') => void
-  /** Label of what comes in; 0 until the other end has opened its direction. */
-  inLabel = 0
-  /** When that was, ms. */
-  joinedAtMs = 0
-
-  constructor(
-    label: number,
-    pair: number,
-    link: Link,
-    abandoned: Way['abandon'] extends (reason: infer R) => void ? (way: Way, reason: R) => void : never,
-  ) {
-    this.label = label
-    this.pair = pair
-    this.link = link
-    this.#abandoned = abandoned
-  }
-
-  get name(): string {
-    return this.link.remote.identity
-  }
-
-  get pendingBytes(): number {
-    return this.link.pendingBytes
-  }
-
-  write(bytes: Uint8Array, flushed?: () => void): void {
-    this.link.write(bytes, flushed)
-  }
-
-  abandon(reason: 'bad-frame' | 'replaced' | 'leaving'): void {
-    this.#abandoned(this, reason)
-  }
 }
 
 export class RelayedMesh implements Mesh, LinkHandler {

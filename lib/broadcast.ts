@@ -5,6 +5,7 @@ import type { Encoded } from './router/frame-body.ts'
 import { BytesMessage, messageId, originOf, type Sender } from './router/message.ts'
 import type { Router } from './router/router.ts'
 import type { Directory, Member, Run } from './sessions/directory.ts'
+import { isCount } from './wire/count.ts'
 
 const protocol = 'broadcast/1'
 
@@ -165,10 +166,6 @@ export class Broadcasts {
 /** Broadcasts are counted apart from sends. */
 function broadcastOrigin(run: Run): string {
   return `${originOf(run)}/broadcast`
-}
-
-function isCount(value: unknown): value is number {
-  return Number.isSafeInteger(value) && (value as number) >= 0
 }
 
 /** As another peer counted. Throws `REMOTE`. */

@@ -6,6 +6,7 @@ import type { Inbox } from './router/inbox.ts'
 import { BytesMessage, type Sender } from './router/message.ts'
 import type { Router } from './router/router.ts'
 import type { Directory, Held, Owner, Run } from './sessions/directory.ts'
+import { isCount } from './wire/count.ts'
 import { isName } from './wire/name.ts'
 
 const protocol = 'sessions/1'
@@ -372,10 +373,6 @@ function readTake(body: unknown): Take {
     throw new HomingError('REFUSED', 'not a question of sessions/1')
   }
   return { address, claim, by: { identity, incarnation, claim: claimed }, part, confirms: confirms === true }
-}
-
-function isCount(value: unknown): value is number {
-  return Number.isSafeInteger(value) && (value as number) >= 0
 }
 
 function movedOf({ from, bytes, sender: { identity, origin }, number }: KeptMessage): Moved {

@@ -2,7 +2,7 @@
 import { HomingError } from '../errors.ts'
 import type { Departure } from '../sessions/directory.ts'
 import { isName } from '../wire/name.ts'
-import { isClaim, isCount, isMember, isText, type Answer, type News, type Question } from './directory-protocol.ts'
+import { isClaim, isAtLeastZero, isMember, isText, type Answer, type News, type Question } from './directory-protocol.ts'
 
 type Fields = Readonly<Record<string, unknown>>
 type Check = (value: unknown) => boolean
@@ -10,13 +10,13 @@ type Check = (value: unknown) => boolean
 /** Whether the answer is one to the question. Of an answer that says nothing, nothing is asked. */
 const answers: { readonly [Q in Question['op']]: (fields: Fields, question: Question & { op: Q }) => boolean } = {
   join: ({ members }) => isList(members, isWholeMember),
-  reassert: ({ elsewhere }) => isList(elsewhere, each => isCount(fieldsOf(each).at) && isOwner(fieldsOf(each).owner)),
+  reassert: ({ elsewhere }) => isList(elsewhere, each => isAtLeastZero(fieldsOf(each).at) && isOwner(fieldsOf(each).owner)),
   claim: ({ previous }, { claims }) => isList(previous, orNull(isOwner), claims.length),
   release: ({ released }, { claims }) => isList(released, isReleased, claims.length),
   moving: () => true,
   find: ({ located }, { addresses }) => isList(located, orNull(isLocated), addresses.length),
   wait: ({ located }) => orNull(isLocated)(located),
-  sessions: ({ sessions, cursor }) => isList(sessions, isSession) && isCount(cursor),
+  sessions: ({ sessions, cursor }) => isList(sessions, isSession) && isAtLeastZero(cursor),
   member: ({ member }) => orNull(isWholeMember)(member),
   members: ({ members }) => isList(members, isWholeMember),
   note: () => true,

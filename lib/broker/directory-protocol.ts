@@ -60,11 +60,11 @@ export type News =
 const fields = {
   member: [isMember, 'member is the description of a member'],
   claims: [isClaims, 'claims are up to 1,000 of {address, claim}, a claim being an integer from 1'],
-  ms: [isCount, 'ms is a number of at least 0'],
+  ms: [isAtLeastZero, 'ms is a number of at least 0'],
   addresses: [isTexts, 'addresses are up to 1,000 texts'],
   address: [isText, 'address is a text'],
   identity: [isText, 'identity is a text'],
-  cursor: [isCount, 'cursor is a number of at least 0'],
+  cursor: [isAtLeastZero, 'cursor is a number of at least 0'],
   to: [isOwner, 'to is {identity, incarnation, claim}'],
   by: [isOwner, 'by is {identity, incarnation, claim}'],
 } as const
@@ -107,7 +107,7 @@ export function isText(value: unknown): boolean {
   return typeof value === 'string'
 }
 
-export function isCount(value: unknown): boolean {
+export function isAtLeastZero(value: unknown): boolean {
   return typeof value === 'number' && value >= 0
 }
 

@@ -71,12 +71,28 @@ t.test('what others hold: it cannot be given back, moved, or ended in their name
   }
   const way = await mallory.way({ identity: 'two', incarnation: two.incarnation })
   const take = { address: 'bob', claim: bobs.claim, by: own, part: 0 }
-  t.same(await mallory.call('sessions/1', take, way), { answer: { messages: [], left: 0 } }, 'the datastore says otherwise')
-  for (const by of [{ ...own, identity: 'one' }, { ...own, incarnation: 'another' }, { ...own, identity: 7 }, null]) {
-    t.match(await mallory.call('sessions/1', { ...take, by }, way), { code: String })
+  for (const part of [1, 0]) {
+    const answer = await mallory.call('sessions/1', { ...take, part }, way)
+    t.same(answer, { answer: { messages: [], left: 0 } }, 'the datastore says otherwise')
   }
-  for (const bad of [null, 5, [], { address: 'bob' }, { ...take, part: -1 }, { ...take, claim: 'x' }]) {
-    t.match(await mallory.call('sessions/1', bad, way), { code: String })
+  for (const by of [
+    { ...own, identity: 'one' },
+    { ...own, incarnation: 'another' },
+    { ...own, identity: 7 },
+    { identity: 'mallory' },
+    null,
+  ]) {
+    t.match(await mallory.call('sessions/1', { ...take, by }, way), { code: 'REFUSED' })
+  }
+  const questions = [
+    { address: 'bob' },
+    { ...take, address: 7 },
+    { ...take, part: -1 },
+    { ...take, claim: 'x' },
+    { ...take, claim: -1 },
+  ]
+  for (const bad of [null, 5, 'bob', [], ...questions]) {
+    t.match(await mallory.call('sessions/1', bad, way), { code: 'REFUSED' })
   }
   await unharmed(t, here)
 })
@@ -140,6 +156,8 @@ const malformed: Readonly<Record<string, Buffer>> = {
   'two values': Buffer.from('0102', 'hex'),
   nothing: Buffer.alloc(0),
   'an unknown extension': Buffer.from('d40500', 'hex'),
+  'a byte that begins nothing': Buffer.from('c1', 'hex'),
+  'a map without its value': Buffer.from('8101', 'hex'),
 }
 
 t.test('F24: a body within a body is checked too: of a broadcast, and of what is handed over', async t => {
@@ -150,10 +168,16 @@ t.test('F24: a body within a body is checked too: of a broadcast, and of what is
   for (const [what, bytes] of Object.entries(malformed)) {
     t.equal(await mallory.send('bob', undefined, { channel: way, raw: bytes }), BAD_BODY, `a message: ${what}`)
     const copy = { from: '', number: 1, bytes }
-    t.match(await mallory.call('broadcast/1', copy, way), { code: String }, `a broadcast: ${what}`)
+    t.match(await mallory.call('broadcast/1', copy, way), { code: 'REFUSED' }, `a broadcast: ${what}`)
   }
-  for (const copy of [null, {}, { from: 1, number: 1, bytes: encodeBody(1) }, { from: '', number: -0.5, bytes: encodeBody(1) }]) {
-    t.match(await mallory.call('broadcast/1', copy, way), { code: String })
+  for (const copy of [
+    null,
+    'all',
+    {},
+    { from: 1, number: 1, bytes: encodeBody(1) },
+    { from: '', number: -0.5, bytes: encodeBody(1) },
+  ]) {
+    t.match(await mallory.call('broadcast/1', copy, way), { code: 'REFUSED' })
   }
   t.same(got, [], 'nothing of it came to a client')
 

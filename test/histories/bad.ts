@@ -70,6 +70,16 @@ export const bad: readonly Story[] = [
     },
   },
   {
+    name: 'a client whose connect fails accepts a message, and nobody takes it',
+    rule: 'H1',
+    tell(world) {
+      const [a, b] = [world.peer('a'), world.peer('b')]
+      a.sends(20, 'bob', 'hello').gets(24, 'delivered')
+      b.failsToConnect(10, 'bob', { tookMs: 9_000 })
+      world.until(20_000)
+    },
+  },
+  {
     name: 'work is completed twice',
     rule: 'H2',
     tell(world) {
@@ -120,6 +130,29 @@ export const bad: readonly Story[] = [
     },
   },
   {
+    name: 'the former owner accepts an earlier message long after the new one, which took a later one, has gone',
+    rule: 'H3',
+    tell(world) {
+      const [a, b, c] = [world.peer('a'), world.peer('b'), world.peer('c')]
+      const former = b.connects(10, 'bob')
+      const one = a.sends(1_000, 'bob', 'one').gets(9_001, 'delivered')
+      const newer = c.connects(1_010, 'bob')
+      newer.takes(1_051, a.sends(1_050, 'bob', 'two').gets(1_052, 'delivered')).ends(1_100, 'disconnected')
+      former.takes(9_000, one)
+      world.until(20_000)
+    },
+  },
+  {
+    name: 'a broadcast comes twice to a client that has just connected, to an address that nobody had before',
+    rule: 'H3',
+    tell(world) {
+      const [a, b] = [world.peer('a'), world.peer('b')]
+      const bob = b.connects(10, 'bob')
+      const notice = a.broadcasts(100, 'restart at 5').reaches(110, 1)
+      bob.takes(101, notice).takes(105, notice)
+    },
+  },
+  {
     name: 'a message arrives with other bytes',
     rule: 'H4',
     tell(world) {
@@ -134,6 +167,17 @@ export const bad: readonly Story[] = [
     tell(world) {
       const [a, b] = [world.peer('a'), world.peer('b')]
       b.connects(10, 'bob').takes(22, { id: `a/${a.incarnation}/17`, hash: 'forged' })
+    },
+  },
+  {
+    name: 'a message comes once more, under the number of another',
+    rule: 'H4',
+    tell(world) {
+      const [a, b] = [world.peer('a'), world.peer('b')]
+      const message = a.sends(20, 'bob', 'hello').gets(24, 'delivered')
+      b.connects(10, 'bob')
+        .takes(22, message)
+        .takes(23, { id: `a/${a.incarnation}/2`, hash: 'hello' })
     },
   },
   {
@@ -206,7 +250,7 @@ export const bad: readonly Story[] = [
     },
   },
   {
-    name: 'with "stop", a former owner without a datastore takes what was sent two leases after the newer connect',
+    name: 'with "stop", a former owner without a datastore takes what was sent six seconds after the newer connect',
     rule: 'H6',
     options: { whenStoreIsDown: 'stop' },
     tell(world) {
@@ -214,7 +258,7 @@ export const bad: readonly Story[] = [
       const former = b.connects(10, 'bob')
       world.fault(900, { fault: 'storeDown', name: 'b' })
       c.connects(1_000, 'bob')
-      former.takes(21_001, a.sends(21_000, 'bob', 'hello').gets(21_002, 'delivered'))
+      former.takes(7_001, a.sends(7_000, 'bob', 'hello').gets(7_002, 'delivered'))
       world.fault(30_000, { fault: 'storeUp', name: 'b' })
       former.ends(32_000, 'displaced')
     },

@@ -138,10 +138,7 @@ export const good: readonly Story[] = [
     name: 'a broadcast comes twice to a client that moved meanwhile',
     tell(world) {
       const [a, b, c] = [world.peer('a'), world.peer('b'), world.peer('c')]
-      const notice = { id: `a/${a.incarnation}/broadcast/1`, hash: 'restart at 5' }
-      const call = a.nextCall()
-      a.tells(100, { what: 'broadcast', call, dueMs: 10_100, hash: notice.hash })
-      a.tells(110, { what: 'broadcastDone', call, id: notice.id, reached: 2 })
+      const notice = a.broadcasts(100, 'restart at 5').reaches(110, 2)
       const former = b.connects(10, 'bob').takes(101, notice)
       const newer = c.connects(102, 'bob')
       former.ends(104, 'displaced')

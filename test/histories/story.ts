@@ -58,6 +58,7 @@ export class Actor {
   readonly incarnation: string
   #calls = 0
   #clients = 0
+  #broadcasts = 0
 
   constructor(world: World, name: string, incarnation: string, role: 'peer' | 'broker', atMs: number) {
     this.world = world
@@ -86,6 +87,18 @@ export class Actor {
     holding.tells(atMs, { what: 'connecting', dueMs: atMs + 10_000, reads })
     holding.tells(atMs + tookMs, { what: 'connected', claim: claim === 0 ? holding.client : claim })
     return holding
+  }
+
+  failsToConnect(atMs: number, address: string, { tookMs = 1 } = {}): void {
+    const holding = new Holding(this, address, ++this.#clients)
+    holding.tells(atMs, { what: 'connecting', dueMs: atMs + 10_000, reads: false })
+    holding.tells(atMs + tookMs, { what: 'connectFailed', code: 'DATASTORE' })
+  }
+
+  broadcasts(atMs: number, hash: string): Announced {
+    const announced = new Announced(this, hash, ++this.#broadcasts)
+    this.tells(atMs, { what: 'broadcast', call: announced.call, dueMs: atMs + 10_000, hash })
+    return announced
   }
 
   appends(atMs: number, topic: string, hash: string, offset: number): void {
@@ -132,6 +145,26 @@ export class Sent {
 
   gets(atMs: number, status: 'delivered' | 'unknown' | 'absent' | 'expired'): this {
     this.by.tells(atMs, { what: 'receipt', call: this.call, address: this.address, id: this.id, status })
+    return this
+  }
+}
+
+/** A broadcast that somebody made. */
+export class Announced {
+  readonly by: Actor
+  readonly id: string
+  readonly hash: string
+  readonly call: number
+
+  constructor(by: Actor, hash: string, number: number) {
+    this.by = by
+    this.id = `${by.name}/${by.incarnation}/broadcast/${number}`
+    this.hash = hash
+    this.call = by.nextCall()
+  }
+
+  reaches(atMs: number, reached: number): this {
+    this.by.tells(atMs, { what: 'broadcastDone', call: this.call, id: this.id, reached })
     return this
   }
 }

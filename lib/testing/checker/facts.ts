@@ -316,7 +316,7 @@ export function claimKey(incarnation: string | undefined, claim: number | undefi
   return `${incarnation} ${claim}`
 }
 
-export function listAt<Key, Item>(map: Map<Key, Item[]>, key: Key): Item[] {
+function listAt<Key, Item>(map: Map<Key, Item[]>, key: Key): Item[] {
   let list = map.get(key)
   if (!list) map.set(key, (list = []))
   return list

@@ -61,25 +61,27 @@ class Messages {
       if (owner.connectingMs > Math.max(message.acceptedMs, carriedUntilMs)) continue
       const cameLate = owner.connectingMs <= carriedUntilMs && owner.endedHeld(2 * handOverMs, slackMs + blurMs)
       if (!cameLate && !owner.mayHaveKept(message, 2 * handOverMs, slackMs + blurMs)) continue
-      if (owner.end !== 'displaced' || this.#wasLeftBehind(owner) || this.#diedKeeping(owner)) return true
+      // What a connect that failed had accepted is its process's to keep: it goes on to the next owner, as from who was displaced.
+      const handsOver = owner.end === 'displaced' || owner.end === 'failed'
+      if (!handsOver || this.#wasLeftBehind(owner, message) || this.#diedKeeping(owner)) return true
       carriedUntilMs = Math.max(carriedUntilMs, owner.endMs + keptMs)
       carriedSinceMs = Math.min(carriedSinceMs, owner.connectedMs)
     }
-    return this.#wasPassedOn(address, fromMs, carriedSinceMs)
+    return this.#wasPassedOn(message, address, fromMs, carriedSinceMs)
   }
 
   /**
    * The former owner did not know of those after it, each of whom had been displaced before the message was even sent: it went from one to the
    * next, as long as each waited for what it was to get, and was left behind on that way.
    */
-  #wasPassedOn(address: string, fromMs: number, sinceMs: number): boolean {
+  #wasPassedOn(message: Accepted, address: string, fromMs: number, sinceMs: number): boolean {
     const { handOverMs, slackMs } = this.#facts.bounds
     let owners = 0
     for (const owner of this.#facts.holdersFrom(address, fromMs - handOverMs)) {
       if (owner.endMs >= fromMs || ++owners > ownersMax) return false
       if (owner.end !== 'displaced' || owner.connectedMs < sinceMs) continue
       const waitedMs = owner.run.doneBy(owner.connectedMs, owner.connectedMs + handOverMs, slackMs)
-      if (waitedMs >= fromMs && this.#wasLeftBehind(owner)) return true
+      if (waitedMs >= fromMs && this.#wasLeftBehind(owner, message)) return true
     }
     return false
   }
@@ -96,9 +98,9 @@ class Messages {
     return true
   }
 
-  #wasLeftBehind(owner: Holder): boolean {
+  #wasLeftBehind(owner: Holder, { sentMs }: Accepted): boolean {
     for (const handOver of this.#facts.handOvers.get(claimKey(owner.run.incarnation, owner.claim)) ?? []) {
-      if (handOver.address !== owner.address) continue
+      if (handOver.address !== owner.address || handOver.atMs < sentMs) continue
       const left = this.#missing.get(handOver) ?? handOver.missing ?? Infinity
       if (left <= 0) continue
       this.#missing.set(handOver, left - 1)

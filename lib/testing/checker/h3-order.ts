@@ -3,12 +3,13 @@
  *
  * At one client this holds for all messages, without excuse. Over all clients of an address it holds for messages that were reported
  * delivered; an `unknown` one may reach a former owner late (docs/guarantees.md, promise 2). Two excuses there: while two own the address (H6
- * bounds that), each takes what it has accepted: one may take something after the other took something later, also when only one is left; and the
- * reader of a client that was disconnected may still read what it had, after the next one, or before the next one has what was to come to it
- * first. A message that is missing in between is a loss, and H1's: its marker is an incomplete hand-over.
+ * bounds that), each sees an ordered part: one may take something after the other took something later, also when the other has gone, if it
+ * had accepted it by then (the acknowledgement may come late: `noticeMs`); and the reader of a client that was disconnected may still read
+ * what it had, after the next one, or before the next one has what was to come to it first. A message that is missing in between is a loss, and
+ * H1's: its marker is an incomplete hand-over.
  *
- * A broadcast is taken once a client at most; one that connected while it was under way may get it twice, from its former owner too. It has no
- * order with sends.
+ * A broadcast is taken once a client at most; one to whom the address moved while it was under way may get it twice, from the former owner
+ * too. It has no order with sends.
  */
 import { parseId, type Delivery, type Facts } from './facts.ts'
 import type { Holder } from './holder.ts'
@@ -51,20 +52,28 @@ export function* order(facts: Facts): Generator<Violation> {
         event,
         `order: ${origin} to '${address}' at client ${client} of ${event.peer}: message ${number} after ${late.number}`,
       )
-    } else if (wasReportedDelivered(facts, id)) {
-      const passed = notAfter(atAddresses, `${origin} ${address}`, last)
-      if (passed && !mayBeLate(last, passed)) {
-        const where = `${passed.event.peer} took ${passed.number} at ${passed.event.atMs} ms, and ${event.peer} then ${number}`
+      continue
+    }
+    const knownMs = deliveredMs(facts, id)
+    if (knownMs !== undefined) {
+      const passing = notAfter(atAddresses, `${origin} ${address}`, last)
+      if (passing && !mayBeLate(facts, last, passing, knownMs)) {
+        const where = `${passing.event.peer} took ${passing.number} at ${passing.event.atMs} ms, and ${event.peer} then ${number}`
         yield violation(event, `order: ${origin} to '${address}': ${where}`)
       }
     }
   }
 }
 
-/** The client moved here while the broadcast was under way, hand-over included: its former owner's copy came beside this peer's own. */
+/** The address moved here while the broadcast was under way, hand-over included: its former owner's copy came beside this peer's own. */
 function cameWithAddress(facts: Facts, event: Delivery, askedMs = -Infinity): boolean {
   const { handOverMs, slackMs } = facts.bounds
-  return (facts.holder(event)?.connectedMs ?? -Infinity) + handOverMs + slackMs >= askedMs
+  const holder = facts.holder(event)
+  if (!holder || holder.connectedMs + handOverMs + slackMs < askedMs) return false
+  for (const other of facts.holdersFrom(event.address, askedMs)) {
+    if (other !== holder && other.connectingMs <= event.atMs) return true
+  }
+  return false
 }
 
 /** What came there before, if it has the higher number; else this is the last one now. */
@@ -75,19 +84,21 @@ function notAfter(lasts: Map<string, Last>, key: string, next: Last): Last | und
   return undefined
 }
 
-function wasReportedDelivered(facts: Facts, id: string): boolean {
+/** When its sender knew that it was delivered; `undefined`: never. */
+function deliveredMs(facts: Facts, id: string): number | undefined {
   const answer = facts.messages.get(id)?.answer
-  return answer?.what === 'receipt' && answer.status === 'delivered'
+  return answer?.what === 'receipt' && answer.status === 'delivered' ? answer.atMs : undefined
 }
 
-/** `late` was taken after what `passed` it, in number and in time. */
-function mayBeLate({ holder: former, event }: Last, { holder: newer, event: passed }: Last): boolean {
-  if (!former || !newer || former === newer) return false
-  // Each saw an ordered part, whichever of the two connects was the newer one, and whoever has been displaced since.
-  if ([former, newer].every(({ connectedMs, endMs }) => connectedMs <= passed.atMs && endMs >= passed.atMs)) return true
-  const bothOwn = former.connectedMs <= newer.connectedMs && former.endMs >= event.atMs && newer.endMs >= event.atMs
-  const readsOn = former.reads && former.end !== 'displaced' && former.endMs <= event.atMs
-  return bothOwn || readsOn || readHeld(newer)
+/** Whether `late` may be taken after `passing`, which has the higher number, was taken elsewhere. Its sender knew at `knownMs` that it was delivered. */
+function mayBeLate({ bounds }: Facts, late: Last, passing: Last, knownMs: number): boolean {
+  const [owner, other] = [late.holder, passing.holder]
+  if (!owner || !other || owner === other) return false
+  if (owner.reads && owner.end !== 'displaced' && owner.endMs <= late.event.atMs) return true
+  if (readHeld(other)) return true
+  const bothOwned = owner.connectedMs <= passing.event.atMs
+  const acceptedByThen = late.event.atMs <= other.endMs || knownMs <= other.endMs + bounds.noticeMs
+  return bothOwned && acceptedByThen
 }
 
 /** Its client was disconnected before what a former owner had was handed over to it: it reads what came by itself, and that goes to the next. */

@@ -3,7 +3,8 @@
  * broadcasts.
  *
  * No excuse. What cannot be compared is not: bodies whose hash is not known, because they run code of their own when they are encoded. A
- * message whose sender never heard of it has no known id: then one of the sends of its run to this address has these bytes.
+ * message whose sender never heard of it has no known id: then one of the sends of its run to this address has these bytes. Of messages with
+ * the same bytes no more are taken than were sent.
  */
 import { parseId, type Delivery, type Facts } from './facts.ts'
 import { countServed, requestKey } from './h1-effects.ts'
@@ -24,12 +25,20 @@ export function* invokes(facts: Facts): Generator<Violation> {
   yield* served(facts)
 }
 
+/** What was sent with one body from one run to one address, or to all. */
+interface Row {
+  readonly firstMs: number
+  count: number
+  /** Of those of them that were taken. */
+  readonly ids: Set<string>
+}
+
 /** What was sent, to whom and when first, by body. */
 class Sent {
   readonly #facts: Facts
-  readonly #firstMs = new Map<string, number>()
-  /** Rows of sends with some of which the hash is not known. */
-  readonly #unhashed = new Map<string, number>()
+  readonly #rows = new Map<string, Row>()
+  /** When first something was sent of which the hash is not known, by run and address. */
+  readonly #unhashedMs = new Map<string, number>()
 
   constructor(facts: Facts) {
     this.#facts = facts
@@ -39,31 +48,38 @@ class Sent {
     }
   }
 
-  #add(row: string, { hash, atMs }: { hash?: string; atMs: number }): void {
-    const key = hash === undefined ? row : `${row}\n${hash}`
-    const firsts = hash === undefined ? this.#unhashed : this.#firstMs
-    if (!firsts.has(key)) firsts.set(key, atMs)
+  #add(to: string, { hash, atMs }: { hash?: string; atMs: number }): void {
+    if (hash === undefined) {
+      if (!this.#unhashedMs.has(to)) this.#unhashedMs.set(to, atMs)
+      return
+    }
+    const key = `${to}\n${hash}`
+    const row = this.#rows.get(key)
+    if (row) row.count++
+    else this.#rows.set(key, { firstMs: atMs, count: 1, ids: new Set() })
   }
 
   whatIsWrong(event: Delivery): string | undefined {
-    const call = this.#facts.messages.get(event.id)
-    if (!call) return this.#wrongByBody(event)
-    const { asked } = call
+    const asked = this.#facts.messages.get(event.id)?.asked
+    if (!asked) return this.#wrongByBody(event)
     if (asked.address !== event.address) return `was sent to '${asked.address}'`
     if (asked.atMs > event.atMs + roundingMs) return `was sent only at ${asked.atMs} ms`
-    const differs = asked.hash !== undefined && event.hash !== undefined && asked.hash !== event.hash
-    return differs ? `has other bytes than were sent (${event.hash}, not ${asked.hash})` : undefined
+    if (asked.hash === undefined || event.hash === undefined) return undefined
+    if (asked.hash !== event.hash) return `has other bytes than were sent (${event.hash}, not ${asked.hash})`
+    return this.#wrongByBody(event)
   }
 
   #wrongByBody({ id, address, hash, atMs }: Delivery): string | undefined {
     const { origin } = parseId(id)
-    const row = isBroadcast(origin) ? `${origin}\n` : `${origin}\n${address}`
+    const to = isBroadcast(origin) ? `${origin}\n` : `${origin}\n${address}`
     const untilMs = atMs + roundingMs
-    if ((this.#unhashed.get(row) ?? Infinity) <= untilMs) return undefined
+    if ((this.#unhashedMs.get(to) ?? Infinity) <= untilMs) return undefined
     if (hash === undefined) return 'has no bytes to compare, and nobody sent any such'
-    const firstMs = this.#firstMs.get(`${row}\n${hash}`)
-    if (firstMs === undefined) return 'was sent by nobody'
-    return firstMs > untilMs ? `was sent only at ${firstMs} ms` : undefined
+    const row = this.#rows.get(`${to}\n${hash}`)
+    if (!row) return 'was sent by nobody'
+    if (row.firstMs > untilMs) return `was sent only at ${row.firstMs} ms`
+    row.ids.add(id)
+    return row.ids.size > row.count ? `is one of ${row.ids.size} with the same bytes, of which ${row.count} were sent` : undefined
   }
 }
 

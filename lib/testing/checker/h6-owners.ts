@@ -5,7 +5,7 @@
  * Excuses (docs/guarantees.md, promise 4): only time counts in which the datastore was to be had for both, and neither stood still; the bound
  * begins anew after each trouble. An owner whose process died owns nothing. A former owner with more than 200 addresses may find out later, a
  * renewal for each further 200, because its taker may have died before it could say so. With `whenStoreIsDown: 'stop'` trouble excuses nothing
- * that was sent more than a lease after the newer connect.
+ * that was sent later than that after the newer connect: who cannot renew has stopped by then.
  */
 import type { Facts } from './facts.ts'
 import type { Holder } from './holder.ts'
@@ -76,7 +76,8 @@ function tooLong(facts: Facts, former: Holder, newer: Holder, untilMs: number): 
   const about = { rule: 'H6', address, peer: former.run.name } as const
   if (clearMs > boundMs) return { ...about, text: `${who} for ${Math.round(clearMs)} ms at once`, atMs: clear.untilMs }
   if (!deliversOnUnsure(facts, former, newer)) return undefined
-  return { ...about, text: `${who}, and the former took what was sent more than a lease later`, atMs: former.lastSentMs }
+  const laterMs = Math.round(former.lastSentMs - fromMs)
+  return { ...about, text: `${who}, and the former took what was sent ${laterMs} ms later`, atMs: former.lastSentMs }
 }
 
 function auditMs({ bounds }: Facts, { run }: Holder): number {
@@ -85,7 +86,7 @@ function auditMs({ bounds }: Facts, { run }: Holder): number {
 
 function deliversOnUnsure({ bounds }: Facts, former: Holder, newer: Holder): boolean {
   if (bounds.whenStoreIsDown !== 'stop') return false
-  return former.lastSentMs > newer.connectedMs + bounds.leaseMs && former.lastSentMs <= newer.endMs
+  return former.lastSentMs > newer.connectedMs + bounds.overlapMsMax + bounds.slackMs && former.lastSentMs <= newer.endMs
 }
 
 /** A reader may read on what it had. */

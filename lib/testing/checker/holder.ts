@@ -65,11 +65,6 @@ export class Holder {
     this.end = end
   }
 
-  /** Whether it was there at some moment from `fromMs` to `untilMs`. */
-  wasThere(fromMs: number, untilMs: number): boolean {
-    return this.connectingMs <= untilMs && this.endMs >= fromMs
-  }
-
   /**
    * Whether a message that it may have had can have waited in its inbox to its end. An inbox gives out in the order in which it took in: what
    * was accepted before something was sent that this client took, did not wait any more. And what waits for a handler waits because that is

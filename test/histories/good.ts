@@ -85,6 +85,19 @@ export const good: readonly Story[] = [
     },
   },
   {
+    name: 'a reader was disconnected before the hand-over to it was over: it reads what came to itself',
+    tell(world) {
+      const [a, b, c] = [world.peer('a'), world.peer('b'), world.peer('c')]
+      const former = b.connects(10, 'bob', { reads: true })
+      a.sends(5_000, 'bob', 'one').gets(5_002, 'delivered')
+      const newer = c.connects(6_000, 'bob', { reads: true })
+      former.ends(6_002, 'displaced')
+      const two = a.sends(6_100, 'bob', 'two').gets(6_102, 'delivered')
+      newer.ends(6_200, 'disconnected').takes(6_201, two)
+      world.until(20_000)
+    },
+  },
+  {
     name: 'nobody reads what a client without a handler has',
     tell(world) {
       const [a, b] = [world.peer('a'), world.peer('b')]

@@ -5,8 +5,7 @@ export const bad: readonly Story[] = [
   {
     name: 'a delivered message is taken by nobody',
     rule: 'H1',
-    tell(world) {
-      const [a, b] = [world.peer('a'), world.peer('b')]
+    tell({ a, b }, world) {
       b.connects(10, 'bob')
       a.sends(20, 'bob', 'hello').gets(24, 'delivered')
       world.until(20_000)
@@ -15,8 +14,7 @@ export const bad: readonly Story[] = [
   {
     name: 'a delivered message is taken by nobody, and the idle owner is killed long after',
     rule: 'H1',
-    tell(world) {
-      const [a, b] = [world.peer('a'), world.peer('b')]
+    tell({ a, b }, world) {
       b.connects(10, 'bob')
       a.sends(5_000, 'bob', 'hello').gets(5_002, 'delivered')
       world.kill(6_000, b)
@@ -26,8 +24,7 @@ export const bad: readonly Story[] = [
   {
     name: 'a busy client took a later message before it was disconnected, and not this one',
     rule: 'H1',
-    tell(world) {
-      const [a, b] = [world.peer('a'), world.peer('b')]
+    tell({ a, b }, world) {
       const bob = b.connects(10, 'bob')
       bob.takes(5_001, a.sends(5_000, 'bob', 'one').gets(5_002, 'delivered')).isBusy(5_001, 5_200)
       a.sends(5_100, 'bob', 'two').gets(5_102, 'delivered')
@@ -39,11 +36,8 @@ export const bad: readonly Story[] = [
   {
     name: 'a hand-over left one behind, as it said, and two are missing',
     rule: 'H1',
-    tell(world) {
-      const [a, b, c] = [world.peer('a'), world.peer('b'), world.peer('c')]
-      const former = b.connects(10, 'bob')
-      former.takes(5_001, a.sends(5_000, 'bob', 'one').gets(5_002, 'delivered')).isBusy(5_001)
-      for (const text of ['two', 'three']) a.sends(5_100, 'bob', text).gets(5_102, 'delivered')
+    tell({ a, b, c }, world) {
+      const former = b.connects(10, 'bob').isBusyWithOneOf(a, 'two', 'three')
       c.connects(6_000, 'bob').lacks(6_101, former, 1)
       former.ends(6_002, 'displaced')
       world.until(20_000)
@@ -52,9 +46,8 @@ export const bad: readonly Story[] = [
   {
     name: 'an acknowledged record is never read, although somebody reads on',
     rule: 'H1',
-    tell(world) {
-      const [a, b] = [world.peer('a'), world.peer('b')]
-      for (const [n, hash] of ['zero', 'one', 'two'].entries()) a.appends(10 * n, 'news', hash, n)
+    tell({ a, b }, world) {
+      a.fills('news', ['zero', 'one', 'two'])
       b.reads(100, 'news', ['zero', 'one'])
       world.until(20_000)
     },
@@ -62,8 +55,7 @@ export const bad: readonly Story[] = [
   {
     name: 'a request is answered that no handler was called for',
     rule: 'H1',
-    tell(world) {
-      const [a, b] = [world.peer('a'), world.peer('b')]
+    tell({ a, b }) {
       b.connects(10, 'bob')
       a.tells(20, { what: 'request', call: 1, address: 'bob', dueMs: 10_020, hash: 'how are you' })
       a.tells(24, { what: 'reply', call: 1, address: 'bob', ok: true })
@@ -72,8 +64,7 @@ export const bad: readonly Story[] = [
   {
     name: 'a client whose connect fails accepts a message, and nobody takes it',
     rule: 'H1',
-    tell(world) {
-      const [a, b] = [world.peer('a'), world.peer('b')]
+    tell({ a, b }, world) {
       a.sends(20, 'bob', 'hello').gets(24, 'delivered')
       b.failsToConnect(10, 'bob', { tookMs: 9_000 })
       world.until(20_000)
@@ -82,8 +73,7 @@ export const bad: readonly Story[] = [
   {
     name: 'work is completed twice',
     rule: 'H2',
-    tell(world) {
-      const [a, b] = [world.peer('a'), world.peer('b')]
+    tell({ a, b }) {
       a.asks(10, 'letter', 31, 'sent it')
       for (const worker of [a, b]) worker.tells(30, { what: 'serviceCompleted', type: 'mail', id: 'letter', hash: 'sent it' })
     },
@@ -91,8 +81,7 @@ export const bad: readonly Story[] = [
   {
     name: 'who asks again for work gets another result',
     rule: 'H2',
-    tell(world) {
-      const [a, b] = [world.peer('a'), world.peer('b')]
+    tell({ a, b }) {
       a.asks(10, 'letter', 31, 'sent it')
       b.asks(40, 'letter', 41, 'did not send it')
       a.tells(30, { what: 'serviceCompleted', type: 'mail', id: 'letter', hash: 'sent it' })
@@ -101,8 +90,7 @@ export const bad: readonly Story[] = [
   {
     name: 'a client takes two messages of one sender the wrong way round',
     rule: 'H3',
-    tell(world) {
-      const [a, b] = [world.peer('a'), world.peer('b')]
+    tell({ a, b }) {
       const bob = b.connects(10, 'bob')
       const one = a.sends(20, 'bob', 'one').gets(24, 'unknown')
       const two = a.sends(21, 'bob', 'two').gets(24, 'delivered')
@@ -112,8 +100,7 @@ export const bad: readonly Story[] = [
   {
     name: 'a message is taken by the former owner and again by the new one',
     rule: 'H3',
-    tell(world) {
-      const [a, b, c] = [world.peer('a'), world.peer('b'), world.peer('c')]
+    tell({ a, b, c }) {
       const message = a.sends(20, 'bob', 'one').gets(40, 'delivered')
       b.connects(10, 'bob').takes(22, message).ends(31, 'displaced')
       c.connects(30, 'bob').takes(35, message)
@@ -122,8 +109,7 @@ export const bad: readonly Story[] = [
   {
     name: 'the new owner takes an earlier message after it took a later one, which the former owner had first',
     rule: 'H3',
-    tell(world) {
-      const [a, b, c] = [world.peer('a'), world.peer('b'), world.peer('c')]
+    tell({ a, b, c }) {
       const [one, two] = [a.sends(20, 'bob', 'one').gets(26, 'delivered'), a.sends(21, 'bob', 'two').gets(26, 'delivered')]
       b.connects(10, 'bob').takes(22, two).ends(31, 'displaced')
       c.connects(30, 'bob').takes(40, one)
@@ -132,8 +118,7 @@ export const bad: readonly Story[] = [
   {
     name: 'the former owner accepts an earlier message long after the new one, which took a later one, has gone',
     rule: 'H3',
-    tell(world) {
-      const [a, b, c] = [world.peer('a'), world.peer('b'), world.peer('c')]
+    tell({ a, b, c }, world) {
       const former = b.connects(10, 'bob')
       const one = a.sends(1_000, 'bob', 'one').gets(9_001, 'delivered')
       const newer = c.connects(1_010, 'bob')
@@ -145,8 +130,7 @@ export const bad: readonly Story[] = [
   {
     name: 'a broadcast comes twice to a client that has just connected, to an address that nobody had before',
     rule: 'H3',
-    tell(world) {
-      const [a, b] = [world.peer('a'), world.peer('b')]
+    tell({ a, b }) {
       const bob = b.connects(10, 'bob')
       const notice = a.broadcasts(100, 'restart at 5').reaches(110, 1)
       bob.takes(101, notice).takes(105, notice)
@@ -155,8 +139,7 @@ export const bad: readonly Story[] = [
   {
     name: 'a message arrives with other bytes',
     rule: 'H4',
-    tell(world) {
-      const [a, b] = [world.peer('a'), world.peer('b')]
+    tell({ a, b }) {
       const { id } = a.sends(20, 'bob', 'I owe you 5').gets(24, 'delivered')
       b.connects(10, 'bob').takes(22, { id, hash: 'I owe you 500' })
     },
@@ -164,16 +147,14 @@ export const bad: readonly Story[] = [
   {
     name: 'a client takes what nobody sent',
     rule: 'H4',
-    tell(world) {
-      const [a, b] = [world.peer('a'), world.peer('b')]
+    tell({ a, b }) {
       b.connects(10, 'bob').takes(22, { id: `a/${a.incarnation}/17`, hash: 'forged' })
     },
   },
   {
     name: 'a message comes once more, under the number of another',
     rule: 'H4',
-    tell(world) {
-      const [a, b] = [world.peer('a'), world.peer('b')]
+    tell({ a, b }) {
       const message = a.sends(20, 'bob', 'hello').gets(24, 'delivered')
       b.connects(10, 'bob')
         .takes(22, message)
@@ -183,16 +164,14 @@ export const bad: readonly Story[] = [
   {
     name: 'a message to one address is taken by another',
     rule: 'H4',
-    tell(world) {
-      const [a, b] = [world.peer('a'), world.peer('b')]
+    tell({ a, b }) {
       b.connects(10, 'ben').takes(22, a.sends(20, 'bob', 'for your eyes only').gets(24, 'delivered'))
     },
   },
   {
     name: 'a message that was reported absent is taken',
     rule: 'H5',
-    tell(world) {
-      const [a, b] = [world.peer('a'), world.peer('b')]
+    tell({ a, b }) {
       const message = a.sends(20, 'bob', 'hello').gets(21, 'absent')
       b.connects(30, 'bob').takes(40, message)
     },
@@ -200,8 +179,7 @@ export const bad: readonly Story[] = [
   {
     name: 'a message that expired is taken',
     rule: 'H5',
-    tell(world) {
-      const [a, b] = [world.peer('a'), world.peer('b')]
+    tell({ a, b }) {
       const message = a.sends(20, 'bob', 'hello', 500).gets(520, 'expired')
       b.connects(10, 'bob').takes(900, message)
     },
@@ -209,8 +187,7 @@ export const bad: readonly Story[] = [
   {
     name: 'two own an address for twenty seconds, with nothing in their way',
     rule: 'H6',
-    tell(world) {
-      const [b, c] = [world.peer('b'), world.peer('c')]
+    tell({ b, c }, world) {
       const former = b.connects(10, 'bob')
       c.connects(1_000, 'bob')
       former.ends(21_000, 'displaced')
@@ -220,8 +197,7 @@ export const bad: readonly Story[] = [
   {
     name: 'a former owner still holds the address ten seconds after the datastore was back',
     rule: 'H6',
-    tell(world) {
-      const [b, c] = [world.peer('b'), world.peer('c')]
+    tell({ b, c }, world) {
       const former = b.connects(10, 'bob')
       c.connects(1_000, 'bob')
       world.fault(1_100, { fault: 'storeDown' })
@@ -233,8 +209,7 @@ export const bad: readonly Story[] = [
   {
     name: 'a handler takes a message after its client was displaced',
     rule: 'H6',
-    tell(world) {
-      const [a, b, c] = [world.peer('a'), world.peer('b'), world.peer('c')]
+    tell({ a, b, c }) {
       const former = b.connects(10, 'bob')
       c.connects(30, 'bob')
       former.ends(31, 'displaced').takes(45, a.sends(40, 'bob', 'late').gets(46, 'delivered'))
@@ -243,8 +218,7 @@ export const bad: readonly Story[] = [
   {
     name: 'two clients have one claim',
     rule: 'H6',
-    tell(world) {
-      const b = world.peer('b')
+    tell({ b }) {
       b.connects(10, 'bob', { claim: 7 })
       b.connects(20, 'ben', { claim: 7 })
     },
@@ -253,8 +227,7 @@ export const bad: readonly Story[] = [
     name: 'with "stop", a former owner without a datastore takes what was sent six seconds after the newer connect',
     rule: 'H6',
     options: { whenStoreIsDown: 'stop' },
-    tell(world) {
-      const [a, b, c] = [world.peer('a'), world.peer('b'), world.peer('c')]
+    tell({ a, b, c }, world) {
       const former = b.connects(10, 'bob')
       world.fault(900, { fault: 'storeDown', name: 'b' })
       c.connects(1_000, 'bob')
@@ -266,16 +239,16 @@ export const bad: readonly Story[] = [
   {
     name: 'a send never settles',
     rule: 'H7',
-    tell(world) {
-      world.peer('a').sends(20, 'bob', 'hello', 500)
+    tell({ a }, world) {
+      a.sends(20, 'bob', 'hello', 500)
       world.until(20_000)
     },
   },
   {
     name: 'a send settles a second late, its process having stood still before',
     rule: 'H7',
-    tell(world) {
-      world.peer('a').sends(1_000, 'nobody', 'hello', 5_000).gets(7_000, 'expired')
+    tell({ a }, world) {
+      a.sends(1_000, 'nobody', 'hello', 5_000).gets(7_000, 'expired')
       world.fault(2_000, { fault: 'stall', name: 'a', forMs: 3_000 })
       world.until(20_000)
     },
@@ -283,8 +256,7 @@ export const bad: readonly Story[] = [
   {
     name: 'a connect settles after its deadline, and its process is killed only then',
     rule: 'H7',
-    tell(world) {
-      const b = world.peer('b')
+    tell({ b }, world) {
       b.connects(10, 'bob', { tookMs: 12_000 })
       world.kill(15_000, b)
       world.until(20_000)
@@ -293,8 +265,7 @@ export const bad: readonly Story[] = [
   {
     name: 'two records have one offset',
     rule: 'H8',
-    tell(world) {
-      const [a, b] = [world.peer('a'), world.peer('b')]
+    tell({ a, b }) {
       a.appends(10, 'news', 'one', 0)
       b.appends(12, 'news', 'two', 0)
     },
@@ -302,9 +273,8 @@ export const bad: readonly Story[] = [
   {
     name: 'a reader goes from the first record to the third',
     rule: 'H8',
-    tell(world) {
-      const [a, b] = [world.peer('a'), world.peer('b')]
-      for (const [n, hash] of ['zero', 'one', 'two'].entries()) a.appends(10 * n, 'news', hash, n)
+    tell({ a, b }) {
+      a.fills('news', ['zero', 'one', 'two'])
       b.reads(100, 'news', ['zero'])
       b.reads(110, 'news', ['two'], 2)
     },
@@ -312,8 +282,7 @@ export const bad: readonly Story[] = [
   {
     name: 'a site takes in a record twice',
     rule: 'H8',
-    tell(world) {
-      const [a, b] = [world.peer('a'), world.peer('b')]
+    tell({ a, b }) {
       a.tells(10, { what: 'siteExported', source: 'oslo', seq: 1, hash: 'one' })
       for (const atMs of [100, 200]) b.tells(atMs, { what: 'siteImported', site: 'rome', source: 'oslo', seq: 1, hash: 'one' })
     },
@@ -321,8 +290,7 @@ export const bad: readonly Story[] = [
   {
     name: 'a server is judged dead while it stood still for three seconds',
     rule: 'H9',
-    tell(world) {
-      const [a, b] = [world.peer('a'), world.peer('b')]
+    tell({ a, b }, world) {
       a.judges(3_000, b, 'up')
       world.fault(20_000, { fault: 'stall', name: 'b', forMs: 3_000 })
       a.judges(24_000, b, 'lapsed')
@@ -332,8 +300,7 @@ export const bad: readonly Story[] = [
   {
     name: 'a killed server is still a member twenty seconds later',
     rule: 'H9',
-    tell(world) {
-      const [a, b] = [world.peer('a'), world.peer('b')]
+    tell({ a, b }, world) {
       a.judges(3_000, b, 'up')
       world.kill(5_000, b)
       a.judges(25_000, b, 'lapsed')
@@ -342,31 +309,29 @@ export const bad: readonly Story[] = [
   {
     name: 'a promise is rejected that nobody handles',
     rule: 'H10',
-    tell(world) {
-      world.peer('a').tells(10, { what: 'unhandledRejection', text: 'Error: oh' })
+    tell({ a }) {
+      a.tells(10, { what: 'unhandledRejection', text: 'Error: oh' })
     },
   },
   {
     name: 'a process exits with 1, that nobody had killed',
     rule: 'H10',
-    tell(world) {
-      const a = world.peer('a')
+    tell({ a }, world) {
       world.exit(1_000, a, 1)
     },
   },
   {
     name: 'memory grows above its bound',
     rule: 'H10',
-    tell(world) {
-      world.peer('a').tells(10, { what: 'measured', of: 'heap', value: 100e6, valueMax: 64e6 })
+    tell({ a }) {
+      a.tells(10, { what: 'measured', of: 'heap', value: 100e6, valueMax: 64e6 })
     },
   },
   {
     name: 'a message is reported absent while the datastore cannot be asked',
     rule: 'H5',
     options: { atomicPut: true },
-    tell(world) {
-      const [a, b] = [world.peer('a'), world.peer('b')]
+    tell({ a, b }, world) {
       b.connects(10, 'bob')
       world.fault(5_000, { fault: 'storeDown' })
       a.sends(5_100, 'bob', 'hello').gets(5_200, 'absent')
@@ -377,8 +342,7 @@ export const bad: readonly Story[] = [
   {
     name: 'a message is reported absent while its address moves from a draining peer',
     rule: 'H5',
-    tell(world) {
-      const [a, b, c] = [world.peer('a'), world.peer('b'), world.peer('c')]
+    tell({ a, b, c }, world) {
       const former = b.connects(10, 'bob')
       b.tells(5_000, { what: 'draining' })
       former.ends(5_010, 'disconnected')
@@ -390,8 +354,7 @@ export const bad: readonly Story[] = [
   {
     name: 'a message that was given up arrives seven seconds later',
     rule: 'H5',
-    tell(world) {
-      const [a, b, c] = [world.peer('a'), world.peer('b'), world.peer('c')]
+    tell({ a, b, c }, world) {
       const bob = b.connects(10, 'bob')
       const early = a.sends(5_000, 'bob', 'early', 50).gets(5_050, 'unknown')
       bob.takes(12_101, c.sends(12_100, 'bob', 'late').gets(12_102, 'delivered'))
@@ -403,8 +366,7 @@ export const bad: readonly Story[] = [
     name: 'a newer client is displaced by the one that it displaced',
     rule: 'H6',
     options: { atomicPut: true },
-    tell(world) {
-      const [b, c] = [world.peer('b'), world.peer('c')]
+    tell({ b, c }, world) {
       b.connects(10, 'bob')
       c.connects(5_000, 'bob').ends(6_000, 'displaced')
       world.until(20_000)

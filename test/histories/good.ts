@@ -4,8 +4,7 @@ import type { Story } from './story.ts'
 export const good: readonly Story[] = [
   {
     name: 'a message is sent, delivered and taken',
-    tell(world) {
-      const [a, b] = [world.peer('a'), world.peer('b')]
+    tell({ a, b }) {
       const bob = b.connects(10, 'bob')
       const message = a.sends(20, 'bob', 'hello').gets(24, 'delivered')
       bob.takes(22, message)
@@ -13,20 +12,15 @@ export const good: readonly Story[] = [
   },
   {
     name: 'what waited for a busy client died with its process',
-    tell(world) {
-      const [a, b] = [world.peer('a'), world.peer('b')]
-      const bob = b.connects(10, 'bob')
-      const first = a.sends(5_000, 'bob', 'one').gets(5_002, 'delivered')
-      bob.takes(5_001, first).isBusy(5_001)
-      a.sends(5_100, 'bob', 'two').gets(5_102, 'delivered')
+    tell({ a, b }, world) {
+      b.connects(10, 'bob').isBusyWithOneOf(a, 'two')
       world.kill(6_000, b)
       world.until(20_000)
     },
   },
   {
     name: 'what waited for a turn of the loop died with its process, which had stood still until right before',
-    tell(world) {
-      const [a, b] = [world.peer('a'), world.peer('b')]
+    tell({ a, b }, world) {
       b.connects(10, 'bob')
       a.sends(5_001, 'bob', 'hello').gets(5_002, 'delivered')
       world.fault(5_010, { fault: 'block', name: 'b', forMs: 2_000 })
@@ -36,19 +30,15 @@ export const good: readonly Story[] = [
   },
   {
     name: 'what waited for a busy client went with it when it was disconnected',
-    tell(world) {
-      const [a, b] = [world.peer('a'), world.peer('b')]
-      const bob = b.connects(10, 'bob')
-      bob.takes(5_001, a.sends(5_000, 'bob', 'one').gets(5_002, 'delivered')).isBusy(5_001)
-      a.sends(5_100, 'bob', 'two').gets(5_102, 'delivered')
-      bob.ends(6_000, 'disconnected')
+    tell({ a, b }, world) {
+      b.connects(10, 'bob').isBusyWithOneOf(a, 'two').ends(6_000, 'disconnected')
       world.until(20_000)
     },
   },
   {
     name: 'the only broker died before it could say who lost the address',
-    tell(world) {
-      const [hub, a, b] = [world.broker('hub'), world.peer('a'), world.peer('b')]
+    tell({ a, b }, world) {
+      const hub = world.broker('hub')
       a.connects(10_000, 'bob')
       const newer = b.connects(20_000, 'bob')
       world.kill(20_001, hub)
@@ -60,11 +50,8 @@ export const good: readonly Story[] = [
   },
   {
     name: 'a hand-over left one behind, and said so',
-    tell(world) {
-      const [a, b, c] = [world.peer('a'), world.peer('b'), world.peer('c')]
-      const former = b.connects(10, 'bob')
-      former.takes(5_001, a.sends(5_000, 'bob', 'one').gets(5_002, 'delivered')).isBusy(5_001)
-      a.sends(5_100, 'bob', 'two').gets(5_102, 'delivered')
+    tell({ a, b, c }, world) {
+      const former = b.connects(10, 'bob').isBusyWithOneOf(a, 'two')
       const newer = c.connects(6_000, 'bob').lacks(7_001, former, 1)
       former.ends(9_000, 'displaced')
       newer.takes(7_101, a.sends(7_100, 'bob', 'three').gets(7_102, 'delivered'))
@@ -73,11 +60,8 @@ export const good: readonly Story[] = [
   },
   {
     name: 'what a busy client had moved on with the address, and died at the new owner',
-    tell(world) {
-      const [a, b, c] = [world.peer('a'), world.peer('b'), world.peer('c')]
-      const former = b.connects(10, 'bob')
-      former.takes(5_001, a.sends(5_000, 'bob', 'one').gets(5_002, 'delivered')).isBusy(5_001)
-      a.sends(5_100, 'bob', 'two').gets(5_102, 'delivered')
+    tell({ a, b, c }, world) {
+      const former = b.connects(10, 'bob').isBusyWithOneOf(a, 'two')
       c.connects(6_000, 'bob')
       former.ends(6_002, 'displaced')
       world.kill(6_004, c)
@@ -86,8 +70,7 @@ export const good: readonly Story[] = [
   },
   {
     name: 'a reader was disconnected before the hand-over to it was over: it reads what came to itself',
-    tell(world) {
-      const [a, b, c] = [world.peer('a'), world.peer('b'), world.peer('c')]
+    tell({ a, b, c }, world) {
       const former = b.connects(10, 'bob', { reads: true })
       a.sends(5_000, 'bob', 'one').gets(5_002, 'delivered')
       const newer = c.connects(6_000, 'bob', { reads: true })
@@ -99,8 +82,7 @@ export const good: readonly Story[] = [
   },
   {
     name: 'nobody reads what a client without a handler has',
-    tell(world) {
-      const [a, b] = [world.peer('a'), world.peer('b')]
+    tell({ a, b }, world) {
       b.connects(10, 'bob', { reads: true })
       a.sends(20, 'bob', 'hello').gets(24, 'delivered')
       world.until(20_000)
@@ -108,8 +90,7 @@ export const good: readonly Story[] = [
   },
   {
     name: 'work that is asked for twice is completed once, with one result',
-    tell(world) {
-      const [a, b] = [world.peer('a'), world.peer('b')]
+    tell({ a, b }) {
       a.asks(10, 'letter', 30, 'sent it')
       b.asks(15, 'letter', 31, 'sent it')
       b.tells(29, { what: 'serviceCompleted', type: 'mail', id: 'letter', hash: 'sent it' })
@@ -117,8 +98,7 @@ export const good: readonly Story[] = [
   },
   {
     name: 'after ten minutes an id is new work',
-    tell(world) {
-      const a = world.peer('a')
+    tell({ a }) {
       for (const atMs of [1_000, 700_000]) {
         a.asks(atMs, 'letter', atMs + 20, `sent it at ${atMs}`)
         a.tells(atMs + 19, { what: 'serviceCompleted', type: 'mail', id: 'letter', hash: `sent it at ${atMs}` })
@@ -127,8 +107,7 @@ export const good: readonly Story[] = [
   },
   {
     name: 'while two own the address, the former one takes late what it had accepted early',
-    tell(world) {
-      const [a, b, c] = [world.peer('a'), world.peer('b'), world.peer('c')]
+    tell({ a, b, c }) {
       const former = b.connects(10, 'bob')
       const first = a.sends(1_000, 'bob', 'one').gets(1_002, 'delivered')
       const newer = c.connects(1_010, 'bob').lacks(2_020, former)
@@ -138,8 +117,7 @@ export const good: readonly Story[] = [
   },
   {
     name: 'an unknown message reaches the former owner after a later one has reached the new owner',
-    tell(world) {
-      const [a, b, c] = [world.peer('a'), world.peer('b'), world.peer('c')]
+    tell({ a, b, c }) {
       const former = b.connects(10, 'bob')
       const first = a.sends(1_000, 'bob', 'one', 500).gets(1_500, 'unknown')
       const newer = c.connects(1_600, 'bob')
@@ -149,8 +127,7 @@ export const good: readonly Story[] = [
   },
   {
     name: 'a broadcast comes twice to a client that moved meanwhile',
-    tell(world) {
-      const [a, b, c] = [world.peer('a'), world.peer('b'), world.peer('c')]
+    tell({ a, b, c }) {
       const notice = a.broadcasts(100, 'restart at 5').reaches(110, 2)
       const former = b.connects(10, 'bob').takes(101, notice)
       const newer = c.connects(102, 'bob')
@@ -160,8 +137,7 @@ export const good: readonly Story[] = [
   },
   {
     name: 'what was sent last by a process that was killed is taken after its death',
-    tell(world) {
-      const [a, b] = [world.peer('a'), world.peer('b')]
+    tell({ a, b }, world) {
       const bob = b.connects(10, 'bob')
       const last = a.sends(20, 'bob', 'famous last words')
       world.kill(21, a)
@@ -171,8 +147,7 @@ export const good: readonly Story[] = [
   },
   {
     name: 'what is unknown may have been taken, or not',
-    tell(world) {
-      const [a, b] = [world.peer('a'), world.peer('b')]
+    tell({ a, b }) {
       const bob = b.connects(10, 'bob')
       bob.takes(25, a.sends(20, 'bob', 'one', 500).gets(520, 'unknown'))
       a.sends(30, 'bob', 'two', 500).gets(530, 'unknown')
@@ -180,8 +155,7 @@ export const good: readonly Story[] = [
   },
   {
     name: 'a former owner learns late of the new one, because the datastore was down',
-    tell(world) {
-      const [b, c] = [world.peer('b'), world.peer('c')]
+    tell({ b, c }, world) {
       const former = b.connects(10, 'bob')
       c.connects(1_000, 'bob')
       world.fault(1_100, { fault: 'storeDown' })
@@ -192,8 +166,7 @@ export const good: readonly Story[] = [
   },
   {
     name: 'a claim whose owner was killed goes to the next one at once',
-    tell(world) {
-      const [b, c] = [world.peer('b'), world.peer('c')]
+    tell({ b, c }, world) {
       b.connects(10, 'bob')
       world.kill(1_000, b)
       c.connects(1_001, 'bob')
@@ -202,8 +175,7 @@ export const good: readonly Story[] = [
   },
   {
     name: 'who stood still at a deadline answers right after, who slept by its own clock, who died not at all',
-    tell(world) {
-      const [a, b, c] = [world.peer('a'), world.peer('b'), world.peer('c')]
+    tell({ a, b, c }, world) {
       a.sends(1_000, 'nobody', 'still', 2_000).gets(9_050, 'expired')
       world.fault(2_000, { fault: 'stall', name: 'a', forMs: 7_000 })
       b.sends(1_000, 'nobody', 'asleep', 2_000).gets(8_050, 'expired')
@@ -215,8 +187,7 @@ export const good: readonly Story[] = [
   },
   {
     name: 'one that is stopped asks before and is killed where it stands: its deadline passed in its sleep, and it lapsed before it died',
-    tell(world) {
-      const [a, b] = [world.peer('a'), world.peer('b')]
+    tell({ a, b }, world) {
       a.judges(500, b, 'up')
       b.sends(1_000, 'nobody', 'hello', 2_000)
       world.fault(2_000, { fault: 'stall', name: 'b' })
@@ -227,9 +198,8 @@ export const good: readonly Story[] = [
   },
   {
     name: 'two readers of a topic, one of them with a gap that it is told of',
-    tell(world) {
-      const [a, b, c] = [world.peer('a'), world.peer('b'), world.peer('c')]
-      for (const [n, hash] of ['zero', 'one', 'two', 'three'].entries()) a.appends(10 * n, 'news', hash, n)
+    tell({ a, b, c }, world) {
+      a.fills('news', ['zero', 'one', 'two', 'three'])
       b.reads(100, 'news', ['zero', 'one', 'two', 'three'])
       c.reads(100, 'news', ['zero'])
       c.tells(110, { what: 'topicGap', topic: 'news', reader: 1, offset: 3 })
@@ -239,8 +209,7 @@ export const good: readonly Story[] = [
   },
   {
     name: 'two sites take in what a third one accepted, each once and in order',
-    tell(world) {
-      const [a, b] = [world.peer('a'), world.peer('b')]
+    tell({ a, b }) {
       for (const seq of [1, 2, 3]) {
         a.tells(seq, { what: 'siteExported', source: 'oslo', seq, hash: `record ${seq}` })
         b.tells(100 + seq, { what: 'siteImported', site: 'rome', source: 'oslo', seq, hash: `record ${seq}` })
@@ -250,8 +219,7 @@ export const good: readonly Story[] = [
   },
   {
     name: 'a killed server, and one that stood still for longer than its lease, are judged dead; one that closed has left',
-    tell(world) {
-      const [a, b, c, d] = [world.peer('a'), world.peer('b'), world.peer('c'), world.peer('d')]
+    tell({ a, b, c, d }, world) {
       for (const other of [b, c, d]) a.judges(3_000, other, 'up')
       world.kill(5_000, b)
       a.judges(16_000, b, 'lapsed')
@@ -265,8 +233,7 @@ export const good: readonly Story[] = [
   },
   {
     name: 'one process is killed and exits by that, another closes and exits with 0, within its bound of memory',
-    tell(world) {
-      const [a, b] = [world.peer('a'), world.peer('b')]
+    tell({ a, b }, world) {
       world.kill(1_000, a)
       world.exit(1_005, a, null)
       b.tells(1_500, { what: 'measured', of: 'heap', value: 50e6, valueMax: 64e6 })
@@ -278,8 +245,7 @@ export const good: readonly Story[] = [
   {
     name: 'nobody holds the address: it is reported absent before an outage, at its begin, and after it',
     options: { atomicPut: true },
-    tell(world) {
-      const a = world.peer('a')
+    tell({ a }, world) {
       a.sends(4_000, 'bob', 'one').gets(4_010, 'absent')
       a.sends(4_995, 'bob', 'two').gets(5_005, 'absent')
       world.fault(5_000, { fault: 'storeDown' })
@@ -291,8 +257,7 @@ export const good: readonly Story[] = [
   {
     name: 'an address leaves a draining peer, and comes nowhere for longer than it is waited for',
     options: { atomicPut: true },
-    tell(world) {
-      const [a, b, c] = [world.peer('a'), world.peer('b'), world.peer('c')]
+    tell({ a, b, c }, world) {
       const former = b.connects(10, 'bob')
       b.tells(5_000, { what: 'draining' })
       former.ends(5_010, 'disconnected')
@@ -304,8 +269,7 @@ export const good: readonly Story[] = [
   {
     name: 'a message that was given up was on its way over a path that was not known to be broken',
     options: { atomicPut: true },
-    tell(world) {
-      const [a, b, c] = [world.peer('a'), world.peer('b'), world.peer('c')]
+    tell({ a, b, c }, world) {
       const bob = b.connects(10, 'bob')
       const early = a.sends(5_000, 'bob', 'early', 50).gets(5_050, 'unknown')
       bob.takes(9_101, c.sends(9_100, 'bob', 'late').gets(9_102, 'delivered'))
@@ -316,8 +280,7 @@ export const good: readonly Story[] = [
   {
     name: 'two connect at once: the one that asked first is written last, and stays',
     options: { atomicPut: true },
-    tell(world) {
-      const [b, c] = [world.peer('b'), world.peer('c')]
+    tell({ b, c }, world) {
       b.connects(5_000, 'bob', { tookMs: 50 })
       c.connects(5_010, 'bob').ends(5_060, 'displaced')
       world.until(20_000)

@@ -3,17 +3,14 @@ import type { Holding, Story, World } from './story.ts'
 
 /** A handler is busy with one message since 5.001 s, and another one waits for it, or came and waits. */
 function busyWithOneMore(world: World): Holding {
-  const [a, b] = [world.peer('a'), world.peer('b')]
-  const former = b.connects(10, 'bob')
-  former.takes(5_001, a.sends(5_000, 'bob', 'one').gets(5_002, 'delivered')).isBusy(5_001)
-  a.sends(5_100, 'bob', 'two').gets(5_102, 'delivered')
-  return former
+  const { a, b } = world.cast
+  return b.connects(10, 'bob').isBusyWithOneOf(a, 'two')
 }
 
 /** It moves at 6 s to a reader that is disconnected at 6.2 s, and reads at `readMs` what came to it by itself. */
 function readerLeaves(world: World, readMs: number): void {
   const former = busyWithOneMore(world)
-  const [c, d] = [world.peer('c'), world.peer('d')]
+  const { c, d } = world.cast
   const reader = c.connects(6_000, 'bob', { reads: true })
   former.ends(6_010, 'displaced')
   reader.takes(readMs, d.sends(6_100, 'bob', 'three').gets(6_102, 'delivered')).ends(6_200, 'disconnected')
@@ -22,7 +19,7 @@ function readerLeaves(world: World, readMs: number): void {
 
 /** A message waits for an inbox to open, and its process is killed later than that; or would be, had its machine not slept for `sleepMs`. */
 function sleepsAndDies(world: World, sleepMs: number): void {
-  const [a, b] = [world.peer('a'), world.peer('b')]
+  const { a, b } = world.cast
   b.connects(5_000, 'bob')
   a.sends(5_010, 'bob', 'one').gets(5_012, 'delivered')
   if (sleepMs > 0) world.fault(5_100, { fault: 'suspend', name: 'b', forMs: sleepMs })
@@ -33,7 +30,7 @@ function sleepsAndDies(world: World, sleepMs: number): void {
 /** Somebody takes the address from a busy client, and that one's process is killed a second later; the new owner's is, or is not, before it knows. */
 function bothDie(world: World, alive: boolean): void {
   const former = busyWithOneMore(world)
-  const c = world.peer('c')
+  const { c } = world.cast
   if (alive) c.connects(5_900, 'bob')
   else c.tells(5_900, { what: 'connecting', address: 'bob', client: 1, dueMs: 15_900, reads: false })
   if (!alive) world.kill(5_950, c)
@@ -44,9 +41,8 @@ function bothDie(world: World, alive: boolean): void {
 
 /** The address went over `c`, which connected at `viaMs`, to `d`; the former owner hears of it only later, and has taken a message meanwhile. */
 function passedOn(world: World, viaMs: number): void {
-  const [a, b, c, d] = [world.peer('a'), world.peer('b'), world.peer('c'), world.peer('d')]
-  const former = b.connects(10, 'bob')
-  former.takes(5_001, a.sends(5_000, 'bob', 'one').gets(5_002, 'delivered')).isBusy(5_001)
+  const { a, b, c, d } = world.cast
+  const former = b.connects(10, 'bob').isBusyWithOneOf(a)
   const between = c.connects(viaMs, 'bob').ends(5_405, 'displaced')
   d.connects(5_400, 'bob').lacks(6_400, between)
   a.sends(5_500, 'bob', 'two').gets(5_502, 'delivered')
@@ -56,9 +52,8 @@ function passedOn(world: World, viaMs: number): void {
 
 /** A reader was disconnected while it waited for what a former owner had, and read what it had itself at `readMs`; the next one gets all else. */
 function readerWasFirst(world: World, readMs: number): void {
-  const [a, b, c, d] = [world.peer('a'), world.peer('b'), world.peer('c'), world.peer('d')]
-  const former = b.connects(10, 'bob')
-  former.takes(5_001, a.sends(5_000, 'bob', 'one').gets(5_002, 'delivered')).isBusy(5_001)
+  const { a, b, c, d } = world.cast
+  const former = b.connects(10, 'bob').isBusyWithOneOf(a)
   const two = a.sends(5_100, 'bob', 'two').gets(5_102, 'delivered')
   const reader = c.connects(6_000, 'bob', { reads: true })
   former.ends(6_010, 'displaced')
@@ -70,17 +65,17 @@ function readerWasFirst(world: World, readMs: number): void {
 export const goodHandOvers: readonly Story[] = [
   {
     name: 'a reader was disconnected before what was handed over came, and read what came by itself',
-    tell: world => readerLeaves(world, 6_200),
+    tell: (_, world) => readerLeaves(world, 6_200),
   },
-  { name: 'an inbox was not open yet, because its machine slept meanwhile', tell: world => sleepsAndDies(world, 2_000) },
-  { name: 'a former owner died while it kept what nobody was there to ask for', tell: world => bothDie(world, false) },
+  { name: 'an inbox was not open yet, because its machine slept meanwhile', tell: (_, world) => sleepsAndDies(world, 2_000) },
+  { name: 'a former owner died while it kept what nobody was there to ask for', tell: (_, world) => bothDie(world, false) },
   {
     name: 'what a former owner took late was left behind with one that had lost the address before',
-    tell: world => passedOn(world, 5_200),
+    tell: (_, world) => passedOn(world, 5_200),
   },
   {
     name: 'a reader was disconnected, and read what it had before the next one got what was before that',
-    tell: world => readerWasFirst(world, 6_200),
+    tell: (_, world) => readerWasFirst(world, 6_200),
   },
 ]
 
@@ -88,22 +83,22 @@ export const badHandOvers: readonly Story[] = [
   {
     name: 'a reader takes what came later, is disconnected, and what came first is lost',
     rule: 'H1',
-    tell: world => readerLeaves(world, 6_199),
+    tell: (_, world) => readerLeaves(world, 6_199),
   },
-  { name: 'an inbox has been open for long when its process is killed', rule: 'H1', tell: world => sleepsAndDies(world, 0) },
+  { name: 'an inbox has been open for long when its process is killed', rule: 'H1', tell: (_, world) => sleepsAndDies(world, 0) },
   {
     name: 'a former owner dies a second after the new owner asked it, which says nothing',
     rule: 'H1',
-    tell: world => bothDie(world, true),
+    tell: (_, world) => bothDie(world, true),
   },
   {
     name: 'what a former owner took late was left behind with one that did not wait any more',
     rule: 'H1',
-    tell: world => passedOn(world, 4_000),
+    tell: (_, world) => passedOn(world, 4_000),
   },
   {
     name: 'a reader takes what came later, and the next one what came first',
     rule: 'H3',
-    tell: world => readerWasFirst(world, 6_199),
+    tell: (_, world) => readerWasFirst(world, 6_199),
   },
 ]

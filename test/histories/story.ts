@@ -7,10 +7,15 @@ export interface Story {
   readonly name: string
   readonly rule?: RuleName
   readonly options?: CheckOptions
-  tell(world: World): void
+  /** Who of `cast` is named has started when it begins. */
+  tell(cast: Cast, world: World): void
 }
 
+/** The peers of a story: each starts when it is first named. */
+export type Cast = Readonly<Record<'a' | 'b' | 'c' | 'd', Actor>>
+
 export class World {
+  readonly cast: Cast = castOf(this)
   readonly #events: HistoryEvent[] = []
   #runs = 0
 
@@ -107,6 +112,11 @@ export class Actor {
     this.tells(atMs + 1, { what: 'topicAppended', call, topic, offset })
   }
 
+  /** Record after record, from offset 0 on. */
+  fills(topic: string, hashes: readonly string[]): void {
+    for (const [n, hash] of hashes.entries()) this.appends(10 * n, topic, hash, n)
+  }
+
   /** Record after record: hashes from `offset` on. */
   reads(atMs: number, topic: string, hashes: readonly string[], offset = 0): void {
     for (const [n, hash] of hashes.entries())
@@ -197,6 +207,13 @@ export class Holding {
     return this
   }
 
+  /** At 5 s it takes `one`, and is busy with it from then on; what is `waiting` was accepted 100 ms later. */
+  isBusyWithOneOf(sender: Actor, ...waiting: readonly string[]): this {
+    this.takes(5_001, sender.sends(5_000, this.address, 'one').gets(5_002, 'delivered')).isBusy(5_001)
+    for (const text of waiting) sender.sends(5_100, this.address, text).gets(5_102, 'delivered')
+    return this
+  }
+
   ends(atMs: number, end: 'disconnected' | 'displaced' | 'closed'): this {
     this.tells(atMs, { what: 'ended', end })
     return this
@@ -207,5 +224,28 @@ export class Holding {
     const from = { fromIncarnation: former.by.incarnation, fromClaim: former.client }
     this.by.tells(atMs, { what: 'handOverIncomplete', address: this.address, ...from, ...(missing !== undefined && { missing }) })
     return this
+  }
+}
+
+function castOf(world: World): Cast {
+  const started = new Map<string, Actor>()
+  const actor = (name: string): Actor => {
+    const known = started.get(name) ?? world.peer(name)
+    started.set(name, known)
+    return known
+  }
+  return {
+    get a() {
+      return actor('a')
+    },
+    get b() {
+      return actor('b')
+    },
+    get c() {
+      return actor('c')
+    },
+    get d() {
+      return actor('d')
+    },
   }
 }

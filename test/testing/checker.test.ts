@@ -12,7 +12,7 @@ const rules = ['H1', 'H2', 'H3', 'H4', 'H5', 'H6', 'H7', 'H8', 'H9', 'H10']
 
 function eventsOf(story: Story): HistoryEvent[] {
   const world = new World()
-  story.tell(world)
+  story.tell(world.cast, world)
   return world.events
 }
 

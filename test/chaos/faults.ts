@@ -142,50 +142,33 @@ async function primed(stage: Stage): Promise<Trouble | undefined> {
   }
 }
 
+/** What befalls one process. */
+function toOne(
+  name: string,
+  weight: number,
+  whom: (stage: Stage) => Place | undefined,
+  begun: (stage: Stage, place: Place) => Trouble | Promise<Trouble>,
+): FaultKind {
+  return {
+    name,
+    weight,
+    async begin(stage) {
+      const place = whom(stage)
+      return place && begun(stage, place)
+    },
+  }
+}
+
 const processFaults: readonly FaultKind[] = [
-  {
-    name: 'kill',
-    weight: 4,
-    async begin(stage) {
-      const place = victim(stage)
-      return place && killed(stage, place)
-    },
-  },
-  {
-    name: 'stop',
-    weight: 3,
-    async begin(stage) {
-      const place = victim(stage)
-      return place && stopped(stage, place, 20_000)
-    },
-  },
-  {
-    name: 'kill broker',
-    weight: 3,
-    async begin(stage) {
-      const place = brokerUp(stage)
-      return place && killed(stage, place)
-    },
-  },
-  {
-    name: 'stop broker',
-    weight: 1,
-    async begin(stage) {
-      const place = brokerUp(stage)
-      return place && stopped(stage, place, 10_000)
-    },
-  },
+  toOne('kill', 4, victim, killed),
+  toOne('stop', 3, victim, (stage, place) => stopped(stage, place, 20_000)),
+  toOne('kill broker', 3, brokerUp, killed),
+  toOne('stop broker', 1, brokerUp, (stage, place) => stopped(stage, place, 10_000)),
   { name: 'failpoint', weight: 4, begin: primed },
-  {
-    name: 'drain',
-    weight: 2,
-    async begin(stage) {
-      const place = victim(stage)
-      if (!place) return undefined
-      const done = deployed(stage, place)
-      return { text: `${place.name} is drained and starts again`, forMs: 0, end: () => done }
-    },
-  },
+  toOne('drain', 2, victim, (stage, place) => {
+    const done = deployed(stage, place)
+    return { text: `${place.name} is drained and starts again`, forMs: 0, end: () => done }
+  }),
   {
     name: 'rolling restart',
     weight: 1,
@@ -232,7 +215,7 @@ const storeFaults: readonly FaultKind[] = [
   },
 ]
 
-export const faultKinds: readonly FaultKind[] = [...processFaults, ...storeFaults, ...lineFaults]
+const faultKinds: readonly FaultKind[] = [...processFaults, ...storeFaults, ...lineFaults]
 
 /** Draws one that is possible now. */
 export async function befall(stage: Stage): Promise<{ kind: string; trouble: Trouble } | undefined> {

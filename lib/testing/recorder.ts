@@ -23,8 +23,7 @@ type Handlers = ClientHandlers | ((message: Message) => unknown)
 
 /**
  * Listens to the peer, and puts itself before its calls: what a caller asks and hears is in no event. An ask is told before the call is made,
- * an answer after it came. To be called once a peer, when it is a member
- * and before it is used.
+ * an answer after it came. To be called once a peer, when it is a member and before it is used.
  */
 export function recordPeer(history: History, peer: Peer, options: RecordingOptions = {}): void {
   const { name = peer.identity } = options
@@ -124,14 +123,11 @@ class PeerRecorder {
         const { outcome } = homingError(error, 'BAD_OPTION', 'malformed')
         this.#tell({ what: 'reply', call, address, ok: false, ...codeOf(error), outcome })
       }
-      try {
-        const reply = request(address, body, options)
-        reply.then(() => this.#tell({ what: 'reply', call, address, ok: true }), failed)
-        return reply
-      } catch (error) {
-        failed(error)
-        throw error
-      }
+      return told(
+        () => request(address, body, options),
+        () => this.#tell({ what: 'reply', call, address, ok: true }),
+        failed,
+      )
     }
   }
 
@@ -142,14 +138,11 @@ class PeerRecorder {
       const { call } = invoke
       this.#tell({ what: 'broadcast', ...invoke })
       const failed = (error: unknown): void => this.#tell({ what: 'broadcastDone', call, ...codeOf(error) })
-      try {
-        const result = broadcast(body, options)
-        result.then(({ id, reached }) => this.#tell({ what: 'broadcastDone', call, id, reached }), failed)
-        return result
-      } catch (error) {
-        failed(error)
-        throw error
-      }
+      return told(
+        () => broadcast(body, options),
+        ({ id, reached }) => this.#tell({ what: 'broadcastDone', call, id, reached }),
+        failed,
+      )
     }
   }
 
@@ -229,6 +222,22 @@ class PeerRecorder {
       told = true
       return close.call(this.#peer)
     }
+  }
+}
+
+/** Makes a call, and says how it ends; one that throws has had malformed arguments. */
+function told<Answer>(
+  call: () => Promise<Answer>,
+  done: (answer: Answer) => void,
+  failed: (error: unknown) => void,
+): Promise<Answer> {
+  try {
+    const answer = call()
+    answer.then(done, failed)
+    return answer
+  } catch (error) {
+    failed(error)
+    throw error
   }
 }
 

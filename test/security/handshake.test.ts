@@ -14,6 +14,7 @@ import { HELLO, PROOF, READY, WELCOME } from '../../lib/wire/kinds.ts'
 import { Splitter } from '../../lib/wire/splitter.ts'
 import { CertificateAuthority, withoutCertificates } from '../support/certificates.ts'
 import { LinkEar, LinkWorld } from '../support/link-pair.ts'
+import { tapped } from '../support/tapped-connection.ts'
 
 const secret = Buffer.from('the secret of this cluster')
 
@@ -21,28 +22,17 @@ const secret = Buffer.from('the secret of this cluster')
 function bent(transport: Transport, bend: (bytes: Uint8Array, from: number) => Uint8Array): Transport {
   return {
     listen: (...args) => transport.listen(...args),
-    dial: (...args) => wrapped(transport.dial(...args), bend),
+    dial: (...args) => bending(transport.dial(...args), bend),
   }
 }
 
-function wrapped(connection: Connection, bend: (bytes: Uint8Array, from: number) => Uint8Array): Connection {
+function bending(connection: Connection, bend: (bytes: Uint8Array, from: number) => Uint8Array): Connection {
   let written = 0
-  return {
-    write(bytes, flushed) {
-      const changed = bend(bytes, written)
-      written += bytes.length
-      connection.write(changed, flushed)
-    },
-    end: () => connection.end(),
-    destroy: () => connection.destroy(),
-    get pendingBytes() {
-      return connection.pendingBytes
-    },
-    get remote() {
-      return connection.remote
-    },
-    tls: undefined,
-  }
+  return tapped(connection, (bytes, flushed) => {
+    const changed = bend(bytes, written)
+    written += bytes.length
+    connection.write(changed, flushed)
+  })
 }
 
 /** A handshake in which one byte of one direction is changed. Resolves to whether each end took the other for proved. */
@@ -63,7 +53,7 @@ async function meetBent(
   const near = way === 'there' ? { ...world.here, transport: bent(world.here.transport, bend) } : world.here
   let far: Link | undefined
   const { endpoint } = await world.there.transport.listen('memory:bent', undefined, connection => {
-    const taken = way === 'back' ? wrapped(connection, bend) : connection
+    const taken = way === 'back' ? bending(connection, bend) : connection
     return (far = Link.accept(world.there, world.setup('there', { secrets: [secret] }), taken, world.far))
   })
   const link = Link.dial(near, world.setup('here', { secrets: [secret] }), endpoint, 'there', world.near)

@@ -8,6 +8,7 @@ import type { HomingError } from '../../lib/errors.ts'
 import type { Remote } from '../../lib/link/handshake.ts'
 import { Link, type CloseReason, type LinkHandler, type LinkSetup } from '../../lib/link/link.ts'
 import { linkOptions, type LinkOptions } from '../../lib/link/options.ts'
+import { tapped } from './tapped-connection.ts'
 
 /** A kind that the link itself does not know: what its handler gets. */
 export const DATA = 48
@@ -135,22 +136,11 @@ export class Tap {
       dial: (...args) => {
         const connection = transport.dial(...args)
         this.#connection = connection
-        return {
-          write: (bytes, flushed) => {
-            this.#queue = Buffer.concat([this.#queue, bytes])
-            this.allow(0)
-            flushed?.()
-          },
-          end: () => connection.end(),
-          destroy: () => connection.destroy(),
-          get pendingBytes() {
-            return connection.pendingBytes
-          },
-          get remote() {
-            return connection.remote
-          },
-          tls: undefined,
-        }
+        return tapped(connection, (bytes, flushed) => {
+          this.#queue = Buffer.concat([this.#queue, bytes])
+          this.allow(0)
+          flushed?.()
+        })
       },
     }
   }

@@ -6,6 +6,7 @@ import { labelAt } from '../../lib/wire/frame.ts'
 import { CALL, REPLY, TELL } from '../../lib/wire/kinds.ts'
 import { bodyBytesCeiling } from '../../lib/wire/limits.ts'
 import { Splitter } from '../../lib/wire/splitter.ts'
+import { tapped } from './tapped-connection.ts'
 
 export interface Heard {
   readonly calls: { protocol: string; asked: unknown; answered: unknown }[]
@@ -31,28 +32,20 @@ export function tap(cluster: Cluster): Heard {
       if (asked && buffer[at + 4] === 0) heard.calls.push({ ...asked, answered: body(at + 5) })
     }
   }
-  const tapped = (host: string, connection: Connection): Connection => {
+  const heardOn = (host: string, connection: Connection): Connection => {
     const to = (): string => new URL(`tcp://${connection.remote.replace('tcp://', '')}`).hostname
     const splitter = new Splitter(bodyBytesCeiling, (buffer, start, end) => said(host, to(), buffer, start, end))
-    return new Proxy(connection, {
-      get(target, name) {
-        if (name === 'write') {
-          return (bytes: Uint8Array, flushed?: () => void): void => {
-            splitter.push(Buffer.from(bytes))
-            target.write(bytes, flushed)
-          }
-        }
-        const value: unknown = Reflect.get(target, name, target)
-        return typeof value === 'function' ? value.bind(target) : value
-      },
+    return tapped(connection, (bytes, flushed) => {
+      splitter.push(Buffer.from(bytes))
+      connection.write(bytes, flushed)
     })
   }
   cluster.network.transportOf = (host): Transport => {
     const transport = original(host)
     return {
-      listen: (endpoint, tls, accept) => transport.listen(endpoint, tls, connection => accept(tapped(host, connection))),
+      listen: (endpoint, tls, accept) => transport.listen(endpoint, tls, connection => accept(heardOn(host, connection))),
       dial: (endpoint, tls, timeoutMs, handler: ConnectionHandler) =>
-        tapped(host, transport.dial(endpoint, tls, timeoutMs, handler)),
+        heardOn(host, transport.dial(endpoint, tls, timeoutMs, handler)),
     }
   }
   return heard

@@ -1,5 +1,5 @@
 import t from 'tap'
-import { run, RunningProgram, status } from './running-program.ts'
+import { listeningBroker, run, RunningProgram, status } from './running-program.ts'
 
 // Of the file, not of each test: that would be removed while processes of the test are still being ended.
 const folder = t.testdir()
@@ -102,12 +102,10 @@ t.test('one JSON object a line, an address that is taken over, and quit', async 
 })
 
 t.test('through a broker', async t => {
-  const broker = new RunningProgram(t, 'homing', ['broker', '--store', newStore(), '--listen', 'tcp://127.0.0.1:0', '--json'])
-  const { line } = await broker.line(/"listening"/)
-  const { endpoints } = JSON.parse(line) as { endpoints: [string] }
-  const holder = new RunningProgram(t, 'homing', ['peer', '--client', 'alice', '--json', '--broker', endpoints[0]])
+  const { endpoint } = await listeningBroker(t, [], newStore())
+  const holder = new RunningProgram(t, 'homing', ['peer', '--client', 'alice', '--json', '--broker', endpoint])
   await holder.line(/"connected"/)
-  const sent = await run(t, 'homing', 'send', 'alice', 'hello', '--from', 'bob', '--broker', endpoints[0])
+  const sent = await run(t, 'homing', 'send', 'alice', 'hello', '--from', 'bob', '--broker', endpoint)
   t.equal(sent.stdout, 'alice: delivered')
   const message = await holder.line(/"message"/)
   t.match(JSON.parse(message.line), { event: 'message', from: 'bob', to: 'alice', body: 'hello', via: 'broker' })

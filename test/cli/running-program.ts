@@ -134,6 +134,26 @@ export function run(t: Test, name: string, ...args: string[]): Promise<Finished>
   return program.finished()
 }
 
+/** A broker with a port of its own; resolves when it listens there. */
+export async function listeningBroker(
+  t: Test,
+  flags: readonly string[],
+  store = 'memory:',
+): Promise<{ broker: RunningProgram; endpoint: string }> {
+  const broker = new RunningProgram(t, 'homing', [
+    'broker',
+    '--store',
+    store,
+    '--listen',
+    'tcp://127.0.0.1:0',
+    '--json',
+    ...flags,
+  ])
+  const { line } = await broker.line(/"listening"/)
+  const { endpoints } = JSON.parse(line) as { endpoints: [string] }
+  return { broker, endpoint: endpoints[0] }
+}
+
 export interface StatusJson {
   store: string
   members: { identity: string; role: string }[]

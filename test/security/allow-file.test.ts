@@ -2,7 +2,7 @@
 import { renameSync, writeFileSync } from 'node:fs'
 import t from 'tap'
 import { createPeer, type AllowRule } from '../../lib/index.ts'
-import { RunningProgram, run } from '../cli/running-program.ts'
+import { listeningBroker, RunningProgram, run } from '../cli/running-program.ts'
 
 const list = (...rules: AllowRule[]): string => JSON.stringify(rules)
 const connect: AllowRule = { who: '*', actions: 'connect', addresses: '*' }
@@ -77,18 +77,8 @@ t.test('a list that changes holds within five seconds, also for links that stand
 t.test('a broker follows its file too: what is withdrawn ends at the peer', async t => {
   const folder = t.testdir({ allow: list(connect) })
   const file = `${folder}/allow`
-  const broker = new RunningProgram(t, 'homing', [
-    'broker',
-    '--store',
-    'memory:',
-    '--listen',
-    'tcp://127.0.0.1:0',
-    '--json',
-    '--allow-file',
-    file,
-  ])
-  const { line } = await broker.line(/"listening"/)
-  const peer = await createPeer({ identity: 'one', broker: (JSON.parse(line) as { endpoints: [string] }).endpoints[0] })
+  const { endpoint } = await listeningBroker(t, ['--allow-file', file])
+  const peer = await createPeer({ identity: 'one', broker: endpoint })
   t.teardown(() => peer.close())
   const client = await peer.connectClient('bob')
   const began = performance.now()
@@ -126,8 +116,7 @@ t.test('a program does not begin with a file that is none', async t => {
 })
 
 t.test('without a file a hang-up ends the program, as ever', async t => {
-  const broker = new RunningProgram(t, 'homing', ['broker', '--store', 'memory:', '--listen', 'tcp://127.0.0.1:0', '--json'])
-  await broker.line(/"listening"/)
+  const { broker } = await listeningBroker(t, [])
   broker.signal('SIGHUP')
   t.equal((await broker.finished()).code, 0)
 })

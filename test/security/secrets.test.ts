@@ -5,7 +5,7 @@ import { inspect } from 'node:util'
 import t, { type Test } from 'tap'
 import { commonOptions } from '../../lib/cli/cluster-options.ts'
 import { createBroker, createPeer } from '../../lib/index.ts'
-import { RunningProgram, run } from '../cli/running-program.ts'
+import { listeningBroker, RunningProgram, run } from '../cli/running-program.ts'
 
 const secret = 'Zx81-hidden-thing-of-this-cluster'
 const former = 'Qw45-hidden-thing-of-last-month'
@@ -31,20 +31,7 @@ function processes(pids: readonly number[]): string {
 
 t.test('programs: nothing that they print, and no list of processes, shows it', async t => {
   const folder = t.testdir({ secret: `${secret}\n${former}\n`, other: `${other}\n`, empty: '\n' })
-  const broker = new RunningProgram(t, 'homing', [
-    'broker',
-    '--store',
-    'memory:',
-    '--listen',
-    'tcp://127.0.0.1:0',
-    '--secret-file',
-    `${folder}/secret`,
-    '--log-level',
-    'debug',
-    '--json',
-  ])
-  const { line } = await broker.line(/"listening"/)
-  const [endpoint] = (JSON.parse(line) as { endpoints: [string] }).endpoints
+  const { broker, endpoint } = await listeningBroker(t, ['--secret-file', `${folder}/secret`, '--log-level', 'debug'])
   const common = ['--broker', endpoint, '--log-level', 'debug', '--json', '--debug']
   const peer = new RunningProgram(t, 'homing', ['peer', '--client', 'alice', '--identity', 'one', '--stay', ...common], {
     env: { HOMING_SECRET: `${secret}\n` },

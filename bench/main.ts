@@ -6,6 +6,7 @@ import { ProgramError, UsageError } from '../lib/cli/failure.ts'
 import { newCommand, runProgram } from '../lib/cli/program.ts'
 import { Progress } from '../lib/cli/progress.ts'
 import type { Ending } from '../lib/cli/ending.ts'
+import { oneOrMore } from '../lib/cli/typed-number.ts'
 import type { Answer } from './kit/answer.ts'
 import type { Question } from './kit/contestant.ts'
 import { documentWith } from './kit/document.ts'
@@ -32,12 +33,6 @@ const interrupted = 130
 function positive(typed: string): number {
   const value = Number(typed)
   if (!(value > 0 && value <= 3_600)) throw new InvalidArgumentError('It is a number above 0.')
-  return value
-}
-
-function oneOrMore(typed: string): number {
-  const value = Number(typed)
-  if (!Number.isInteger(value) || value < 1) throw new InvalidArgumentError('It is a whole number from 1.')
   return value
 }
 

@@ -1,10 +1,11 @@
 /** The options that all programs share: which cluster, which store, and who this process is in it. */
 import { readFileSync } from 'node:fs'
-import { type Command, InvalidArgumentError, Option } from 'commander'
+import { type Command, Option } from 'commander'
 import type { CommonOptions, Logger, PeerOptions } from '../index.ts'
 import { readAllowFile } from './allow-file.ts'
 import { ProgramError, UsageError } from './failure.ts'
 import { logger, logLevels, type LogLevel } from './log.ts'
+import { oneOrMore } from './typed-number.ts'
 
 /** What commander makes of them. */
 export interface ClusterFlags {
@@ -63,18 +64,6 @@ export function addClusterOptions(command: Command, defaults: ClusterFlagDefault
     )
     .addOption(new Option('--log-level <level>', 'what to log, to stderr').choices(logLevels).default(defaults.logLevel))
     .option('--debug', 'show the stacks of errors')
-}
-
-/** For commander: a whole number above 0. */
-export function oneOrMore(typed: string): number {
-  if (!/^\d{1,15}$/.test(typed) || Number(typed) === 0) throw new InvalidArgumentError('It is a whole number above 0.')
-  return Number(typed)
-}
-
-/** For commander: a whole number, 0 or more. */
-export function zeroOrMore(typed: string): number {
-  if (!/^\d{1,15}$/.test(typed)) throw new InvalidArgumentError('It is a whole number, 0 or more.')
-  return Number(typed)
 }
 
 /** Options of the library for a peer. Throws `UsageError`, `ProgramError` (a file of secrets that cannot be read). */

@@ -1,9 +1,9 @@
 /** `npm run planted [-- name ...]`: plants one bug after the other, and counts the seeds that the simulator takes to find it. */
-import { InvalidArgumentError } from 'commander'
 import { UsageError } from '../../lib/cli/failure.ts'
 import { newCommand, runProgram } from '../../lib/cli/program.ts'
 import { Progress } from '../../lib/cli/progress.ts'
 import type { Ending } from '../../lib/cli/ending.ts'
+import { oneOrMore } from '../../lib/cli/typed-number.ts'
 import type { Mode } from '../../lib/testing/index.ts'
 import { alterations, type PlantedBug } from './alterations.ts'
 import { chosenOf } from './chosen.ts'
@@ -18,12 +18,6 @@ interface Flags {
 
 const name = 'planted'
 const interrupted = 130
-
-function oneOrMore(typed: string): number {
-  const value = Number(typed)
-  if (!Number.isInteger(value) || value < 1) throw new InvalidArgumentError('It is a whole number from 1.')
-  return value
-}
 
 function chosen(names: readonly string[]): readonly PlantedBug[] {
   try {

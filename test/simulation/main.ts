@@ -1,9 +1,10 @@
 /** `npm run sim`: simulated clusters with swarms of faults, a seed each; and one seed told as a timeline. */
-import { InvalidArgumentError, Option } from 'commander'
+import { Option } from 'commander'
 import type { Ending } from '../../lib/cli/ending.ts'
 import { UsageError } from '../../lib/cli/failure.ts'
 import { newCommand, runProgram } from '../../lib/cli/program.ts'
 import { Progress } from '../../lib/cli/progress.ts'
+import { oneOrMore, zeroOrMore } from '../../lib/cli/typed-number.ts'
 import { timelineOf, type Mode } from '../../lib/testing/index.ts'
 import type { Order } from './job.ts'
 import { tryAll } from './pool.ts'
@@ -22,18 +23,6 @@ interface Flags {
 
 const name = 'sim'
 const interrupted = 130
-
-function wholeNumber(typed: string): number {
-  const value = Number(typed)
-  if (!Number.isSafeInteger(value) || value < 0) throw new InvalidArgumentError('It is a whole number.')
-  return value
-}
-
-function oneOrMore(typed: string): number {
-  const value = wholeNumber(typed)
-  if (value === 0) throw new InvalidArgumentError('It is a whole number from 1.')
-  return value
-}
 
 /** In `both`, every other seed goes through brokers. */
 function modeOf(seed: number, mode: Flags['mode']): Mode {
@@ -94,10 +83,10 @@ await runProgram(name, async ending => {
     .description(
       'Run clusters of the real code on a virtual clock, network and datastore, with a swarm of faults drawn from each seed, and judge what became of every message. Each seed is run twice: the traces must be equal.',
     )
-    .option('--seed <s>', 'run one world, and tell it as a timeline', wholeNumber)
+    .option('--seed <s>', 'run one world, and tell it as a timeline', zeroOrMore)
     .option('--whole', 'with --seed: all of the timeline, not only what is near a violation')
     .option('--seeds <n>', 'run so many worlds (default: 100)', oneOrMore)
-    .option('--from <f>', 'the first seed', wholeNumber, 1)
+    .option('--from <f>', 'the first seed', zeroOrMore, 1)
     .option('--jobs <j>', 'processes that share the work', oneOrMore, 1)
     .addOption(
       new Option('--mode <mode>', 'how peers reach each other; both: every other seed')

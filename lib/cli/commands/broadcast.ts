@@ -1,6 +1,7 @@
 /** `homing broadcast`: one message to every client of every peer. */
 import type { BroadcastResult } from '../../index.ts'
-import { addClusterOptions, type ClusterFlags, zeroOrMore } from '../cluster-options.ts'
+import { addClusterOptions, type ClusterFlags } from '../cluster-options.ts'
+import { zeroOrMore } from '../typed-number.ts'
 import { joinBriefly } from '../join.ts'
 import { Printer } from '../printer.ts'
 import { broadcastData, broadcastText } from '../broadcast-text.ts'

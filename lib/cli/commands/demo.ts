@@ -1,6 +1,6 @@
 /** `homing demo`: the main job on one screen. Real processes talk in both modes, and every message is accounted for. */
-import { oneOrMore, zeroOrMore } from '../cluster-options.ts'
 import type { Define } from '../run.ts'
+import { oneOrMore, zeroOrMore } from '../typed-number.ts'
 
 export interface DemoFlags {
   store?: string

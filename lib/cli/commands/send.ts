@@ -2,7 +2,7 @@
 import { text as readAll } from 'node:stream/consumers'
 import { Option } from 'commander'
 import type { Peer, SendOptions } from '../../index.ts'
-import { addClusterOptions, type ClusterFlags, zeroOrMore, oneOrMore } from '../cluster-options.ts'
+import { addClusterOptions, type ClusterFlags } from '../cluster-options.ts'
 import type { Ending } from '../ending.ts'
 import { joinBriefly } from '../join.ts'
 import { Printer } from '../printer.ts'
@@ -10,6 +10,7 @@ import { Progress } from '../progress.ts'
 import { explained, type ExplainedReceipt, receiptData, receiptText } from '../receipt-text.ts'
 import type { Define } from '../run.ts'
 import { msText, readBody } from '../text.ts'
+import { oneOrMore, zeroOrMore } from '../typed-number.ts'
 import { isSuccess, Volley, type VolleyResult } from '../volley.ts'
 
 interface SendFlags extends ClusterFlags {

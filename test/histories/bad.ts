@@ -44,6 +44,18 @@ export const bad: readonly Story[] = [
     },
   },
   {
+    name: 'a message is lost that was sent after the hand-over which left some behind',
+    rule: 'H1',
+    tell({ a, b, c }, world) {
+      const former = b.connects(10, 'bob').isBusyWithOneOf(a)
+      const newer = c.connects(6_000, 'bob').lacks(7_001, former)
+      a.sends(7_100, 'bob', 'two').gets(7_102, 'delivered')
+      former.ends(9_000, 'displaced')
+      newer.takes(9_101, a.sends(9_100, 'bob', 'three').gets(9_102, 'delivered'))
+      world.until(20_000)
+    },
+  },
+  {
     name: 'an acknowledged record is never read, although somebody reads on',
     rule: 'H1',
     tell({ a, b }, world) {

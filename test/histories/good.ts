@@ -69,14 +69,15 @@ export const good: readonly Story[] = [
     },
   },
   {
-    name: 'a reader was disconnected before the hand-over to it was over: it reads what came to itself',
-    tell({ a, b, c }, world) {
-      const former = b.connects(10, 'bob', { reads: true })
-      a.sends(5_000, 'bob', 'one').gets(5_002, 'delivered')
-      const newer = c.connects(6_000, 'bob', { reads: true })
-      former.ends(6_002, 'displaced')
-      const two = a.sends(6_100, 'bob', 'two').gets(6_102, 'delivered')
-      newer.ends(6_200, 'disconnected').takes(6_201, two)
+    name: 'what was left behind came late to one that had been displaced before, from one whose connect was answered late',
+    tell({ a, b, c, d }, world) {
+      const late = b.connects(4_900, 'bob', { tookMs: 1_000 })
+      const between = c.connects(5_100, 'bob')
+      between.ends(5_300, 'displaced')
+      const last = d.connects(5_200, 'bob').lacks(6_210, between)
+      a.sends(6_000, 'bob', 'one').gets(6_002, 'delivered')
+      late.ends(6_010, 'displaced')
+      last.takes(6_301, a.sends(6_300, 'bob', 'two').gets(6_302, 'delivered'))
       world.until(20_000)
     },
   },

@@ -52,7 +52,7 @@ class Messages {
   #isExcused(message: Accepted, address: string): boolean {
     const { handOverMs, slackMs, blurMs } = this.#facts.bounds
     const fromMs = message.sentMs - blurMs
-    /** Until then somebody may have asked for what was left by a former owner that had the message; and who connected after that owner did. */
+    /** Until then somebody may have asked for what was left by a former owner that had the message; and who connected after that owner began to. */
     let carriedUntilMs = -Infinity
     let carriedSinceMs = Infinity
     let owners = 0
@@ -65,7 +65,7 @@ class Messages {
       const handsOver = owner.end === 'displaced' || owner.end === 'failed'
       if (!handsOver || this.#wasLeftBehind(owner, message) || this.#diedKeeping(owner)) return true
       carriedUntilMs = Math.max(carriedUntilMs, owner.endMs + keptMs)
-      carriedSinceMs = Math.min(carriedSinceMs, owner.connectedMs)
+      carriedSinceMs = Math.min(carriedSinceMs, owner.connectingMs)
     }
     return this.#wasPassedOn(message, address, fromMs, carriedSinceMs)
   }

@@ -68,12 +68,10 @@ export class Holder {
   /**
    * Whether a message that it may have had can have waited in its inbox to its end. An inbox gives out in the order in which it took in: what
    * was accepted before something was sent that this client took, did not wait any more. And what waits for a handler waits because that is
-   * busy, or because the inbox is not open yet: until it gave out something, and `heldMs` after the connect, at the longest. One that was not
-   * open at its end gives its reader what had come to it by itself; what was to come from the former owner, ahead of that, comes no more.
+   * busy, or because the inbox is not open yet: until it gave out something, and `heldMs` after the connect, at the longest.
    */
   mayHaveKept(message: Accepted, heldMs: number, slackMs: number): boolean {
     const { origin, number, acceptedMs } = message
-    if (this.firstTakenMs >= this.endMs && this.connectedMs + heldMs >= this.endMs) return true
     if ((this.last.get(origin) ?? -1) >= number || this.lastSentMs > acceptedMs) return false
     const openMs = Math.min(this.#openByMs(heldMs, slackMs), this.firstTakenMs)
     return Math.max(acceptedMs, openMs) >= this.#waitsSinceMs(slackMs) - slackMs

@@ -216,12 +216,12 @@ export class Cluster implements AsyncDisposable {
   /** Nothing gets from one to the other any more, and nobody notices by itself (`oneWay`: from `a` to `b` only). */
   cut(a: string, b: string, options: { oneWay?: boolean } = {}): void {
     const { oneWay = false } = options
-    this.#did(`cut ${a} ${oneWay ? '->' : '-'} ${b}`, { fault: 'cut', from: a, to: b, oneWay })
+    this.did(`cut ${a} ${oneWay ? '->' : '-'} ${b}`, { fault: 'cut', from: a, to: b, oneWay })
     this.network.cut(a, b, options)
   }
 
   heal(a: string, b: string): void {
-    this.#did(`heal ${a} - ${b}`, { fault: 'heal', from: a, to: b })
+    this.did(`heal ${a} - ${b}`, { fault: 'heal', from: a, to: b })
     this.network.heal(a, b)
   }
 
@@ -236,13 +236,13 @@ export class Cluster implements AsyncDisposable {
 
   /** Breaks the connections between two, which may dial each other again at once. */
   reset(a: string, b: string): void {
-    this.#did(`reset ${a} - ${b}`, { fault: 'reset', from: a, to: b })
+    this.did(`reset ${a} - ${b}`, { fault: 'reset', from: a, to: b })
     this.network.reset(a, b)
   }
 
   /** From now on everything from `a` to `b` travels that much longer, ms; 0: as usual again. */
   detour(a: string, b: string, ms: number): void {
-    this.#did(`detour ${a} -> ${b} of ${ms} ms`, { fault: 'other' })
+    this.did(`detour ${a} -> ${b} of ${ms} ms`)
     this.network.detour(a, b, ms)
   }
 
@@ -251,14 +251,14 @@ export class Cluster implements AsyncDisposable {
   /** `kill -9`. */
   kill(name: string): void {
     const place = this.#at(name)
-    this.#did(`kill ${name}`, { fault: 'kill', name })
+    this.did(`kill ${name}`, { fault: 'kill', name })
     killProcess(this.time, this.network, name)
     place.running = undefined
   }
 
   /** Its machine loses its power: as `kill`, but the other ends of its connections hear nothing. */
   powerOff(name: string): void {
-    this.#did(`power off ${name}`, { fault: 'other' })
+    this.did(`power off ${name}`)
     this.network.powerOff(name)
     this.kill(name)
   }
@@ -271,31 +271,31 @@ export class Cluster implements AsyncDisposable {
   /** As `restart`, without waiting for it. */
   startAgain(name: string): Promise<Peer | Broker> {
     if (this.#at(name).running) this.kill(name)
-    this.#did(`start ${name} again`, { fault: 'start', name })
+    this.did(`start ${name} again`, { fault: 'start', name })
     return this.#start(this.#at(name))
   }
 
   /** A blocked main loop, or SIGSTOP: it does nothing for `ms`, its clocks run on. */
   stall(name: string, ms: number): void {
-    this.#did(`stall ${name} for ${ms} ms`, { fault: 'stall', name, forMs: ms })
+    this.did(`stall ${name} for ${ms} ms`, { fault: 'stall', name, forMs: ms })
     this.time.stall(name, ms)
   }
 
   /** Its machine sleeps for `ms`. */
   suspend(name: string, ms: number): void {
-    this.#did(`suspend ${name} for ${ms} ms`, { fault: 'suspend', name, forMs: ms })
+    this.did(`suspend ${name} for ${ms} ms`, { fault: 'suspend', name, forMs: ms })
     this.time.suspend(name, ms)
   }
 
   /** Puts a wall clock that far off. */
   setWallOffset(name: string, ms: number): void {
-    this.#did(`wall clock of ${name} off by ${ms} ms`, { fault: 'other' })
+    this.did(`wall clock of ${name} off by ${ms} ms`)
     this.time.setWallOffset(name, ms)
   }
 
   /** From its next start on the clocks of a process, but for its wall clock, and its timers run so much faster: 1.01 is a hundredth. */
   setClockRate(name: string, rate: number): void {
-    this.#did(`clocks of ${name} run at ${rate}`, { fault: 'other' })
+    this.did(`clocks of ${name} run at ${rate}`)
     this.time.setClockRate(name, rate)
   }
 
@@ -332,7 +332,7 @@ export class Cluster implements AsyncDisposable {
   }
 
   #storeFault(name: string | undefined, text: string, fault: StoreFault, change: Partial<Place['faults']>): void {
-    this.#did(`${text} for ${name ?? 'all'}`, name === undefined ? fault : { ...fault, name })
+    this.did(`${text} for ${name ?? 'all'}`, name === undefined ? fault : { ...fault, name })
     for (const place of name === undefined ? this.#places.values() : [this.#at(name)]) {
       Object.assign(place.faults, change)
       if (place.store) Object.assign(place.store, change)
@@ -346,12 +346,8 @@ export class Cluster implements AsyncDisposable {
 
   // The history
 
-  /** Writes a fault into the history that this cluster does not know of: one of its engine's, say. */
+  /** Writes into the history what was done to it: by this cluster, or by what it does not know of, as its engine. */
   did(text: string, fault: Fault = { fault: 'other' }): void {
-    this.#did(text, fault)
-  }
-
-  #did(text: string, fault: Fault): void {
     this.history.add({ what: 'fault', text, ...fault })
   }
 }

@@ -11,7 +11,7 @@ import type { Reader } from '../../lib/wire/frame.ts'
 import { MESSAGE, REQUEST } from '../../lib/wire/kinds.ts'
 
 /** Bytes of a payload before its filling: two addresses that are none, and its number. */
-export const payloadHead = 8
+const payloadHead = 8
 
 export type Answer = 'accepted' | `refused ${number}` | 'lost'
 

@@ -34,7 +34,7 @@ export interface Resolution {
   readonly dotted: boolean
 }
 
-export const freshClock: Clock = new Map()
+const freshClock: Clock = new Map()
 
 /** Opaque to clients. */
 export function encodeClock(clock: Clock): Buffer {

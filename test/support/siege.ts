@@ -9,7 +9,7 @@ import { linkDefaults } from '../../lib/link/options.ts'
 import type { Siege, SiegeCounts } from '../security/strangers-worker.ts'
 import type { Child } from './processes.ts'
 
-export const siegeSecret = 'a secret that no stranger has'
+const siegeSecret = 'a secret that no stranger has'
 
 export interface SiegeOutcome {
   /** Of a member that dials until it is in: how long the whole took, ms, sorted. The first one comes from a host that nobody knows. */

@@ -40,7 +40,7 @@ export function timelineOf(simulation: Simulation, { whole = false }: TimelineOp
 }
 
 /** What kind of world it is. */
-export function planText(plan: Plan): string {
+function planText(plan: Plan): string {
   const { seed, mode, peers, brokers, brokersOf, addresses, machines, options, network, store, clockRates, faults, workload } =
     plan
   const json = (value: object): string => JSON.stringify(value).replaceAll('"', '').replaceAll(',', ', ')

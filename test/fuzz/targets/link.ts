@@ -83,7 +83,7 @@ class Ear implements LinkHandler {
 const introduction = { cluster: 'fuzz', identity: 'mallory', incarnation: '1', role: 'peer', capabilities: ['x'] }
 const nonce = new Uint8Array(32)
 
-export const dialling = [
+const dialling = [
   frame(HELLO, encodeBody({ versions: [1, 1], ...introduction, nonce })),
   frame(PROOF, encodeBody({ proof: new Uint8Array(0) })),
 ]

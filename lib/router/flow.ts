@@ -49,6 +49,7 @@ export interface FlowHost {
   released(send: Send): void
   /** Ends the wait for an absent address, if one runs. */
   stopWaiting(flow: Flow): void
+  /** Waits until the destination appears, and answers as `find`; after `untilMs` with `cameNot`, or with `waitFailed`. */
   waitFor(flow: Flow, untilMs: number): void
 }
 
@@ -432,6 +433,18 @@ export class Flow {
   /** It cannot be told now where it is. */
   notFound(why: Failure): void {
     if (this.state !== 'finding') return
+    this.lastFailure = why
+    this.retryAfter(recheckMs)
+  }
+
+  /** The wait for it is over. Of what was sent meanwhile, and is being looked up by itself, that says nothing. */
+  cameNot(): void {
+    if (this.state === 'absent') this.foundNobody()
+  }
+
+  /** It could not be waited for. */
+  waitFailed(why: Failure): void {
+    if (this.state !== 'absent') return
     this.lastFailure = why
     this.retryAfter(recheckMs)
   }

@@ -133,20 +133,19 @@ export class Locator {
     if (this.#waits.has(flow)) return
     const controller = new AbortController()
     this.#waits.set(flow, controller)
+    const isOver = (): boolean => this.#waits.get(flow) === controller && this.#waits.delete(flow)
     this.#theDirectory.waitFor(flow.destination, untilMs, controller.signal).then(
       located => {
-        if (this.#waits.get(flow) !== controller) return
-        this.#waits.delete(flow)
-        this.#located(flow, located, false)
+        if (!isOver()) return
+        if (located) this.#located(flow, located, false)
+        else flow.cameNot()
       },
       (error: unknown) => {
-        this.#waits.delete(flow)
-        flow.notFound(unfound(error, flow.destination))
+        if (isOver()) flow.waitFailed(unfound(error, flow.destination))
       },
     )
   }
 
-  /** See `FlowHost`. */
   stopWaiting(flow: Flow): void {
     const controller = this.#waits.get(flow)
     this.#waits.delete(flow)

@@ -60,6 +60,23 @@ inBothModes(
 )
 
 inBothModes(
+  'promise 8: a wait that ends while the datastore does not answer says nothing of what was sent meanwhile',
+  async (t, cluster) => {
+    const [a] = await threePeers(cluster)
+    const waiting = a.sendMessage('nobody', 1, { waitMs: 2_000 })
+    await cluster.run(1_900)
+    cluster.storeSlow(10_000) // whoever asks hears nothing for as long as an operation may take
+    const during = await cluster.settle(a.sendMessage('nobody', 2, { deadlineMs: 3_000 }), 4_000)
+    t.ok(during.status === 'unreachable' || during.status === 'expired', during.status)
+    cluster.storeSlow(0)
+    await cluster.run(12_000)
+    t.equal((await cluster.settle(a.sendMessage('nobody', 3))).status, 'absent')
+    await cluster.settle(waiting)
+    t.same(check(cluster.history.events), [])
+  },
+)
+
+inBothModes(
   'promise 8: whenStoreIsDown stop: an owner that cannot renew stops delivering before its lease is over',
   async (t, cluster, mode) => {
     const [a, b, c] = await threePeers(cluster)

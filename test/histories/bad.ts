@@ -286,6 +286,18 @@ export const bad: readonly Story[] = [
     },
   },
   {
+    name: 'a server is judged dead eleven seconds after the datastore was whole again',
+    rule: 'H9',
+    tell(world) {
+      const [a, b] = [world.peer('a'), world.peer('b')]
+      a.judges(3_000, b, 'up')
+      world.fault(5_000, { fault: 'storeSplit' })
+      world.fault(7_000, { fault: 'storeWhole' })
+      a.judges(18_000, b, 'lapsed')
+      world.until(60_000)
+    },
+  },
+  {
     name: 'a killed server is still a member twenty seconds later',
     rule: 'H9',
     tell(world) {

@@ -181,6 +181,20 @@ export const good: readonly Story[] = [
     },
   },
   {
+    name: 'a server is judged dead across a split of the datastore that goes on when an outage of it ends',
+    tell(world) {
+      const [a, b] = [world.peer('a'), world.peer('b')]
+      a.judges(3_000, b, 'up')
+      world.fault(5_000, { fault: 'storeSplit' })
+      world.fault(6_000, { fault: 'storeDown' })
+      world.fault(7_000, { fault: 'storeUp' })
+      a.judges(18_000, b, 'lapsed')
+      world.fault(19_000, { fault: 'storeWhole' })
+      a.judges(19_100, b, 'up')
+      world.until(60_000)
+    },
+  },
+  {
     name: 'a claim whose owner was killed goes to the next one at once',
     tell(world) {
       const [b, c] = [world.peer('b'), world.peer('c')]

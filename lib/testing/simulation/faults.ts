@@ -216,7 +216,7 @@ function pair(scene: Scene): [string, string] {
 /** In broker mode only brokers ask the datastore. */
 function storeUsers({ seats, plan }: Scene): string[] {
   if (plan.mode === 'broker') return [...plan.brokers]
-  return seats.all.flatMap(({ process, rival, former }) => [process, rival, former].filter(name => name !== undefined))
+  return seats.all.flatMap(({ process, rival, former }) => [process, rival, former?.process].filter(name => name !== undefined))
 }
 
 /** In these worlds calls fail: what matters is what the history says. */

@@ -123,6 +123,20 @@ t.test('what a replaced run left is absent at once', async t => {
   t.equal((await again.claim('bob')).previous, undefined)
 })
 
+t.test('an address that moves while it is looked up, and whose former owner leaves then, is not absent', async t => {
+  const { world, a, b } = await pair()
+  const c = await world.peer('c')
+  await world.time.run(3_500)
+  await b.claim('bob')
+  a.store.answerMs = 100
+  const found = a.directory.find('bob')
+  await world.time.run(10)
+  await c.claim('bob')
+  await world.soon(b.directory.leave(forMs(b, 1_000)))
+  t.ok(whats(a).includes('up c') && !whats(a).includes('down b left'), 'all of it while the first answer is on its way')
+  t.match(await world.soon(found), { owner: { identity: 'c' } })
+})
+
 t.test('a claim names whom it displaced, unless that one is gone', async t => {
   const { world, a, b } = await pair()
   await b.claim('bob')

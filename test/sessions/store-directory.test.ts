@@ -450,6 +450,21 @@ t.test('F12: a stalled peer judges nobody, and knows that it was late before it 
   }
 })
 
+t.test('F12: who stood still while a renewal was under way goes on renewing', async t => {
+  const { world, a, b } = await pair()
+  await b.claim('bob')
+  b.store.answerMs = 100
+  const { calls } = b.store
+  await world.time.until(() => b.store.calls > calls, 4_000)
+  world.time.stall('b', 12_000)
+  await world.time.run(12_500)
+  t.equal(b.directory.lease, 'sure', 'within some round trips')
+  const since = a.told.length
+  await world.time.run(40_000)
+  t.same(whats(a).slice(since), [])
+  t.equal(b.directory.lease, 'sure')
+})
+
 t.test('a store that is down makes the lease unsure for the store; a long stall on top makes it late', async t => {
   const { world, b } = await pair()
   b.store.down = true

@@ -220,6 +220,22 @@ export const bad: readonly Story[] = [
     },
   },
   {
+    name: 'with "stop", a former owner without a datastore takes what was sent two leases after a split was over',
+    rule: 'H6',
+    options: { whenStoreIsDown: 'stop' },
+    tell(world) {
+      const [a, b, c] = [world.peer('a'), world.peer('b'), world.peer('c')]
+      const former = b.connects(10, 'bob')
+      world.fault(800, { fault: 'storeSplit' })
+      world.fault(900, { fault: 'storeDown', name: 'b' })
+      c.connects(1_000, 'bob')
+      world.fault(2_000, { fault: 'storeWhole' })
+      former.takes(22_001, a.sends(22_000, 'bob', 'hello').gets(22_002, 'delivered'))
+      world.fault(30_000, { fault: 'storeUp', name: 'b' })
+      former.ends(32_000, 'displaced')
+    },
+  },
+  {
     name: 'a send never settles',
     rule: 'H7',
     tell(world) {

@@ -195,6 +195,19 @@ export const good: readonly Story[] = [
     },
   },
   {
+    name: 'with "stop", both owners go on as long as each has a part of a split datastore',
+    options: { whenStoreIsDown: 'stop' },
+    tell(world) {
+      const [a, b, c] = [world.peer('a'), world.peer('b'), world.peer('c')]
+      const former = b.connects(10, 'bob')
+      world.fault(900, { fault: 'storeSplit' })
+      c.connects(1_000, 'bob')
+      former.takes(21_001, a.sends(21_000, 'bob', 'hello').gets(21_002, 'delivered'))
+      world.fault(30_000, { fault: 'storeWhole' })
+      former.ends(32_000, 'displaced')
+    },
+  },
+  {
     name: 'a claim whose owner was killed goes to the next one at once',
     tell(world) {
       const [b, c] = [world.peer('b'), world.peer('c')]

@@ -57,6 +57,11 @@ export class Facts {
     return [run.still, run.apart, ...this.#apart.values(), ...(this.#apartByName.get(run.name)?.values() ?? [])]
   }
 
+  /** Times in which the datastore was in parts that did not know of each other. */
+  get splits(): Spans {
+    return causeOf(this.#apart, 'split')
+  }
+
   /** The client that an event is about. */
   holder(event: { incarnation: string; client: number }): Holder | undefined {
     return this.runs.get(event.incarnation)?.clients.get(event.client)

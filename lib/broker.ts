@@ -2,7 +2,7 @@
 import { EventEmitter } from 'node:events'
 import type { AllowRule, Authorize } from './access/rules.ts'
 import { DirectoryServer } from './broker/directory-server.ts'
-import { directoryProtocol, type News } from './broker/directory-protocol.ts'
+import { directoryProtocol, type MemberNews, type News } from './broker/directory-protocol.ts'
 import { ServedPeers } from './broker/served-peers.ts'
 import type { BrokerEvents } from './broker-events.ts'
 import type { Datastore } from './datastores/datastore.ts'
@@ -51,6 +51,10 @@ export class Broker extends EventEmitter<BrokerEvents> implements AsyncDisposabl
   #directory: StoreDirectory | undefined
   #closing: Promise<void> | undefined
   #clients = 0
+  /** Changes of members so far. */
+  #told = 0
+  /** Incarnations that could not be told of one, and will be told to ask. */
+  readonly #untold = new Set<string>()
 
   private constructor(env: Env, settings: Settings) {
     super()
@@ -152,6 +156,7 @@ export class Broker extends EventEmitter<BrokerEvents> implements AsyncDisposabl
         this.#clients--
         this.emit('clientDisconnected', { address, identity: run.identity, owner })
       },
+      told: () => this.#told,
     })
     this.#router.serveProtocol(directoryProtocol, {
       call: async (from, body, context) => {
@@ -352,9 +357,24 @@ export class Broker extends EventEmitter<BrokerEvents> implements AsyncDisposabl
 
   #tell(run: Run, news: News): void {
     this.#router.tell(run, directoryProtocol, news).catch((error: unknown) => {
-      // It hears of all that again when it joins again.
       this.#settings.logger?.debug({ error, run, news: news.op }, 'a peer could not be told')
+      if ('told' in news || news.op === 'untold') this.#tellLater(run)
     })
+  }
+
+  /** A run that stays linked did not hear of a member: it would take it for what it was, for ever. It is told to ask. */
+  #tellLater(run: Run): void {
+    if (this.#untold.has(run.incarnation)) return
+    this.#untold.add(run.incarnation)
+    this.#env.timers.after(this.#settings.sessions.renewEveryMs, () => {
+      this.#untold.delete(run.incarnation)
+      // Without a link it will join again, and hear of all.
+      if (!this.#closing && this.#peers?.serves(run) && this.#isLinkedPeer(run)) this.#tell(run, { op: 'untold' })
+    })
+  }
+
+  #tellMember(news: MemberNews): void {
+    this.#tellAll({ ...news, told: ++this.#told })
   }
 
   #tellAll(news: News): void {
@@ -371,16 +391,16 @@ export class Broker extends EventEmitter<BrokerEvents> implements AsyncDisposabl
       memberUp: member => {
         this.#leaving.delete(member.incarnation)
         this.#dialBroker(member)
-        this.#tellAll({ op: 'memberUp', member })
+        this.#tellMember({ op: 'memberUp', member })
         this.emit('memberUp', member)
       },
-      memberChanged: member => this.#tellAll({ op: 'memberChanged', member }),
+      memberChanged: member => this.#tellMember({ op: 'memberChanged', member }),
       memberDown: (run, why) => {
         // It hangs up by itself, once its goodbye was answered: cut off before, it would come back.
         if (why === 'left' && this.#isLinkedPeer(run)) this.#leaving.add(run.incarnation)
         else this.#mesh.end(run, why === 'lapsed' ? 'dead' : why)
         if (this.#behind.get(run.identity)?.incarnation === run.incarnation) this.#behind.delete(run.identity)
-        this.#tellAll({ op: 'memberDown', run, why })
+        this.#tellMember({ op: 'memberDown', run, why })
       },
       storeDown: error => {
         this.#settings.logger?.warn({ error }, 'the datastore cannot be reached')

@@ -21,6 +21,7 @@ import { trustedMs, type SessionOptions } from '../sessions/options.ts'
 import { Turns } from '../sessions/turns.ts'
 import { readAnswer, readNews } from './directory-answers.ts'
 import { claimsMax, directoryProtocol, type Answer, type News, type Question } from './directory-protocol.ts'
+import { KnownMembers } from './known-members.ts'
 
 export interface DirectoryClientSetup {
   readonly env: Env
@@ -50,10 +51,9 @@ export class DirectoryClient implements Directory {
   /** It has joined at the present broker: other questions may be asked. */
   #joined = false
   #waitingForBroker: (() => void)[] = []
-  readonly #members = new Map<string, Member>()
-  /** Members that the present broker did not name, and when they are looked for. */
-  #missing = new Set<Member>()
-  #lookTimer: Timer | undefined
+  readonly #members: KnownMembers
+  /** How often it was asked to join somewhere: an answer to a question from before says nothing of the members here. */
+  #joins = 0
   /** Addresses to be asked for in the next question, and those that are being asked for. */
   #gathering = new Map<string, Asked>()
   #gatherDue = false
@@ -74,11 +74,20 @@ export class DirectoryClient implements Directory {
     this.#setup = setup
     this.#self = setup.self
     this.#run = { identity: setup.self.identity, incarnation: setup.self.incarnation }
-    this.#members.set(setup.self.identity, setup.self)
-    const { clock, timers } = setup.env
+    const { env, options, handler, trouble } = setup
+    this.#members = new KnownMembers({
+      env,
+      options,
+      handler,
+      trouble,
+      self: () => this.#self,
+      lookUp: identity => this.lookUpMember(identity),
+      readAll: () => this.readMembers(),
+    })
+    const { clock, timers } = env
     this.#heardMs = this.#tickedMs = this.#checkedMs = clock.monotonicMs()
     this.#driftMs = clock.bootMs() - this.#heardMs
-    this.#ticker = timers.every(Math.min(1_000, setup.options.renewEveryMs / 3), () => this.#tick())
+    this.#ticker = timers.every(Math.min(1_000, options.renewEveryMs / 3), () => this.#tick())
     setup.router.serveProtocol(directoryProtocol, { tell: (from, body) => this.#hear(from, readNews(body)) })
   }
 
@@ -88,10 +97,12 @@ export class DirectoryClient implements Directory {
   async brokerUp(broker: Run): Promise<void> {
     this.#broker = broker
     this.#joined = false
-    const { members } = await this.#callBroker(broker, { op: 'join', member: this.#self }, this.#setup.options.leaseMs * 2)
-    if (this.#broker !== broker) return
+    this.#members.joining()
+    const join = ++this.#joins
+    const { members, told } = await this.#callBroker(broker, { op: 'join', member: this.#self }, this.#setup.options.leaseMs * 2)
+    if (this.#broker !== broker || this.#joins !== join) return
     this.#joined = true
-    this.#learnAll(members)
+    this.#members.joined(members, told)
     await this.#revalidate(broker)
     if (this.#broker !== broker) return
     for (const wake of this.#waitingForBroker.splice(0)) wake()
@@ -151,57 +162,6 @@ export class DirectoryClient implements Directory {
     })
   }
 
-  /**
-   * Members that are missing may be on their way to this broker, as this peer was a moment ago: they have a lease for it.
-   */
-  #learnAll(members: readonly Member[]): void {
-    const { env, handler, options } = this.#setup
-    const now = new Map(members.map(member => [member.identity, member]))
-    const missing: Member[] = []
-    for (const [identity, member] of this.#members) {
-      const found = now.get(identity)
-      if (identity === this.#run.identity || found?.incarnation === member.incarnation) continue
-      if (!found) missing.push(member)
-      else {
-        this.#members.delete(identity)
-        handler.memberDown({ identity, incarnation: member.incarnation }, 'replaced')
-      }
-    }
-    for (const member of members) this.#learn(member)
-    if (missing.length === 0) return
-    this.#lookTimer?.cancel()
-    this.#missing = new Set([...this.#missing, ...missing])
-    this.#lookTimer = env.timers.after(options.leaseMs, () => void this.#lookForMissing())
-  }
-
-  async #lookForMissing(): Promise<void> {
-    const missing = this.#missing
-    this.#missing = new Set()
-    for (const member of missing) {
-      const { identity, incarnation } = member
-      try {
-        // Heard of since: it is another object.
-        if (this.#ended || this.#members.get(identity) !== member) continue
-        if ((await this.lookUpMember(identity)) || this.#members.get(identity) !== member) continue
-        this.#members.delete(identity)
-        this.#setup.handler.memberDown({ identity, incarnation }, 'left')
-      } catch (error) {
-        if (!(error instanceof HomingError)) throw error
-        this.#setup.trouble(error) // without a broker nobody is judged; the next one sends its list
-      }
-    }
-  }
-
-  #learn(member: Member): void {
-    const { handler } = this.#setup
-    if (member.identity === this.#run.identity) return
-    const before = this.#members.get(member.identity)
-    this.#members.set(member.identity, member)
-    if (before?.incarnation === member.incarnation) return handler.memberChanged(member)
-    if (before) handler.memberDown({ identity: before.identity, incarnation: before.incarnation }, 'replaced')
-    handler.memberUp(member)
-  }
-
   #hear(from: Run, news: News | undefined): void {
     if (!news || from.identity !== this.#broker?.identity || from.incarnation !== this.#broker.incarnation || this.#ended) return
     const { handler } = this.#setup
@@ -212,13 +172,10 @@ export class DirectoryClient implements Directory {
         return void this.#revalidateAgain(this.#broker)
       case 'memberUp':
       case 'memberChanged':
-        return this.#learn(news.member)
-      case 'memberDown': {
-        const known = this.#members.get(news.run.identity)
-        if (known?.incarnation !== news.run.incarnation || news.run.identity === this.#run.identity) return
-        this.#members.delete(news.run.identity)
-        return handler.memberDown(news.run, news.why)
-      }
+      case 'memberDown':
+        return this.#members.hear(news)
+      case 'untold':
+        return this.#members.unheard()
       case 'store':
         return this.#tellStore(news.up, news.text)
       case 'fenced':
@@ -393,10 +350,9 @@ export class DirectoryClient implements Directory {
     }
   }
 
-  /** Who is found is a member, whether its coming was told already or not. */
   #met(located: Located | null | undefined): Located | undefined {
     if (!located) return undefined
-    if (!this.#members.has(located.owner.identity)) this.#learn(located.member)
+    this.#members.met(located.member)
     return located
   }
 
@@ -427,24 +383,25 @@ export class DirectoryClient implements Directory {
   }
 
   members(): readonly Member[] {
-    return [...this.#members.values()]
+    return this.#members.members()
   }
 
   async readMembers(): Promise<readonly Member[]> {
     const untilMs = this.#setup.env.clock.monotonicMs() + this.#setup.options.operationTimeoutMs
-    const { members } = await this.#ask(() => ({ op: 'members' }), untilMs)
-    this.#learnAll(members)
+    const joins = this.#joins
+    const { members, told } = await this.#ask(() => ({ op: 'members' }), untilMs)
+    if (this.#joins === joins) this.#members.listed(members, told)
     return this.members()
   }
 
   member(identity: string): Member | undefined {
-    return this.#members.get(identity)
+    return this.#members.member(identity)
   }
 
   async lookUpMember(identity: string): Promise<Member | undefined> {
     const untilMs = this.#setup.env.clock.monotonicMs() + this.#setup.options.operationTimeoutMs
     const { member } = await this.#ask(() => ({ op: 'member', identity }), untilMs)
-    if (member) this.#learn(member)
+    if (member) this.#members.met(member)
     return member ?? undefined
   }
 
@@ -455,7 +412,6 @@ export class DirectoryClient implements Directory {
 
   async update(change: Partial<Pick<Self, 'endpoints' | 'state' | 'metadata' | 'via'>>): Promise<void> {
     this.#self = { ...this.#self, ...change }
-    this.#members.set(this.#run.identity, this.#self)
     const untilMs = this.#setup.env.clock.monotonicMs() + askMs
     await this.#ask(() => ({ op: 'update', member: this.#self }), untilMs)
   }
@@ -474,7 +430,7 @@ export class DirectoryClient implements Directory {
     if (this.#ended) return
     this.#ended = error
     this.#ticker.cancel()
-    this.#lookTimer?.cancel()
+    this.#members.end()
     for (const wake of this.#waitingForBroker.splice(0)) wake()
   }
 

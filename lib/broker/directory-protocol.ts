@@ -26,8 +26,8 @@ export type Question =
 
 /** Answers, by question. */
 export interface Answers {
-  /** All live members. */
-  join: { members: Member[] }
+  /** All live members. `told` is the number of the last change of members that the answer includes; absent: of a broker that does not count. */
+  join: { members: Member[]; told?: number }
   /** By place in the claims: who holds an address that is not the asker's any more; which ones the asker may not hold (absent: none). */
   reassert: { elsewhere: { at: number; owner: Owner }[]; refused?: number[] }
   claim: { previous: (Owner | null)[] }
@@ -37,9 +37,10 @@ export interface Answers {
   wait: { located: Located | null }
   /** `cursor` 0: that was all. */
   sessions: { sessions: { address: string; owner: Owner; moving: boolean }[]; cursor: number }
+  /** Null: gone, or never there. */
   member: { member: Member | null }
-  /** All live members, read afresh. */
-  members: { members: Member[] }
+  /** All live members, read afresh; `told` as above. */
+  members: { members: Member[]; told?: number }
   note: null
   update: null
   leave: null
@@ -47,12 +48,18 @@ export interface Answers {
 
 export type Answer<Q extends Question['op']> = Answers[Q]
 
+/** That a member came, changed or went; numbered in the order in which it happened, because an answer may overtake it, or it an answer. */
+export type MemberNews =
+  | { op: 'memberUp' | 'memberChanged'; member: Member; told?: number }
+  | { op: 'memberDown'; run: Run; why: Departure; told?: number }
+
 /** What a broker tells its peers. */
 export type News =
+  | MemberNews
+  /** Something else of that could not be told: ask for all members. */
+  | { op: 'untold' }
   | { op: 'displaced'; address: string; claim: number; by: Owner }
   | { op: 'revalidate' }
-  | { op: 'memberUp' | 'memberChanged'; member: Member }
-  | { op: 'memberDown'; run: Run; why: Departure }
   | { op: 'store'; up: boolean; text: string }
   | { op: 'fenced'; by: Run }
 

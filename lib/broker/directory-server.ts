@@ -19,6 +19,8 @@ export interface DirectoryServerSetup {
   readonly access: Access
   connected(run: Run, address: string): void
   disconnected(run: Run, address: string, owner: Owner | undefined): void
+  /** Number of the last change of members that peers were told. */
+  told(): number
 }
 
 /** Sessions in one answer to a listing. */
@@ -65,9 +67,12 @@ export class DirectoryServer {
       case 'sessions':
         return this.#sessions(question.cursor)
       case 'member':
-        return { member: (await directory.lookUpMember(question.identity)) ?? null }
+        // Not what the record says: it outlives its run.
+        await directory.lookUpMember(question.identity)
+        return { member: directory.member(question.identity) ?? null }
       case 'members':
-        return { members: [...(await directory.readMembers())] }
+        await directory.readMembers()
+        return this.#members()
       case 'note':
         await this.#note(from, question)
         return null
@@ -113,7 +118,12 @@ export class DirectoryServer {
     const known = directory.member(from.identity)
     // So that it is known here, and told to the others, at once; of a thousand who only link again nothing is new.
     if (!known || !sameMember(known, joined)) await directory.lookUpMember(from.identity)
-    return { members: [...directory.members()] }
+    return this.#members()
+  }
+
+  #members(): Answers['members'] {
+    const { directory, told } = this.#setup
+    return { members: [...directory.members()], told: told() }
   }
 
   async #claim(from: Run, question: Question & { op: 'claim' }): Promise<Answers['claim']> {

@@ -82,6 +82,8 @@ export class LeaseKeeper implements AsyncDisposable {
   #doubtful = false
 
   #renewal: Promise<HomingError | undefined> | undefined
+  /** The next one was due while this one was under way: this loop stood still, or the datastore is slow. Nothing else would begin it. */
+  #overdue = false
   #renewTimer: Timer | undefined
   #tick: Timer | undefined
   #secondLook: Timer | undefined
@@ -181,6 +183,7 @@ export class LeaseKeeper implements AsyncDisposable {
     if (this.#at !== 'joined') return Promise.resolve(closed())
     this.#renewal ??= this.#renew().finally(() => {
       this.#renewal = undefined
+      if (this.#overdue) this.#scheduleRenewal(0)
     })
     return this.#renewal
   }
@@ -298,6 +301,7 @@ export class LeaseKeeper implements AsyncDisposable {
     // While the pulse renews, this loop only stands by: it takes over when the pulse is half an interval late.
     const standbyMs = this.#renewedMs + 1.5 * renewEveryMs - this.#env.clock.monotonicMs()
     if (this.#pulsing && standbyMs > 0 && !this.#selfDue) this.#scheduleRenewal(standbyMs)
+    else if (this.#renewal) this.#overdue = true
     else void this.renewNow()
   }
 
@@ -306,6 +310,7 @@ export class LeaseKeeper implements AsyncDisposable {
     const self = this.#self
     const beat = this.#beat
     this.#tried = true
+    this.#overdue = false
     this.#scheduleRenewal(this.#options.renewEveryMs)
     try {
       const [renewal] = await this.#records.renewMany([{ run: self, member: self }])

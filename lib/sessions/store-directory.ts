@@ -27,8 +27,8 @@ import { Membership } from './membership.ts'
 import type { SessionOptions } from './options.ts'
 import { PeerRecords } from './peer-records.ts'
 import { startPulse } from './pulse.ts'
-import { Keys } from './records.ts'
-import { SessionStore } from './session-store.ts'
+import { Keys, sameClaim } from './records.ts'
+import { SessionStore, type StoredSession } from './session-store.ts'
 import { StaleSessions } from './stale-sessions.ts'
 import { Turns } from './turns.ts'
 import { Waiters } from './waiters.ts'
@@ -347,15 +347,34 @@ export class StoreDirectory implements Directory {
     })
     this.#guess(owners)
     await Promise.all(reading)
-    return sessions.map(session => {
+    const ofGone: StoredSession[] = []
+    const located = sessions.map(session => {
       if (!session || session instanceof HomingError) return session
       const { address, owner, moving } = session
       const member = members.get(owner.incarnation)
       if (member instanceof HomingError) return member
       if (member) return { address, owner, moving, member }
       this.#stale.offer(session)
+      ofGone.push(session)
       return undefined
     })
+    if (ofGone.length === 0) return located
+    const taken = await this.#takenSince(ofGone)
+    return located.map((one, index) => (taken.has(addresses[index]!) ? taken.get(addresses[index]!) : one))
+  }
+
+  /** Sessions whose owners were gone a moment after they had been read: somebody may have taken them before that. */
+  async #takenSince(sessions: readonly StoredSession[]): Promise<Map<string, Located | HomingError | undefined>> {
+    const located = new Map<string, Located | HomingError | undefined>()
+    const taken: string[] = []
+    const now = await this.#sessions.readBatch(sessions.map(({ address }) => address)).catch(unreadable)
+    for (const [index, { address, owner }] of sessions.entries()) {
+      const session = now instanceof HomingError ? now : now[index]
+      if (session instanceof HomingError) located.set(address, session)
+      else if (session && !sameClaim(session.owner, owner)) taken.push(address)
+    }
+    if (taken.length > 0) for (const [index, one] of (await this.#locateMany(taken)).entries()) located.set(taken[index]!, one)
+    return located
   }
 
   /** Who was an owner twice in a row may well be it again: reading its record beside the sessions saves a round trip. */

@@ -125,6 +125,8 @@ export type Fault =
   | { fault: 'heal'; from: string; to: string }
   | { fault: 'reset'; from: string; to: string }
   | { fault: 'storeDown' | 'storeUp'; name?: string }
+  /** Its parts do not know of each other, and each goes on by itself; until it is whole again. */
+  | { fault: 'storeSplit' | 'storeWhole' }
   /** `slowMs`: there and back. */
   | { fault: 'storeSlow'; name?: string; slowMs: number }
   | { fault: 'storeAmbiguous'; name?: string; ambiguous: boolean }

@@ -61,6 +61,7 @@ const news = {
   memberUp: 1,
   memberChanged: 1,
   memberDown: 1,
+  untold: 1,
   store: 1,
   fenced: 1,
 } satisfies Record<News['op'], 1>
@@ -112,7 +113,7 @@ function shapesOf({ calls, tells }: Heard): Map<string, Set<string>> {
 }
 
 /** What cannot be brought about at will in a short world. */
-const unprovoked = ['directory/1 note', 'directory/1 revalidate', 'directory/1 fenced', 'alive/1']
+const unprovoked = ['directory/1 note', 'directory/1 revalidate', 'directory/1 untold', 'directory/1 fenced', 'alive/1']
 
 t.test('peers and brokers say what the vectors say, and nothing else', async t => {
   const heard = await talk()

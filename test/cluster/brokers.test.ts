@@ -119,3 +119,34 @@ void t.test(
     )
   },
 )
+
+inMode('broker', 'who is dead and whose record is still there does not come back by being asked for', async (t, cluster) => {
+  const [a, b] = await threePeers(cluster)
+  cluster.kill('b')
+  const isKnown = (): boolean => a.members().some(({ identity }) => identity === 'b')
+  await cluster.until(() => !isKnown(), 15_000)
+  const ups = (): number => cluster.history.of('memberUp').filter(({ peer, other }) => peer === 'a' && other === 'b').length
+  const before = ups()
+  const asked = a.protocol('chat/1').call(b.identity!, 1, { deadlineMs: 1_000 })
+  await t.rejects(cluster.settle(asked))
+  t.notOk(isKnown())
+  t.equal(ups(), before)
+})
+
+void t.test('a member that one could not be told of it hears of nevertheless (seed 1)', async t => {
+  // So small a window that what is told second waits for the answer to the first, and not for long.
+  await using cluster = await simulateCluster({ seed: 1, brokers: ['hub'], options: { windowBytes: 100, deadlineMs: 500 } })
+  const a = await cluster.peer('a')
+  await cluster.run(1_000)
+  cluster.stall('a', 2_500)
+  for (const name of ['b', 'c', 'd']) await cluster.peer(name)
+  await cluster.run(2_500)
+  const known = (): string =>
+    a
+      .members()
+      .map(({ identity }) => identity)
+      .sort()
+      .join()
+  t.not(known(), 'a,b,c,d,hub')
+  await cluster.until(() => known() === 'a,b,c,d,hub', 4_000)
+})

@@ -249,6 +249,21 @@ export const bad: readonly Story[] = [
     },
   },
   {
+    name: 'with "stop", a former owner without a datastore takes what was sent two leases after a split was over',
+    rule: 'H6',
+    options: { whenStoreIsDown: 'stop' },
+    tell({ a, b, c }, world) {
+      const former = b.connects(10, 'bob')
+      world.fault(800, { fault: 'storeSplit' })
+      world.fault(900, { fault: 'storeDown', name: 'b' })
+      c.connects(1_000, 'bob')
+      world.fault(2_000, { fault: 'storeWhole' })
+      former.takes(22_001, a.sends(22_000, 'bob', 'hello').gets(22_002, 'delivered'))
+      world.fault(30_000, { fault: 'storeUp', name: 'b' })
+      former.ends(32_000, 'displaced')
+    },
+  },
+  {
     name: 'a send never settles',
     rule: 'H7',
     tell({ a }, world) {
@@ -306,6 +321,17 @@ export const bad: readonly Story[] = [
       a.judges(3_000, b, 'up')
       world.fault(20_000, { fault: 'stall', name: 'b', forMs: 3_000 })
       a.judges(24_000, b, 'lapsed')
+      world.until(60_000)
+    },
+  },
+  {
+    name: 'a server is judged dead eleven seconds after the datastore was whole again',
+    rule: 'H9',
+    tell({ a, b }, world) {
+      a.judges(3_000, b, 'up')
+      world.fault(5_000, { fault: 'storeSplit' })
+      world.fault(7_000, { fault: 'storeWhole' })
+      a.judges(18_000, b, 'lapsed')
       world.until(60_000)
     },
   },

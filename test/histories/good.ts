@@ -166,6 +166,31 @@ export const good: readonly Story[] = [
     },
   },
   {
+    name: 'a server is judged dead across a split of the datastore that goes on when an outage of it ends',
+    tell({ a, b }, world) {
+      a.judges(3_000, b, 'up')
+      world.fault(5_000, { fault: 'storeSplit' })
+      world.fault(6_000, { fault: 'storeDown' })
+      world.fault(7_000, { fault: 'storeUp' })
+      a.judges(18_000, b, 'lapsed')
+      world.fault(19_000, { fault: 'storeWhole' })
+      a.judges(19_100, b, 'up')
+      world.until(60_000)
+    },
+  },
+  {
+    name: 'with "stop", both owners go on as long as each has a part of a split datastore',
+    options: { whenStoreIsDown: 'stop' },
+    tell({ a, b, c }, world) {
+      const former = b.connects(10, 'bob')
+      world.fault(900, { fault: 'storeSplit' })
+      c.connects(1_000, 'bob')
+      former.takes(21_001, a.sends(21_000, 'bob', 'hello').gets(21_002, 'delivered'))
+      world.fault(30_000, { fault: 'storeWhole' })
+      former.ends(32_000, 'displaced')
+    },
+  },
+  {
     name: 'a claim whose owner was killed goes to the next one at once',
     tell({ b, c }, world) {
       b.connects(10, 'bob')

@@ -123,6 +123,20 @@ t.test('what a replaced run left is absent at once', async t => {
   t.equal((await again.claim('bob')).previous, undefined)
 })
 
+t.test('an address that moves while it is looked up, and whose former owner leaves then, is not absent', async t => {
+  const { world, a, b } = await pair()
+  const c = await world.peer('c')
+  await world.time.run(3_500)
+  await b.claim('bob')
+  a.store.answerMs = 100
+  const found = a.directory.find('bob')
+  await world.time.run(10)
+  await c.claim('bob')
+  await world.soon(b.directory.leave(forMs(b, 1_000)))
+  t.ok(whats(a).includes('up c') && !whats(a).includes('down b left'), 'all of it while the first answer is on its way')
+  t.match(await world.soon(found), { owner: { identity: 'c' } })
+})
+
 t.test('a claim names whom it displaced, unless that one is gone', async t => {
   const { world, a, b } = await pair()
   await b.claim('bob')
@@ -434,6 +448,21 @@ t.test('F12: a stalled peer judges nobody, and knows that it was late before it 
       t.equal(b.directory.lease, 'sure')
     }
   }
+})
+
+t.test('F12: who stood still while a renewal was under way goes on renewing', async t => {
+  const { world, a, b } = await pair()
+  await b.claim('bob')
+  b.store.answerMs = 100
+  const { calls } = b.store
+  await world.time.until(() => b.store.calls > calls, 4_000)
+  world.time.stall('b', 12_000)
+  await world.time.run(12_500)
+  t.equal(b.directory.lease, 'sure', 'within some round trips')
+  const since = a.told.length
+  await world.time.run(40_000)
+  t.same(whats(a).slice(since), [])
+  t.equal(b.directory.lease, 'sure')
 })
 
 t.test('a store that is down makes the lease unsure for the store; a long stall on top makes it late', async t => {

@@ -7,6 +7,9 @@ import { Spans } from './spans.ts'
 
 export type Delivery = EventOf<'delivery'>
 
+/** Times in which something was so, by what caused it. */
+type Causes = Map<string, Spans>
+
 type Readers = { readonly [Kind in What]?: (event: EventOf<Kind>) => void }
 
 export class Facts {
@@ -27,10 +30,10 @@ export class Facts {
 
   /** For a lease after the datastore lost records, one that is missing need not be a goodbye. */
   readonly forgot = new Spans()
-  /** The datastore was not to be had, for anybody. */
-  readonly #apart = new Spans()
+  /** The datastore was not to be had, for anybody: by cause, because one may go on when another ends. */
+  readonly #apart: Causes = new Map()
   /** As it was done to a name, whichever run that was. */
-  readonly #apartByName = new Map<string, Spans>()
+  readonly #apartByName = new Map<string, Causes>()
   readonly #byEnd = new Map<string, Holder[]>()
   readonly #cuts = new Map<string, number>()
   /** The run that a name has now. */
@@ -51,7 +54,12 @@ export class Facts {
 
   /** Times in which a run could not get to the datastore, or stood still: then it can do nothing for its lease, its claims and its notes. */
   troubles(run: Run): Spans[] {
-    return [run.still, run.apart, this.#apart, this.#apartByName.get(run.name) ?? noSpans]
+    return [run.still, run.apart, ...this.#apart.values(), ...(this.#apartByName.get(run.name)?.values() ?? [])]
+  }
+
+  /** Times in which the datastore was in parts that did not know of each other. */
+  get splits(): Spans {
+    return causeOf(this.#apart, 'split')
   }
 
   /** The client that an event is about. */
@@ -95,7 +103,7 @@ export class Facts {
     closed: event => {
       const run = this.#run(event)
       run.leaving(event.atMs)
-      run.gone(event.atMs)
+      this.#gone(run, event.atMs)
     },
     storeDown: event => this.#ownTrouble(event).begin(event.atMs),
     storeUp: event => this.#ownTrouble(event).end(event.atMs),
@@ -144,6 +152,7 @@ export class Facts {
       const run = this.#now.get(event.name)
       this.exits.push({ exit: event, run, killed: this.#killed.delete(event.name) })
       run?.died(event.atMs)
+      if (run) this.#gone(run, event.atMs)
     },
     fault: event => this.#fault(event),
   }
@@ -151,7 +160,12 @@ export class Facts {
   /** A broker's trouble with the datastore is that of all who go through it; and nobody knows who does. */
   #ownTrouble(event: { atMs: number; peer: string; incarnation: string }): Spans {
     const run = this.#run(event)
-    return run.role === 'broker' ? this.#apart : run.apart
+    return run.role === 'broker' ? causeOf(this.#apart, `as ${run.incarnation} says`) : run.apart
+  }
+
+  #gone(run: Run, atMs: number): void {
+    run.gone(atMs)
+    if (run.role === 'broker') causeOf(this.#apart, `as ${run.incarnation} says`).end(atMs)
   }
 
   #ask(asked: Asked): void {
@@ -185,8 +199,9 @@ export class Facts {
         this.#resumes(event.name, atMs)
         const run = this.#now.get(event.name)
         // Until its peers notice, and have another way to the datastore or know that they have none.
-        if (run?.role === 'broker') this.#apart.add(atMs, atMs + this.bounds.noticeMs)
-        return run?.died(atMs)
+        if (run?.role === 'broker') causeOf(this.#apart, 'broker').add(atMs, atMs + this.bounds.noticeMs)
+        run?.died(atMs)
+        return run && this.#gone(run, atMs)
       }
       case 'stall':
         if (event.forMs === undefined) this.#stopped.set(event.name, atMs)
@@ -204,15 +219,18 @@ export class Facts {
         return this.#cut(event.from, event.to, atMs, event.fault === 'cut')
       case 'storeDown':
       case 'storeUp':
-        return this.#store(event.name, atMs, event.fault === 'storeDown')
+        return this.#store(event.name, 'down', atMs, event.fault === 'storeDown')
+      case 'storeSplit':
+      case 'storeWhole':
+        return this.#store(undefined, 'split', atMs, event.fault === 'storeSplit')
       case 'storeAmbiguous':
-        return this.#store(event.name, atMs, event.ambiguous)
+        return this.#store(event.name, 'ambiguous', atMs, event.ambiguous)
       case 'storeSlow':
-        return this.#store(event.name, atMs, event.slowMs >= this.bounds.operationTimeoutMs)
+        return this.#store(event.name, 'slow', atMs, event.slowMs >= this.bounds.operationTimeoutMs)
       case 'storeForgot':
         // Whoever is affected finds it out at its next renewal.
         this.forgot.add(atMs, atMs + this.bounds.leaseMs)
-        return this.#storeSpans(event.name).add(atMs, atMs + this.bounds.renewEveryMs)
+        return this.#storeSpans(event.name, 'forgot').add(atMs, atMs + this.bounds.renewEveryMs)
       case 'start':
         this.#killed.delete(event.name)
         return
@@ -232,7 +250,7 @@ export class Facts {
     const run = this.#now.get(name)
     run?.still.add(atMs, atMs + forMs)
     run?.blocked.add(atMs, atMs + forMs)
-    if (run?.role === 'broker') this.#apart.add(atMs, atMs + forMs)
+    if (run?.role === 'broker') causeOf(this.#apart, 'broker').add(atMs, atMs + forMs)
   }
 
   /** The pulse goes on renewing for so long. */
@@ -254,34 +272,34 @@ export class Facts {
       if (cut) this.#cuts.set(key, sinceMs ?? atMs)
       else if (sinceMs !== undefined) {
         this.#cuts.delete(key)
-        this.#byName(name).add(sinceMs, atMs + this.bounds.noticeMs)
+        this.#byName(name, 'cut').add(sinceMs, atMs + this.bounds.noticeMs)
       }
     }
   }
 
-  #store(name: string | undefined, atMs: number, down: boolean): void {
-    const spans = this.#storeSpans(name)
+  #store(name: string | undefined, cause: string, atMs: number, down: boolean): void {
+    const spans = this.#storeSpans(name, cause)
     if (down) spans.begin(atMs)
     else spans.end(atMs)
     // What is up for all is up for each.
-    if (name === undefined && !down) for (const each of this.#apartByName.values()) each.end(atMs)
+    if (name === undefined && !down) for (const each of this.#apartByName.values()) each.get(cause)?.end(atMs)
   }
 
-  #storeSpans(name: string | undefined): Spans {
-    if (name === undefined || this.#now.get(name)?.role === 'broker') return this.#apart
-    return this.#byName(name)
+  #storeSpans(name: string | undefined, cause: string): Spans {
+    if (name === undefined || this.#now.get(name)?.role === 'broker') return causeOf(this.#apart, cause)
+    return this.#byName(name, cause)
   }
 
-  #byName(name: string): Spans {
-    let spans = this.#apartByName.get(name)
-    if (!spans) this.#apartByName.set(name, (spans = new Spans()))
-    return spans
+  #byName(name: string, cause: string): Spans {
+    let causes = this.#apartByName.get(name)
+    if (!causes) this.#apartByName.set(name, (causes = new Map()))
+    return causeOf(causes, cause)
   }
 
   // The end
 
   #finish(): void {
-    for (const [key, sinceMs] of this.#cuts) this.#byName((JSON.parse(key) as [string, string])[0]).add(sinceMs, Infinity)
+    for (const [key, sinceMs] of this.#cuts) this.#byName((JSON.parse(key) as [string, string])[0], 'cut').add(sinceMs, Infinity)
     for (const [name, sinceMs] of this.#stopped) this.#standsStill(name, sinceMs, Infinity)
     for (const [address, holders] of this.holders) {
       for (const holder of holders) this.#endOf(holder)
@@ -310,7 +328,11 @@ export class Facts {
   }
 }
 
-const noSpans = new Spans()
+function causeOf(causes: Causes, cause: string): Spans {
+  let spans = causes.get(cause)
+  if (!spans) causes.set(cause, (spans = new Spans()))
+  return spans
+}
 
 export function claimKey(incarnation: string | undefined, claim: number | undefined): string {
   return `${incarnation} ${claim}`

@@ -5,7 +5,8 @@
  * Excuses (docs/guarantees.md, promise 4): only time counts in which the datastore was to be had for both, and neither stood still; the bound
  * begins anew after each trouble. An owner whose process died owns nothing. A former owner with more than 200 addresses may find out later, a
  * renewal for each further 200, because its taker may have died before it could say so. With `whenStoreIsDown: 'stop'` trouble excuses nothing
- * that was sent later than that after the newer connect: who cannot renew has stopped by then.
+ * that was sent later than that after the newer connect: who cannot renew has stopped by then. But a datastore in parts that each go on
+ * (siblings are kept, and do not meet) is there for both: then it counts from when the parts have met.
  */
 import type { Facts } from './facts.ts'
 import type { Holder } from './holder.ts'
@@ -84,9 +85,11 @@ function auditMs({ bounds }: Facts, { run }: Holder): number {
   return bounds.renewEveryMs * Math.max(0, Math.ceil(run.heldMost / auditedAtOnce) - 1)
 }
 
-function deliversOnUnsure({ bounds }: Facts, former: Holder, newer: Holder): boolean {
+function deliversOnUnsure({ bounds, splits }: Facts, former: Holder, newer: Holder): boolean {
   if (bounds.whenStoreIsDown !== 'stop') return false
-  return former.lastSentMs > newer.connectedMs + bounds.overlapMsMax + bounds.slackMs && former.lastSentMs <= newer.endMs
+  let sinceMs = newer.connectedMs
+  for (const { untilMs } of splits.within(newer.connectedMs, former.lastSentMs)) sinceMs = Math.max(sinceMs, untilMs)
+  return former.lastSentMs > sinceMs + bounds.overlapMsMax + bounds.slackMs && former.lastSentMs <= newer.endMs
 }
 
 /** A reader may read on what it had. */

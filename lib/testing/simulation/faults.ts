@@ -157,11 +157,10 @@ export const faults: Readonly<Record<FaultName, Fault>> = {
     if (!scene.eventual) return false
     const beyond = scene.draw.some(storeUsers(scene), 3)
     scene.eventual.split(beyond)
-    // Each side has a datastore, but not the one that the other side has.
-    scene.cluster.did(`datastore split: ${beyond.join()} on the other side`, { fault: 'storeDown' })
+    scene.cluster.did(`datastore split: ${beyond.join()} on the other side`, { fault: 'storeSplit' })
     scene.later(() => {
       scene.eventual!.heal()
-      scene.cluster.did('datastore whole again', { fault: 'storeUp' })
+      scene.cluster.did('datastore whole again', { fault: 'storeWhole' })
     })
   },
 }
@@ -217,7 +216,7 @@ function pair(scene: Scene): [string, string] {
 /** In broker mode only brokers ask the datastore. */
 function storeUsers({ seats, plan }: Scene): string[] {
   if (plan.mode === 'broker') return [...plan.brokers]
-  return seats.all.flatMap(({ process, rival, former }) => [process, rival, former].filter(name => name !== undefined))
+  return seats.all.flatMap(({ process, rival, former }) => [process, rival, former?.process].filter(name => name !== undefined))
 }
 
 /** In these worlds calls fail: what matters is what the history says. */

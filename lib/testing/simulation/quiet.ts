@@ -18,7 +18,7 @@ export async function calmDown(scene: Scene): Promise<void> {
   await cluster.run(Math.max(callsMs, 2.5 * leaseMs) + plan.faultMsMax)
   for (const seat of seats.all) {
     if (!seat.peer || seat.leaving) problem(`'${seat.identity}' is ${seat.leaving ? 'still leaving' : 'not up'}`)
-    if (seat.former !== undefined) problem(`'${seat.former}' runs on beside '${seat.process}', which has its identity`)
+    if (seat.former !== undefined) problem(`'${seat.former.process}' runs on beside '${seat.process}', which has its identity`)
   }
   for (const name of plan.brokers) if (!scene.brokersUp.has(name)) problem(`broker '${name}' is not up`)
   // Records of the dead, and those that nobody holds, are noticed when somebody uses them.

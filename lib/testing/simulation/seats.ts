@@ -11,7 +11,7 @@ export interface Seat {
   process: string
   /** Absent while it is down or on its way up. */
   peer: Peer | undefined
-  /** Counts what was begun with it, so that what was begun before knows that it is over. */
+  /** Names what was begun with it last, so that what was begun before knows that it is over. */
   life: number
   /** A process is on its way up. */
   starting: boolean
@@ -19,8 +19,15 @@ export interface Seat {
   leaving: boolean
   /** Started beside it with the same identity, and not decided yet. */
   rival: string | undefined
-  /** Lost its identity to the present process, and may not know it yet. */
-  former: string | undefined
+  /** Lost its identity to the present process, and may not know it yet; or it gets it back, when that one stays silent for a lease. */
+  former: Former | undefined
+}
+
+interface Former {
+  readonly process: string
+  /** Absent while it is on its way up. */
+  peer: Peer | undefined
+  readonly life: number
 }
 
 /** A supervisor looks again after that, ms. */
@@ -31,6 +38,7 @@ export class Seats {
   readonly #cluster: Cluster
   readonly #start: StartPeer
   readonly #failed: (text: string, error: unknown) => void
+  #lives = 0
 
   /** `failed` is told what did not start or leave, and why. */
   constructor(cluster: Cluster, identities: readonly string[], start: StartPeer, failed: (text: string, error: unknown) => void) {
@@ -60,27 +68,28 @@ export class Seats {
 
   /** Starts a process in the seat; where that fails, again and again. */
   start(seat: Seat): void {
-    const life = ++seat.life
+    const life = this.#newLife(seat)
     const { process } = seat
     seat.leaving = false
     seat.starting = true
     this.#start(process, seat.identity).then(
       peer => {
-        if (seat.life === life) this.#sit(seat, peer)
-        else peer.on('closed', () => this.#left(seat, process))
+        if (seat.life === life) return this.#sit(seat, peer)
+        if (seat.former?.life === life) seat.former.peer = peer
+        peer.on('closed', () => this.#closed(seat, peer, process))
       },
       (error: unknown) => {
         this.#failed(`${process} did not start`, error)
         if (seat.life !== life) return this.#left(seat, process)
         seat.starting = false
-        this.#after(tryAgainMs, seat, () => this.start(seat))
+        this.#after(tryAgainMs, seat, () => this.#next(seat))
       },
     )
   }
 
   /** `end` is `kill` or `powerOff`. The seat stays empty until `start`. */
   kill(seat: Seat, end: 'kill' | 'powerOff'): void {
-    seat.life++
+    this.#newLife(seat)
     seat.peer = undefined
     seat.starting = false
     this.#cluster[end](seat.process)
@@ -102,7 +111,7 @@ export class Seats {
   async close(leaving: readonly (Seat & { peer: Peer })[]): Promise<void> {
     for (const seat of leaving) {
       seat.leaving = true
-      seat.life++
+      this.#newLife(seat)
     }
     await Promise.all(leaving.map(({ peer }) => peer.close()))
   }
@@ -116,10 +125,10 @@ export class Seats {
       peer => {
         if (seat.rival !== rival) return
         seat.rival = undefined
-        seat.former = seat.peer || seat.starting ? seat.process : undefined
-        seat.starting = false
+        const { process, life } = seat
+        seat.former = seat.peer || seat.starting ? { process, peer: seat.peer, life } : undefined
         seat.process = rival
-        seat.life++
+        this.#newLife(seat)
         this.#sit(seat, peer)
       },
       (error: unknown) => {
@@ -141,22 +150,41 @@ export class Seats {
     seat.starting = false
     seat.leaving = false
     const { process } = seat
-    peer.on('closed', () => {
-      this.#left(seat, process)
-      if (seat.peer !== peer) return
-      // Fenced, and nobody has its identity now.
-      if (!seat.leaving) this.#after(tryAgainMs, seat, () => this.#replace(seat))
-      seat.peer = undefined
-    })
+    peer.on('closed', () => this.#closed(seat, peer, process))
+  }
+
+  #closed(seat: Seat, peer: Peer, process: string): void {
+    this.#left(seat, process)
+    if (seat.peer !== peer) return
+    seat.peer = undefined
+    if (seat.leaving) return
+    // Fenced: by the one that had the identity before and has come back, or nobody has it now.
+    this.#after(tryAgainMs, seat, () => this.#replace(seat))
+  }
+
+  /** The present process has ended. Where the former one lives, it is the only one again: it may never have heard that it was not. */
+  #next(seat: Seat): void {
+    if (!seat.former) return this.start(seat)
+    const { process, peer, life } = seat.former
+    seat.former = undefined
+    seat.process = process
+    seat.peer = peer
+    seat.starting = !peer
+    seat.leaving = false
+    seat.life = life
   }
 
   #left(seat: Seat, process: string): void {
-    if (seat.former === process) seat.former = undefined
+    if (seat.former?.process === process) seat.former = undefined
+  }
+
+  #newLife(seat: Seat): number {
+    return (seat.life = ++this.#lives)
   }
 
   #replace(seat: Seat): void {
     this.kill(seat, 'kill')
-    this.start(seat)
+    this.#next(seat)
   }
 
   #after(ms: number, seat: Seat, then: () => void): void {

@@ -210,10 +210,14 @@ export class ServedPeers {
     return (served.confirming ??= this.#confirm(served, standstills).finally(() => (served.confirming = undefined)))
   }
 
-  /** What this run asked before may be done: nothing stood still since it was last confirmed. */
+  /**
+   * What this run asked before may be done: nothing stood still since it was last confirmed, and it is linked. Who is not has died, or asks again
+   * as soon as it is; and what it asked may have waited for the datastore for long.
+   */
   isConfirmed(run: Run): boolean {
     const served = this.#served.get(run.identity)
-    return served?.run.incarnation === run.incarnation && served.standstills === this.#standstill.count
+    if (served?.run.incarnation !== run.incarnation || served.links.size === 0) return false
+    return served.standstills === this.#standstill.count
   }
 
   async #confirm(served: Served, standstills: number): Promise<void> {

@@ -234,7 +234,7 @@ export class HandOver {
         // `previous` came between the former client here and this one: what that had left is for `previous` first, and comes through it.
         const requests = former ? this.#leaveFor(former) : []
         missing = await this.#fetch(inbox.address, by, previous, got)
-        if (former) got.unshift(...(await this.#lateOf(former.inbox)), ...requests)
+        if (former) got.unshift(...this.#unaskedOf(former), ...requests)
       } else if (former) got.push(...(await this.#lateOf(former.inbox)), ...former.left)
     } finally {
       if (inbox.state === 'held') inbox.open(got)
@@ -257,6 +257,23 @@ export class HandOver {
     const late = this.#forget(key)
     if (!late || late.taker !== undefined) return []
     return late.messages.map(kept => this.#restored(former.address, kept))
+  }
+
+  /**
+   * What a former client here had not taken, where nobody who came between has asked for it. Not what was handed over to that one after its
+   * end: that is older than what those between have given out, and is left for them alone.
+   */
+  #unaskedOf({ inbox: { address, claim }, left }: Former): BytesMessage[] {
+    const key = keyOf({ address, claim })
+    if (this.#kept.get(key)?.taker !== undefined) return []
+    const kept = (this.#forget(key)?.messages ?? []).map(message => this.#restored(address, message))
+    const own = new Set(left.map(({ id }) => id))
+    this.keep(
+      address,
+      claim,
+      kept.filter(({ id }) => !own.has(id)),
+    )
+    return kept.filter(({ id }) => own.has(id))
   }
 
   /** It was displaced while it was filled: what it got goes to its new owner, ahead of what came to it by itself. */

@@ -86,14 +86,18 @@ class Messages {
     return false
   }
 
-  /** Its process died while it kept what its client had left, and nobody was there to ask for that: whoever displaced it died too, or failed. */
+  /**
+   * Its process died while it kept what its client had left, and nobody was there to ask for that: whoever displaced it died too, or failed; or it
+   * was one before it, because a datastore lost the newer claim.
+   */
   #diedKeeping(owner: Holder): boolean {
     const { diedMs } = owner.run
     if (diedMs > owner.run.doneBy(owner.endMs, owner.endMs + keptMs, this.#facts.bounds.slackMs)) return false
     let owners = 0
     for (const other of this.#facts.holdersFrom(owner.address, owner.endMs)) {
       if (++owners > ownersMax) return false
-      if (other !== owner && other.connectedMs <= diedMs && other.endMs > owner.endMs) return false
+      const asks = other !== owner && owner.connectingMs <= other.connectedMs && other.connectedMs <= diedMs
+      if (asks && other.endMs > owner.endMs) return false
     }
     return true
   }

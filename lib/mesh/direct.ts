@@ -9,6 +9,7 @@ import type { Run } from '../sessions/directory.ts'
 import { labelAt } from '../wire/frame.ts'
 import { FIRST_OF_CHANNEL } from '../wire/kinds.ts'
 import { Channel, type ChannelEnd, type ChannelOptions } from './channel.ts'
+import { DeadEnds } from './dead-ends.ts'
 import { formerOf } from './former.ts'
 import { LinkPath } from './link-path.ts'
 import type { Mesh, MeshHandler, PathFacts } from './mesh.ts'
@@ -69,6 +70,7 @@ export class DirectMesh implements Mesh, LinkHandler {
   readonly #setup: DirectMeshSetup
   /** By identity: one incarnation of each at a time. */
   readonly #entries = new Map<string, Entry>()
+  readonly #deadEnds = new DeadEnds()
   /** Of runs that broke the protocol: they are dialled again, but not at once for ever. By incarnation; gone with the run. */
   readonly #mistrusted = new Map<string, Backoff>()
   /** Every link that is not closed: those of channels, those still shaking hands, and those of probes and pulses. */
@@ -114,8 +116,7 @@ export class DirectMesh implements Mesh, LinkHandler {
       this.#hurry(entry)
       return entry.channel
     }
-    // A run that is gone: this channel never comes up.
-    if (entry?.former.includes(run.incarnation)) return this.#newChannel(run)
+    if (entry?.former.includes(run.incarnation)) return this.#deadEnds.to(run, gone => this.#newChannel(gone))
     const added = this.#add(run, entry)
     if (entry) this.#end(entry, 'replaced')
     const { env } = this.#setup
@@ -137,6 +138,7 @@ export class DirectMesh implements Mesh, LinkHandler {
     this.#mistrusted.delete(run.incarnation)
     const entry = this.#entries.get(run.identity)
     if (entry?.run.incarnation === run.incarnation) this.#end(entry, why)
+    this.#deadEnds.end(run, why)
   }
 
   explain(run: Run): PathFacts {
@@ -168,6 +170,7 @@ export class DirectMesh implements Mesh, LinkHandler {
       await new Promise<void>(resolve => void env.timers.after(5, resolve))
     }
     for (const entry of [...this.#entries.values()]) this.#end(entry, 'closed')
+    this.#deadEnds.close()
     for (const link of [...this.#links]) link.close('leaving')
   }
 
@@ -312,6 +315,7 @@ export class DirectMesh implements Mesh, LinkHandler {
     entry ??= this.#add(remote)
     this.#forgetDial(entry, link)
     this.#use(entry, link)
+    this.#deadEnds.end(remote, 'replaced')
   }
 
   /** Of two links to one broker only the one that stays may carry what is forwarded. */

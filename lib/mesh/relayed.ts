@@ -17,6 +17,7 @@ import {
 } from '../wire/frame.ts'
 import { FIRST_OF_CHANNEL, ROUTE, UNROUTE } from '../wire/kinds.ts'
 import { Channel, type ChannelEnd, type ChannelOptions } from './channel.ts'
+import { DeadEnds } from './dead-ends.ts'
 import { formerOf } from './former.ts'
 import { LinkPath } from './link-path.ts'
 import type { Mesh, MeshHandler, PathFacts } from './mesh.ts'
@@ -72,6 +73,7 @@ export class RelayedMesh implements Mesh, LinkHandler {
   /** The channel to the broker of the present or the last link. */
   #broker: { run: Run; channel: Channel; path: LinkPath | undefined } | undefined
   readonly #entries = new Map<string, Entry>()
+  readonly #deadEnds = new DeadEnds()
   /** By the label of what comes in on the present link. */
   readonly #incoming = new Map<number, Entry>()
   /** Channels that got something in the present read. */
@@ -109,8 +111,7 @@ export class RelayedMesh implements Mesh, LinkHandler {
       this.#hurry(entry)
       return entry.channel
     }
-    // A run that is gone: this channel never comes up.
-    if (entry?.former.includes(run.incarnation)) return this.#newChannel(run)
+    if (entry?.former.includes(run.incarnation)) return this.#deadEnds.to(run, gone => this.#newChannel(gone))
     const added = this.#add(run, entry)
     if (entry) this.#end(entry, 'replaced')
     this.#open(added)
@@ -143,6 +144,7 @@ export class RelayedMesh implements Mesh, LinkHandler {
   end(run: Run, why: ChannelEnd): void {
     const entry = this.#entries.get(run.identity)
     if (entry?.run.incarnation === run.incarnation) this.#end(entry, why)
+    this.#deadEnds.end(run, why)
   }
 
   explain(run: Run): PathFacts {
@@ -182,6 +184,7 @@ export class RelayedMesh implements Mesh, LinkHandler {
     this.#redial?.timer.cancel()
     this.#dialling?.close('local')
     for (const entry of [...this.#entries.values()]) this.#end(entry, 'closed')
+    this.#deadEnds.close()
     const broker = this.#broker
     this.#broker = undefined
     broker?.channel.end('closed')
@@ -444,7 +447,7 @@ export class RelayedMesh implements Mesh, LinkHandler {
 
   #routed(route: Route): void {
     const { self } = this.#setup
-    const { label, pair, from, to } = route
+    const { label, from, to } = route
     if (this.#closing || to.identity !== self.identity || to.incarnation !== self.incarnation) {
       this.#link!.write(unrouteFrame(label, false, ROUTE_DROPPED))
       return
@@ -456,6 +459,14 @@ export class RelayedMesh implements Mesh, LinkHandler {
       this.#end(replaced, 'replaced')
     }
     entry ??= this.#add(from)
+    this.#meet(entry, route)
+    this.#deadEnds.end(from, 'replaced')
+  }
+
+  /** The other end opens its direction of the way. */
+  #meet(entry: Entry, route: Route): void {
+    const { self } = this.#setup
+    const { label, pair, from } = route
     const { way } = entry
     if (way?.pair === pair) return this.#join(entry, way, label)
     // Both opened a way at once: that of the smaller identity stands, the other end will answer ours.

@@ -55,6 +55,28 @@ t.test('an older incarnation is refused as fenced, the newer one replaces it', a
   )
 })
 
+t.test('a run that was replaced is back when it links again: who waited for it is told to look again', async t => {
+  const world = new DirectWorld()
+  const b = await world.start('b')
+  const [run, other] = [world.newRun('a'), world.newRun('a')]
+  world.current.set('a', run)
+  await Hostile.dial(world, 'memory:b', 0, run)
+  world.current.set('a', other)
+  await Hostile.dial(world, 'memory:b', 0, other)
+  await world.until(() => b.mesh.find(other) !== undefined)
+  const waiting = b.mesh.channelTo(run)
+  t.equal(b.mesh.channelTo(run), waiting, 'one for all who ask')
+  t.notOk(waiting.hasEnded)
+  // It was the other one that had no right to the identity.
+  world.current.set('a', run)
+  await Hostile.dial(world, 'memory:b', 0, run)
+  await world.until(() => waiting.hasEnded)
+  const back = b.mesh.find(run)
+  t.ok(back)
+  t.equal(b.mesh.channelTo(run), back)
+  t.equal(b.mesh.find(other), undefined)
+})
+
 t.test('somebody else with our own identity is refused', async t => {
   const world = new DirectWorld()
   const b = await world.start('b')

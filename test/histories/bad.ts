@@ -249,6 +249,21 @@ export const bad: readonly Story[] = [
     },
   },
   {
+    name: 'with "stop", a former owner that is not sure takes what is sent to the newer one, before that one ends',
+    rule: 'H6',
+    options: { whenStoreIsDown: 'stop' },
+    tell({ a, b, c }, world) {
+      const former = b.connects(10, 'bob')
+      world.fault(900, { fault: 'storeDown', name: 'b' })
+      c.connects(1_000, 'bob').ends(20_000, 'displaced')
+      b.tells(5_000, { what: 'lease', state: 'unsure' })
+      former.takes(19_995, a.sends(19_990, 'bob', 'hello').gets(19_996, 'delivered'))
+      world.fault(30_000, { fault: 'storeUp', name: 'b' })
+      b.tells(30_100, { what: 'lease', state: 'sure' })
+      world.until(40_000)
+    },
+  },
+  {
     name: 'with "stop", a former owner without a datastore takes what was sent two leases after a split was over',
     rule: 'H6',
     options: { whenStoreIsDown: 'stop' },

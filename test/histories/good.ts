@@ -179,6 +179,21 @@ export const good: readonly Story[] = [
     },
   },
   {
+    name: 'with "stop", what came while the former owner was not sure waits, until the address is its own again',
+    options: { whenStoreIsDown: 'stop' },
+    tell({ a, b, c }, world) {
+      const former = b.connects(10, 'bob')
+      world.fault(900, { fault: 'storeDown', name: 'b' })
+      c.connects(1_000, 'bob').ends(20_000, 'displaced')
+      b.tells(5_000, { what: 'lease', state: 'unsure' })
+      const waits = a.sends(19_990, 'bob', 'hello').gets(25_120, 'delivered')
+      world.fault(25_000, { fault: 'storeUp', name: 'b' })
+      b.tells(25_100, { what: 'lease', state: 'sure' })
+      former.takes(25_110, waits)
+      world.until(40_000)
+    },
+  },
+  {
     name: 'with "stop", both owners go on as long as each has a part of a split datastore',
     options: { whenStoreIsDown: 'stop' },
     tell({ a, b, c }, world) {

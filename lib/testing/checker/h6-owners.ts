@@ -6,7 +6,8 @@
  * begins anew after each trouble. An owner whose process died owns nothing. A former owner with more than 200 addresses may find out later, a
  * renewal for each further 200, because its taker may have died before it could say so. With `whenStoreIsDown: 'stop'` trouble excuses nothing
  * that was sent later than that after the newer connect: who cannot renew has stopped by then. But a datastore in parts that each go on
- * (siblings are kept, and do not meet) is there for both: then it counts from when the parts have met.
+ * (siblings are kept, and do not meet) is there for both: then it counts from when the parts have met. And what came while the former owner said
+ * that it was not sure, and was taken when the newer one's client had ended, no two took: it waited.
  */
 import type { Facts } from './facts.ts'
 import type { Holder } from './holder.ts'
@@ -76,20 +77,36 @@ function tooLong(facts: Facts, former: Holder, newer: Holder, untilMs: number): 
   const who = `'${address}' was held by ${former.run.name} (client ${former.client}) and ${newer.run.name} (client ${newer.client})`
   const about = { rule: 'H6', address, peer: former.run.name } as const
   if (clearMs > boundMs) return { ...about, text: `${who} for ${Math.round(clearMs)} ms at once`, atMs: clear.untilMs }
-  if (!deliversOnUnsure(facts, former, newer)) return undefined
-  const laterMs = Math.round(former.lastSentMs - fromMs)
-  return { ...about, text: `${who}, and the former took what was sent ${laterMs} ms later`, atMs: former.lastSentMs }
+  const sentMs = takenOnUnsure(facts, former, newer)
+  if (sentMs === undefined) return undefined
+  return { ...about, text: `${who}, and the former took what was sent ${Math.round(sentMs - fromMs)} ms later`, atMs: sentMs }
 }
 
 function auditMs({ bounds }: Facts, { run }: Holder): number {
   return bounds.renewEveryMs * Math.max(0, Math.ceil(run.heldMost / auditedAtOnce) - 1)
 }
 
-function deliversOnUnsure({ bounds, splits }: Facts, former: Holder, newer: Holder): boolean {
-  if (bounds.whenStoreIsDown !== 'stop') return false
-  let sinceMs = newer.connectedMs
-  for (const { untilMs } of splits.within(newer.connectedMs, former.lastSentMs)) sinceMs = Math.max(sinceMs, untilMs)
-  return former.lastSentMs > sinceMs + bounds.overlapMsMax + bounds.slackMs && former.lastSentMs <= newer.endMs
+/** When something was sent that the former owner took, and should not have. */
+function takenOnUnsure(facts: Facts, former: Holder, newer: Holder): number | undefined {
+  const { whenStoreIsDown, overlapMsMax, slackMs } = facts.bounds
+  if (whenStoreIsDown !== 'stop') return undefined
+  for (const event of facts.deliveries) {
+    if (event.address !== former.address || facts.holder(event) !== former) continue
+    const sentMs = facts.messages.get(event.id)?.asked.atMs
+    if (sentMs === undefined || sentMs > newer.endMs) continue
+    let sinceMs = newer.connectedMs
+    for (const { untilMs } of facts.splits.within(newer.connectedMs, sentMs)) sinceMs = Math.max(sinceMs, untilMs)
+    if (sentMs <= sinceMs + overlapMsMax + slackMs) continue
+    if (event.atMs > newer.endMs && isUnsure(former, sentMs, newer.endMs)) continue
+    return sentMs
+  }
+  return undefined
+}
+
+/** By what its peer itself said, all the time. */
+function isUnsure({ run }: Holder, fromMs: number, untilMs: number): boolean {
+  const clear = longestClear([run.apart], fromMs, untilMs)
+  return clear.untilMs === clear.fromMs
 }
 
 /** A reader may read on what it had. */

@@ -188,3 +188,42 @@ inMode(
     t.same(check(cluster.history.events), [])
   },
 )
+
+inMode(
+  'brokerless',
+  'promise 2: what came to a client after its end does not go past those who had the address since',
+  async (t, cluster) => {
+    const [a, b, c] = await threePeers(cluster)
+    const [d, e] = [await cluster.peer('d'), await cluster.peer('e')]
+    await cluster.run(4_000)
+    for (const peer of [a, b, c, d, e]) await cluster.settle(peer.broadcast('so that all are linked'))
+    const bob = taker()
+    const busy = new Promise<void>(() => {})
+    await cluster.settle(d.connectClient('bob', () => busy))
+    t.equal((await cluster.settle(d.sendMessage('bob', 0))).status, 'delivered')
+    t.equal((await cluster.settle(d.sendMessage('bob', 1))).status, 'delivered')
+    // b gets the 1 from d late, after it has lost bob to e and has him again; e never gets it, and d, which has him after e, goes on without.
+    cluster.cut('b', 'd')
+    cluster.cut('b', 'e')
+    cluster.cut('c', 'd')
+    await cluster.settle(b.connectClient('bob', bob.take))
+    const sinceMs = cluster.nowMs
+    await cluster.settle(e.connectClient('bob', bob.take))
+    await cluster.settle(d.connectClient('bob', bob.take))
+    const two = d.sendMessage('bob', 2)
+    await cluster.run(150)
+    await cluster.settle(c.connectClient('bob', bob.take))
+    await cluster.run(150)
+    await cluster.settle(b.connectClient('bob', bob.take))
+    await cluster.run(sinceMs + 900 - cluster.nowMs)
+    cluster.heal('b', 'd')
+    await cluster.until(() => bob.bodies.length > 0)
+    await cluster.settle(a.connectClient('bob', bob.take))
+    cluster.heal('c', 'd')
+    t.equal((await cluster.settle(two)).status, 'delivered')
+    await cluster.run(5_000)
+    t.same(bob.bodies, [2])
+    t.ok(cluster.history.of('handOverIncomplete').some(({ peer, missing }) => peer === 'b' && missing === 1))
+    t.same(check(cluster.history.events), [])
+  },
+)

@@ -243,7 +243,7 @@ class World {
 
 /** By which a world of this plan is judged: its own options, and what its clocks and its datastore make of them. */
 function boundsOf({ options, clockRates, store, faults }: Plan, endMs: number): CheckOptions {
-  const { leaseMs = 10_000, renewEveryMs = 3_000, guardMs = 2_000, operationTimeoutMs = 1_000, staleAfterMs = 5_000 } = options
+  const { leaseMs = 10_000, renewEveryMs = 3_000, guardMs = 2_000, operationTimeoutMs = 1_000 } = options
   const slowest = Math.min(1, ...clockRates.values())
   return {
     endMs,
@@ -253,7 +253,6 @@ function boundsOf({ options, clockRates, store, faults }: Plan, endMs: number): 
     renewEveryMs,
     guardMs,
     operationTimeoutMs,
-    noticeMs: staleAfterMs + 1_000,
     // Promise 4: "one renewal and the time until a note is left", which is two operations to leave it and two to read it and look; and where
     // siblings are kept, the one that loses is told within two seconds and one renewal.
     overlapMsMax:

@@ -5,7 +5,7 @@ import { Client, type ClientEnd, type ClientHandlers, type ClientHost } from '..
 import type { Env } from '../env/env.ts'
 import { HomingError, homingError } from '../errors.ts'
 import type { PeerEvents } from '../events.ts'
-import { HandOver } from '../hand-over.ts'
+import { HandOver, type Former } from '../hand-over.ts'
 import type { Settings } from '../options.ts'
 import { Inbox } from '../router/inbox.ts'
 import type { Router } from '../router/router.ts'
@@ -175,22 +175,44 @@ export class Clients {
 
   #connected(client: Client, inbox: Inbox, previous: Owner | undefined): void {
     const { events, self } = this.#setup
-    const former = this.#router.reception.claimed(inbox)
+    const { reception } = this.#router
+    // Both may be: another peer took it from our former client, which has not heard of that yet.
+    const elsewhere = previous?.incarnation === self.incarnation ? undefined : previous
+    const newer = reception.serving(inbox.address)
+    if (newer && newer.claim > inbox.claim) {
+      this.#overtaken(client, inbox, newer)
+      if (elsewhere) this.#fill(inbox, undefined, elsewhere)
+      return
+    }
+    const former = reception.claimed(inbox)
     this.#router.claimedHere(inbox.address)
     const left = former?.close(false)
     if (former) {
       clientOf(former)?.finish('displaced')
       events.emit('displaced', { address: client.address, by: this.#ownerOf(inbox) })
     }
-    // Both may be: another peer took it from our former client, which has not heard of that yet.
-    const elsewhere = previous?.incarnation === self.incarnation ? undefined : previous
     if (!former && !elsewhere) {
       inbox.claimed('open')
       return
     }
     inbox.claimed('held')
-    void this.#handOver.fill(inbox, this.#ownerOf(inbox), former && { inbox: former, left: left! }, elsewhere).then(missing => {
-      if (missing !== 0 && elsewhere) events.emit('handOverIncomplete', { address: inbox.address, from: elsewhere, missing })
+    this.#fill(inbox, former && { inbox: former, left: left! }, elsewhere)
+  }
+
+  /**
+   * A newer connect was answered before this one, because its deadline came first: its claim was written over this one's. What the former owner
+   * left is older than what the newer client has taken: it is fetched, so that the former owner knows, and reported.
+   */
+  #overtaken(client: Client, inbox: Inbox, newer: Inbox): void {
+    inbox.close(false)
+    client.finish('displaced')
+    this.#setup.events.emit('displaced', { address: client.address, by: this.#ownerOf(newer) })
+  }
+
+  #fill(inbox: Inbox, former: Former | undefined, elsewhere: Owner | undefined): void {
+    void this.#handOver.fill(inbox, this.#ownerOf(inbox), former, elsewhere).then(missing => {
+      if (missing === 0 || !elsewhere) return
+      this.#setup.events.emit('handOverIncomplete', { address: inbox.address, from: elsewhere, missing })
     })
   }
 

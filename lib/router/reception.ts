@@ -80,7 +80,10 @@ export class Reception {
 
   /** The inbox that serves an address, or will as soon as its claim is written. */
   at(address: string): Inbox | undefined {
-    return this.#claiming.at(address) ?? this.#inboxes.get(address)
+    const claiming = this.#claiming.at(address)
+    const serving = this.#inboxes.get(address)
+    // An older claim may be answered after a newer one.
+    return claiming && (!serving || serving.claim < claiming.claim) ? claiming : serving
   }
 
   /** The inbox that serves an address. */

@@ -1,5 +1,8 @@
 /** Promise 4: one owner, the newest connect; a former owner stops soon, wherever the cuts are. */
-import { check } from '../../lib/testing/index.ts'
+import t from 'tap'
+import { MemoryEngine } from '../../lib/datastores/memory.ts'
+import { FaultyDatastore } from '../../lib/testing/faulty-datastore.ts'
+import { check, simulateCluster } from '../../lib/testing/index.ts'
 import { inBothModes, inMode, storeUser, taker, threePeers } from '../support/clusters.ts'
 
 /** One renewal and guard, and the time of the look-ups. */
@@ -203,3 +206,41 @@ inBothModes('P15: a disconnect while the same address connects here again ends t
   t.equal((await cluster.settle(a.whereIs('bob')))?.identity, holds ? 'b' : undefined)
   t.equal((await cluster.settle(a.sendMessage('bob', 1))).status, holds ? 'delivered' : 'absent')
 })
+
+void t.test(
+  'promise 4: of two connects of one peer the newer stays, also where the older is answered after it (seed 1)',
+  async t => {
+    const stores: FaultyDatastore[] = []
+    await using cluster = await simulateCluster({
+      seed: 1,
+      store: {
+        engine: time => {
+          const engine = new MemoryEngine(time.clock)
+          return { connect: () => stores[stores.push(new FaultyDatastore(engine.connect(), time.timers)) - 1]! }
+        },
+      },
+    })
+    const b = await cluster.peer('b')
+    const c = await cluster.peer('c')
+    await cluster.settle(b.connectClient('bob', () => new Promise(() => {})))
+    for (const n of [0, 1]) t.equal((await cluster.settle(c.sendMessage('bob', n))).status, 'delivered')
+    // The older connect is for two addresses, and the server of one of them is away: the claim of the other is written, and not answered.
+    for (const store of stores) store.away = key => key.includes('carl')
+    const [older, newer] = [taker(), taker()]
+    const both = c.connectClients(['bob', 'carl'], older.take)
+    await cluster.run(100)
+    const [client] = await cluster.settle(c.connectClients(['bob'], newer.take, { deadlineMs: 300 }))
+    t.equal((await cluster.settle(c.sendMessage('bob', 2))).status, 'delivered')
+    await cluster.until(() => newer.bodies.length > 0)
+    for (const store of stores) store.away = undefined
+    const [former] = await cluster.settle(both)
+    await cluster.run(5_000)
+    t.equal(former!.end, 'displaced')
+    t.equal(client!.end, undefined)
+    t.equal((await cluster.settle(b.sendMessage('bob', 3))).status, 'delivered')
+    t.same(older.bodies, [])
+    t.same(newer.bodies, [2, 3])
+    t.ok(cluster.history.of('handOverIncomplete').some(({ peer, missing }) => peer === 'c' && missing === 1))
+    t.same(check(cluster.history.events), [])
+  },
+)

@@ -122,7 +122,7 @@ export class HandOver {
   ): void {
     this.#unclaimed = unclaimed
     this.#router.serveProtocol(protocol, {
-      call: async (from, body) => {
+      call: async (from, body, { signal }) => {
         const take = readTake(body)
         const { identity } = from
         if (!isOf(take.by, from)) throw new HomingError('REFUSED', 'who takes an address speaks for itself')
@@ -139,6 +139,8 @@ export class HandOver {
         }
         const filling = this.#filling.get(keyOf(take))
         if (filling) await filling
+        // Whoever asks next may have it; or it is reported, with how many there are.
+        if (signal.aborted) throw new HomingError('TIMEOUT', 'who takes the address waits for this no more')
         return this.#part(take)
       },
       tell: (from, body) => {

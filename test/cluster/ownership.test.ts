@@ -244,3 +244,18 @@ void t.test(
     t.same(check(cluster.history.events), [])
   },
 )
+
+inMode('brokerless', 'what a former owner gives after its taker stopped waiting is not lost unheard', async (t, cluster) => {
+  const [, b, c] = await threePeers(cluster)
+  const told: unknown[] = []
+  c.on('handOverIncomplete', ({ address, missing }) => told.push({ address, missing }))
+  cluster.storeSlow(0, 900, 'c')
+  const connecting = c.connectClient('bob') // nobody reads: what comes waits
+  await cluster.run(100)
+  await cluster.settle(b.connectClient('bob', () => {}))
+  t.equal((await cluster.settle(c.sendMessage('bob', 1))).status, 'delivered')
+  const former = await connecting
+  await cluster.until(() => former.end === 'displaced', 4_000)
+  await cluster.run(2_500)
+  t.same(told, [{ address: 'bob', missing: 1 }], 'how many is known: nobody has been given them')
+})

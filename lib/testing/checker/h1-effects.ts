@@ -92,12 +92,17 @@ class Messages {
    */
   #diedKeeping(owner: Holder): boolean {
     const { diedMs } = owner.run
-    if (diedMs > owner.run.doneBy(owner.endMs, owner.endMs + keptMs, this.#facts.bounds.slackMs)) return false
+    const { handOverMs, slackMs } = this.#facts.bounds
+    // While it was being filled it was kept again, for as long.
+    const keptFromMs = Math.max(owner.endMs, Math.min(owner.endMs, owner.connectedMs) + handOverMs)
+    if (diedMs > owner.run.doneBy(owner.endMs, keptFromMs + keptMs, slackMs)) return false
     let owners = 0
     for (const other of this.#facts.holdersFrom(owner.address, owner.endMs)) {
       if (++owners > ownersMax) return false
       const asks = other !== owner && owner.connectingMs <= other.connectedMs && other.connectedMs <= diedMs
-      if (asks && other.endMs > owner.endMs) return false
+      // An inbox opens without what did not come within that time, and nobody asks for it any more.
+      const askedInVain = other.run.doneBy(other.connectedMs, other.connectedMs + handOverMs, slackMs) < owner.connectedMs
+      if (asks && other.endMs > owner.endMs && !askedInVain) return false
     }
     return true
   }

@@ -101,6 +101,7 @@ export class DirectoryClient implements Directory {
     const join = ++this.#joins
     const { members, told } = await this.#callBroker(broker, { op: 'join', member: this.#self }, this.#setup.options.leaseMs * 2)
     if (this.#broker !== broker || this.#joins !== join) return
+    this.#tick()
     this.#joined = true
     this.#members.joined(members, told)
     await this.#revalidate(broker)
@@ -173,6 +174,7 @@ export class DirectoryClient implements Directory {
       case 'memberUp':
       case 'memberChanged':
       case 'memberDown':
+        this.#tick()
         return this.#members.hear(news)
       case 'untold':
         return this.#members.unheard()
@@ -214,6 +216,8 @@ export class DirectoryClient implements Directory {
     this.#tickedMs = nowMs
     const suspendedMs = env.clock.bootMs() - nowMs - this.#driftMs
     this.#driftMs += suspendedMs
+    // Who was judged gone a renewal ago may have shown since that he lives.
+    if (this.#broker && stoodMs + suspendedMs > options.renewEveryMs) this.#members.stoodStill()
     if (stoodMs + suspendedMs > trustedMs(options)) {
       // Others may have judged it dead meanwhile: nothing is taken before the broker said what is still ours.
       this.#becomes('unsure', 'late')
@@ -388,9 +392,11 @@ export class DirectoryClient implements Directory {
 
   async readMembers(): Promise<readonly Member[]> {
     const untilMs = this.#setup.env.clock.monotonicMs() + this.#setup.options.operationTimeoutMs
-    const joins = this.#joins
+    this.#tick()
+    const { question } = this.#members
     const { members, told } = await this.#ask(() => ({ op: 'members' }), untilMs)
-    if (this.#joins === joins) this.#members.listed(members, told)
+    this.#tick()
+    this.#members.listed(members, told, question)
     return this.members()
   }
 

@@ -17,21 +17,28 @@ export interface KnownMembersSetup {
   trouble(error: HomingError): void
 }
 
-/** Changes heard before the answer to a join, which comes within two leases; protects the memory. */
+/** Changes heard before the answer to a join or a reading, which comes within two leases; protects the memory. */
 const earlyMax = 10_000
 
 /**
  * News and answers do not come in the order in which they were made: what a broker lists it has read a moment before it answers. So changes
  * are numbered, and a list says up to which one it goes. A broker that does not number them is believed as it comes.
+ *
+ * What came in while this process stood still was true when it was told, and may have been over for as long as that: who was gone then may
+ * be back. So nothing of it counts before the broker has said who is a member now.
  */
 export class KnownMembers {
   readonly #setup: KnownMembersSetup
   readonly #others = new Map<string, Member>()
   /** The last change that is known; undefined before the answer to a join, and with a broker that does not number them. */
   #told: number | undefined
-  /** A join is under way, and what is heard meanwhile. */
+  /** A join is under way. */
   #joining = false
+  /** This process stood still, and has not heard since who is a member. */
+  #stale = false
+  /** What is heard meanwhile. */
   #early: MemberNews[] = []
+  #questions = 0
   /** Members that the present broker did not name, and when they are looked for. */
   #missing = new Set<Member>()
   #lookTimer: Timer | undefined
@@ -54,11 +61,25 @@ export class KnownMembers {
     return identity === self.identity ? self : this.#others.get(identity)
   }
 
+  /** Names the present question: an answer to one from before, of another broker or of before a standstill, says nothing of the members now. */
+  get question(): number {
+    return this.#questions
+  }
+
   /** A broker is about to be asked to take this peer in: from its answer on its numbers count. */
   joining(): void {
+    this.#questions++
     this.#joining = true
+    this.#stale = false
     this.#told = undefined
     this.#early = []
+  }
+
+  /** What is heard from now on may be old: all are asked for. The answer to a join that is under way may be, too. */
+  stoodStill(): void {
+    this.#questions++
+    this.#stale = true
+    if (!this.#joining) this.unheard()
   }
 
   /** Its answer. Members that are missing may be on their way to this broker, as this peer was a moment ago: they have a lease for it. */
@@ -66,15 +87,28 @@ export class KnownMembers {
     this.#joining = false
     this.#learnAll(members)
     this.#told = told
-    for (const news of this.#early.splice(0)) this.hear(news)
+    if (this.#stale) this.unheard()
+    else this.#hearEarly(members)
   }
 
-  /** The answer to `readAll`, of the broker that was joined last. */
-  listed(members: readonly Member[], told: number | undefined): void {
+  /** All, as answered to `question`. */
+  listed(members: readonly Member[], told: number | undefined, question: number): void {
+    if (this.#joining || question !== this.#questions) return
     // Older than what was heard since.
-    if (this.#joining || (told !== undefined && this.#told !== undefined && told < this.#told)) return
+    if (!this.#stale && told !== undefined && this.#told !== undefined && told < this.#told) return
+    this.#stale = false
     this.#learnAll(members)
     this.#told = told
+    this.#hearEarly(members)
+  }
+
+  #hearEarly(members: readonly Member[]): void {
+    const listed = new Set(members.map(({ identity }) => identity))
+    for (const news of this.#early.splice(0)) {
+      // Who went, and has not come back: nobody needs to look for him.
+      if (news.op === 'memberDown' && !listed.has(news.run.identity)) this.#forget(news)
+      this.hear(news)
+    }
   }
 
   /** Somebody was named in an answer. A broker that numbers its news has told of him before, or that he is gone. */
@@ -85,7 +119,7 @@ export class KnownMembers {
   hear(news: MemberNews): void {
     const { told } = news
     if (told !== undefined) {
-      if (this.#joining) {
+      if (this.#joining || this.#stale) {
         if (this.#early.push(news) > earlyMax) this.#early.shift()
         return
       }
@@ -107,7 +141,8 @@ export class KnownMembers {
     const { env, options, readAll, trouble } = this.#setup
     this.#reading = true
     try {
-      await readAll()
+      do await readAll()
+      while (this.#stale && !this.#joining && !this.#ended)
       this.#reading = false
     } catch (error) {
       if (!(error instanceof HomingError)) throw error

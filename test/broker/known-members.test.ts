@@ -86,12 +86,12 @@ t.test('a list that is older than what was heard since is passed over; one of a 
   known.joining()
   known.joined([], 1)
   known.hear(up('d', '1', 2))
-  known.listed([], 1)
+  known.listed([], 1, known.question)
   t.equal(names(), 'me1,d1')
-  known.listed([member('d'), member('e')], 2)
+  known.listed([member('d'), member('e')], 2, known.question)
   t.equal(names(), 'me1,d1,e1')
   known.joining()
-  known.listed([member('x')], 9)
+  known.listed([member('x')], 9, known.question)
   t.equal(names(), 'me1,d1,e1')
 })
 
@@ -149,8 +149,51 @@ t.test('a broker that does not number its news is believed as it comes', async t
   known.hear(up('d', '2'))
   known.hear(down('d', '1'))
   t.equal(names(), 'me1,e1,d2')
-  known.listed([member('e'), member('f')], undefined)
+  known.listed([member('e'), member('f')], undefined, known.question)
   t.equal(names(), 'me1,e1,d2,f1')
+})
+
+t.test('after a standstill nothing counts that was told before all were asked for', async t => {
+  const { known, time, readings, reach, names, told } = setUp()
+  known.joining()
+  known.joined([member('c'), member('d'), member('e')], 1)
+  const { question } = known
+  reach(false) // what is asked is answered below
+  known.stoodStill()
+  t.equal(readings(), 1)
+  known.hear(down('c', '1', 2)) // was true when it was told
+  known.hear(up('c', '1', 3))
+  known.hear(down('e', '1', 4))
+  known.listed([member('d')], 2, question) // asked for before
+  known.hear(down('d', '1', 6)) // after the broker had put its answer together
+  t.equal(names(), 'me1,c1,d1,e1')
+  known.listed([member('c'), member('d')], 5, known.question)
+  t.equal(names(), 'me1,c1')
+  t.same(
+    told.filter(each => each.startsWith('down')),
+    ['down e 1 lapsed', 'down d 1 lapsed'],
+  )
+  reach(true)
+  await time.run(3_000)
+  t.equal(readings(), 2)
+})
+
+t.test('after a standstill within a join its answer may be old, too; another join puts all right', async t => {
+  const { known, readings, reach, names } = setUp()
+  known.joining()
+  known.joined([member('c')], 1)
+  reach(false)
+  known.joining()
+  known.hear(down('c', '1', 7))
+  known.stoodStill()
+  t.equal(readings(), 0)
+  known.joined([member('c')], 6)
+  t.equal(readings(), 1)
+  t.equal(names(), 'me1,c1')
+  known.joining()
+  known.joined([member('c')], 3)
+  known.hear(down('c', '1', 4))
+  t.equal(names(), 'me1')
 })
 
 t.test('ended, it asks no more', async t => {

@@ -211,12 +211,12 @@ export class ServedPeers {
   }
 
   /**
-   * What this run asked before may be done: nothing stood still since it was last confirmed, and it is linked. Who is not has died, or asks again
-   * as soon as it is; and what it asked may have waited for the datastore for long.
+   * What this run asked before may be done: nothing stood still since it was last confirmed, it is linked, and not silent. Who is not has died,
+   * or asks again as soon as it hears that nothing was done; and what it asked may have waited for the datastore for long.
    */
   isConfirmed(run: Run): boolean {
     const served = this.#served.get(run.identity)
-    if (served?.run.incarnation !== run.incarnation || served.links.size === 0) return false
+    if (served?.run.incarnation !== run.incarnation || ![...served.links].some(link => link.isHeard)) return false
     return served.standstills === this.#standstill.count
   }
 

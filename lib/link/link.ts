@@ -165,6 +165,11 @@ export class Link implements ConnectionHandler {
     this.#end(reason, error)
   }
 
+  /** Whether anything came in as lately as from an end that lives, which is pinged when it has been silent for `pingAfterMs`. */
+  get isHeard(): boolean {
+    return this.isOpen && this.#env.clock.monotonicMs() - this.#heardAtMs <= 2 * this.#setup.options.pingAfterMs
+  }
+
   /** Whether the other end echoes a ping of this moment within `withinMs`: what it sent before says nothing of it now. */
   answers(withinMs: number): Promise<boolean> {
     if (!this.isOpen) return Promise.resolve(false)

@@ -69,7 +69,8 @@ t.test('a goodbye while the leases are renewed, in every order: no record is lef
 })
 
 /** A link whose other end says whether it is there. */
-const linkTo = (run: Run, answers: () => boolean): Link => ({ remote: run, answers: async () => answers() }) as unknown as Link
+const linkTo = (run: Run, answers: () => boolean): Link =>
+  ({ remote: run, isHeard: true, answers: async () => answers() }) as unknown as Link
 
 t.test('what a run asked before the broker stood still is confirmed: the run lives, and is with this broker', async t => {
   const { time, engine, peers, pass } = setUp()

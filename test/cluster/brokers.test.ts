@@ -166,3 +166,23 @@ void t.test('what a peer asked is not done after it died, when its broker finds 
   t.equal(carl.end, undefined)
   t.match(await cluster.settle(b.whereIs('carl')), { identity: 'b' })
 })
+
+void t.test('nor after its machine lost power, while its broker takes the silent link for open still (seed 1)', async t => {
+  await using cluster = await simulateCluster({ seed: 1, brokers: ['one', 'two'] })
+  const a = await cluster.peer('a', { brokers: ['one'] })
+  const b = await cluster.peer('b', { brokers: ['two'] })
+  cluster.storeDown('one')
+  a.connectClient('carl', () => {}).catch(() => 'it died')
+  await cluster.run(500)
+  cluster.powerOff('a')
+  const carl = await cluster.settle(b.connectClient('carl', () => {}))
+  await cluster.run(3_000)
+  t.same(
+    cluster.history.of('linkDown').filter(({ peer }) => peer === 'one'),
+    [],
+  )
+  cluster.storeUp('one')
+  await cluster.run(20_000)
+  t.equal(carl.end, undefined)
+  t.match(await cluster.settle(b.whereIs('carl')), { identity: 'b' })
+})

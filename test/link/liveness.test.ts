@@ -26,6 +26,19 @@ t.test('a link whose other end is silent is stale within 6 s, whatever the momen
   }
 })
 
+t.test('an idle link is one that is heard, at any moment, until two pings have gone unanswered', async t => {
+  const world = new LinkWorld(1, { pingAfterMs: 1_000 }, { latencyMs: 40 })
+  const { near, far } = await world.pair()
+  for (let n = 0; n < 100; n++) {
+    await world.time.run(97)
+    t.ok(near.isHeard && far.isHeard)
+  }
+  world.network.cut('here', 'there')
+  await world.time.run(2_100)
+  t.notOk(near.isHeard || far.isHeard)
+  t.ok(near.isOpen && far.isOpen)
+})
+
 t.test('with one direction cut, who hears nothing closes, and the other end hears that', async t => {
   const world = new LinkWorld()
   await world.pair()

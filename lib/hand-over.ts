@@ -297,7 +297,10 @@ export class HandOver {
     const note = this.#env.timers.after(this.#noteAfterMs, leaveNote)
     // A process that is certainly dead is not waited for: its clients connect elsewhere right after it crashed.
     const nobody = new AbortController()
+    // Who was gone when it was asked has left its client at its own end; who dies while it is asked may have ended that for us, told by a note.
+    let waited = false
     const look = this.#env.timers.after(lookAfterMs, () => {
+      waited = true
       void this.#isGone(previous).then(gone => gone && nobody.abort())
     })
     try {
@@ -315,7 +318,7 @@ export class HandOver {
       if (!(error instanceof HomingError)) throw error
       // It is cut off, or closing, or dead. A note reaches it if it lives.
       if (left === undefined && error.code !== 'ABSENT' && !nobody.signal.aborted) leaveNote()
-      if (error.code === 'ABSENT') left = 0
+      if (error.code === 'ABSENT' && !waited) left = 0
     } finally {
       note.cancel()
       look.cancel()

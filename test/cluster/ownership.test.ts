@@ -97,6 +97,27 @@ inBothModes(
 
 inMode(
   'brokerless',
+  'promise 1: a former owner that reads of its taker and dies before that could ask it is not taken for one that had nothing',
+  async (t, cluster) => {
+    const [, b, c] = await threePeers(cluster)
+    const former = await cluster.settle(b.connectClient('bob', () => new Promise(() => {})))
+    for (const n of [1, 2]) t.equal((await cluster.settle(b.sendMessage('bob', n))).status, 'delivered')
+    cluster.cut('b', 'c')
+    await cluster.settle(c.connectClient('bob', () => {}))
+    await cluster.until(() => former.end !== undefined, 900)
+    t.equal(former.end, 'displaced')
+    await cluster.restart('b')
+    await cluster.run(1_000)
+    t.match(cluster.history.of('handOverIncomplete'), [
+      { peer: 'c', address: 'bob', fromIncarnation: b.incarnation, fromClaim: 1 },
+    ])
+    t.same(check(cluster.history.events, { leaseMs: 1_000, renewEveryMs: 200, guardMs: 100 }), [])
+  },
+  { options: { leaseMs: 1_000, renewEveryMs: 200, guardMs: 100 } },
+)
+
+inMode(
+  'brokerless',
   'promise 1: what a former owner still had is reported when nobody comes for it: its taker died before it could say so',
   async (t, cluster) => {
     const [a, b, c] = await threePeers(cluster)

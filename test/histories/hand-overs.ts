@@ -27,6 +27,26 @@ function sleepsAndDies(world: World, sleepMs: number): void {
   world.until(20_000)
 }
 
+/** Somebody takes the address from a busy client, and its process is killed a second after it knew of that, at `knowsMs`. */
+function diesKeeping(world: World, knowsMs: number): void {
+  const former = busyWithOneMore(world)
+  world.cast.c.connects(6_000, 'bob')
+  former.ends(knowsMs, 'displaced')
+  world.kill(knowsMs + 1_000, former.by)
+  world.until(20_000)
+}
+
+/** A connect fails at 6 s; then, or at `takenMs`, somebody takes the address from a busy client, and its process is killed a second after it knew. */
+function diesUnknown(world: World, takenMs: number): void {
+  const former = busyWithOneMore(world)
+  const { c, d } = world.cast
+  d.failsToConnect(5_500, 'bob', { tookMs: 500 })
+  c.connects(takenMs, 'bob')
+  former.ends(6_300, 'displaced')
+  world.kill(7_300, former.by)
+  world.until(20_000)
+}
+
 /** Somebody takes the address from a busy client, and that one's process is killed a second later; the new owner's is, or is not, before it knows. */
 function bothDie(world: World, alive: boolean): void {
   const former = busyWithOneMore(world)
@@ -69,6 +89,8 @@ export const goodHandOvers: readonly Story[] = [
   },
   { name: 'an inbox was not open yet, because its machine slept meanwhile', tell: (_, world) => sleepsAndDies(world, 2_000) },
   { name: 'a former owner died while it kept what nobody was there to ask for', tell: (_, world) => bothDie(world, false) },
+  { name: 'a former owner died while it kept what had been asked for in vain', tell: (_, world) => diesKeeping(world, 7_200) },
+  { name: 'a former owner died of whom nobody knew, after a claim was withdrawn', tell: (_, world) => diesUnknown(world, 6_100) },
   {
     name: 'what a former owner took late was left behind with one that had lost the address before',
     tell: (_, world) => passedOn(world, 5_200),
@@ -90,6 +112,12 @@ export const badHandOvers: readonly Story[] = [
     name: 'a former owner dies a second after the new owner asked it, which says nothing',
     rule: 'H1',
     tell: (_, world) => bothDie(world, true),
+  },
+  { name: 'a former owner dies that could still be asked', rule: 'H1', tell: (_, world) => diesKeeping(world, 6_900) },
+  {
+    name: 'a former owner dies whom its taker knew, before a claim was withdrawn',
+    rule: 'H1',
+    tell: (_, world) => diesUnknown(world, 5_900),
   },
   {
     name: 'what a former owner took late was left behind with one that did not wait any more',

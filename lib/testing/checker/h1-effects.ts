@@ -87,8 +87,9 @@ class Messages {
   }
 
   /**
-   * Its process died while it kept what its client had left, and nobody was there to ask for that: whoever displaced it died too, or failed; or it
-   * was one before it, because a datastore lost the newer claim.
+   * Its process died while it kept what its client had left, and nobody was there to ask for that: whoever displaced it died too, or failed; or had
+   * asked in vain before this one knew of it; or it was one before it, because a datastore lost the newer claim; or one after whose claim had been
+   * withdrawn, and had never heard of this one.
    */
   #diedKeeping(owner: Holder): boolean {
     const { diedMs } = owner.run
@@ -96,15 +97,31 @@ class Messages {
     // While it was being filled it was kept again, for as long.
     const keptFromMs = Math.max(owner.endMs, Math.min(owner.endMs, owner.connectedMs) + handOverMs)
     if (diedMs > owner.run.doneBy(owner.endMs, keptFromMs + keptMs, slackMs)) return false
+    const withdrawnMs = this.#withdrawnMs(owner)
     let owners = 0
     for (const other of this.#facts.holdersFrom(owner.address, owner.endMs)) {
       if (++owners > ownersMax) return false
       const asks = other !== owner && owner.connectingMs <= other.connectedMs && other.connectedMs <= diedMs
-      // An inbox opens without what did not come within that time, and nobody asks for it any more.
-      const askedInVain = other.run.doneBy(other.connectedMs, other.connectedMs + handOverMs, slackMs) < owner.connectedMs
-      if (asks && other.endMs > owner.endMs && !askedInVain) return false
+      // An inbox opens without what did not come within that time, and nobody asks for it any more; the first question ends the former client.
+      const openedMs = other.run.doneBy(other.connectedMs, other.connectedMs + handOverMs, slackMs)
+      const askedInVain = openedMs < Math.max(owner.endMs, owner.connectedMs)
+      if (asks && other.endMs > owner.endMs && !askedInVain && other.connectedMs < withdrawnMs) return false
     }
     return true
+  }
+
+  /**
+   * When somebody gave up a connect, first, that may have been written over this owner's claim: it is withdrawn then, and whoever connects
+   * afterwards finds nobody in the datastore.
+   */
+  #withdrawnMs(owner: Holder): number {
+    let owners = 0
+    for (const { end, endMs, connectingMs, connectedMs } of this.#facts.holdersFrom(owner.address, owner.connectingMs)) {
+      if (++owners > ownersMax) break
+      const gaveUp = end === 'failed' || (end === 'killed' && connectedMs > endMs)
+      if (gaveUp && connectingMs <= owner.endMs) return endMs
+    }
+    return Infinity
   }
 
   #wasLeftBehind(owner: Holder, { sentMs }: Accepted): boolean {

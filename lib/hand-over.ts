@@ -85,6 +85,8 @@ export class HandOver {
   #unclaimed: (held: Held, missing: number | undefined) => void = () => {}
   /** What displaced clients left, by address and claim. */
   readonly #kept = new Map<string, Kept>()
+  /** Of those that are being filled: addresses that were given back. Nobody comes for what was on its way there. */
+  readonly #released = new Set<string>()
   /** Inboxes that are being filled, by address and claim: whoever takes the address over meanwhile gets that too. */
   readonly #filling = new Map<string, Promise<void>>()
 
@@ -172,6 +174,16 @@ export class HandOver {
     })
   }
 
+  /**
+   * The address was given back while that claim was the last one: who connects afterwards has another client, and gets nothing of what this one
+   * left, or was still to get; not even where the datastore forgets that it was given back.
+   */
+  released(held: Held): void {
+    const key = keyOf(held)
+    if (this.#filling.has(key)) this.#released.add(key)
+    else if (this.#kept.get(key)?.taker === undefined) this.#giveUp(key)
+  }
+
   #forget(key: string): Kept | undefined {
     const kept = this.#kept.get(key)
     this.#kept.delete(key)
@@ -216,14 +228,17 @@ export class HandOver {
 
   /**
    * Fills a held inbox with what was left before it, oldest first, and opens it: what a former client of the address on this peer had not
-   * taken, and what `previous` had not, who is told by this that the address is ours. At the latest after `handOverMs`. Where it does not
-   * answer soon, it is left a note in the datastore. Resolves to how many messages are missing: 0, a number, or undefined where it is not
+   * taken, and what `previous` had not, who is told by this that the address is ours. At the latest after `handOverMs`; after twice that while
+   * this peer is not sure of what it holds. Where `previous` does not answer soon, it is left a note in the datastore. Resolves to how many messages are missing: 0, a number, or undefined where it is not
    * known. Never rejects.
    */
   fill(inbox: Inbox, by: Owner, former: Former | undefined, previous: Owner | undefined): Promise<number | undefined> {
     const filled = this.#fill(inbox, by, former, previous)
     const key = keyOf(inbox)
-    const filling = filled.then(() => void this.#filling.delete(key))
+    const filling = filled.then(() => {
+      this.#filling.delete(key)
+      if (this.#released.delete(key) && this.#kept.get(key)?.taker === undefined) this.#giveUp(key)
+    })
     this.#filling.set(key, filling)
     return filled
   }
@@ -238,6 +253,9 @@ export class HandOver {
         missing = await this.#fetch(inbox.address, by, previous, got)
         if (former) got.unshift(...this.#unaskedOf(former), ...requests)
       } else if (former) got.push(...(await this.#lateOf(former.inbox)), ...former.left)
+      // A process that has slept may hear of a claim that it made before, and that has been overtaken since: what it is handed is older than
+      // what others have given out, and is not given out before it knows.
+      await this.#router.untilSure(this.#waitMs)
     } finally {
       if (inbox.state === 'held') inbox.open(got)
       else this.#keepAhead(inbox, got)

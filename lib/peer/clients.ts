@@ -246,7 +246,9 @@ export class Clients {
     }
     this.#end(client, 'disconnected')
     const untilMs = this.#env.clock.monotonicMs() + this.#setup.settings.router.deadlineMs
-    const [released] = await this.#directory.release([{ address, claim: inbox.claim }], untilMs)
+    const held = { address, claim: inbox.claim }
+    const [released] = await this.#directory.release([held], untilMs)
+    if (released!.at === 'released') this.#handOver.released(held)
     return released!
   }
 

@@ -79,6 +79,8 @@ export class Router implements FlowHost {
   readonly #blocked = new Map<Channel, Set<Flow>>()
   /** Flows to clients of this peer that wait until it is sure of its lease. */
   readonly #unsure = new Set<Flow>()
+  /** Hand-overs that wait for the same. */
+  readonly #untilSure = new Set<() => void>()
   readonly #protocols: Protocols
   #lastNumber = 0
   #sweeper: Timer | undefined
@@ -500,6 +502,21 @@ export class Router implements FlowHost {
     const waiting = [...this.#unsure]
     this.#unsure.clear()
     for (const flow of waiting) flow.room()
+    for (const wake of [...this.#untilSure]) wake()
+  }
+
+  /** Undefined: this peer is sure that it owns what it claimed. Else it resolves when it is, or after `waitMs`. */
+  untilSure(waitMs: number): Promise<void> | undefined {
+    if (this.#isSure()) return undefined
+    return new Promise(resolve => {
+      const wake = (): void => {
+        timer.cancel()
+        this.#untilSure.delete(wake)
+        resolve()
+      }
+      const timer = this.#env.timers.after(waitMs, wake)
+      this.#untilSure.add(wake)
+    })
   }
 
   #sweep(): void {

@@ -58,7 +58,8 @@ export class LeaseKeeper implements AsyncDisposable {
   readonly #records: PeerRecords
   readonly #options: Readonly<SessionOptions>
   readonly #handler: LeaseKeeperHandler
-  readonly #joining: Joining
+  readonly #newJoining: () => Joining
+  #joining: Joining
   readonly #startPulse: ((listener: PulseListener) => Pulse | undefined) | undefined
   readonly #audit: HeldAudit
   readonly #tickMs: number
@@ -101,13 +102,9 @@ export class LeaseKeeper implements AsyncDisposable {
     this.#handler = handler
     this.#startPulse = startPulse
     this.#tickMs = Math.min(tickMsMax, options.renewEveryMs / 3)
-    this.#joining = new Joining({
-      env,
-      records,
-      options,
-      probe,
-      waiting: (incumbent, forMs) => handler.waiting(incumbent, forMs),
-    })
+    const waiting = (incumbent: Member, forMs: number): void => handler.waiting(incumbent, forMs)
+    this.#newJoining = () => new Joining({ env, records, options, probe, waiting })
+    this.#joining = this.#newJoining()
     this.#audit = new HeldAudit({
       env,
       sessions,
@@ -334,10 +331,30 @@ export class LeaseKeeper implements AsyncDisposable {
       case 'missing':
         return this.#restore()
       case 'fenced':
-        this.#fenced(renewal.by)
-        return fencedError(renewal.by)
+        return renewal.beat < this.#beat ? this.#joinAgain(renewal.by) : this.#fenced(renewal.by)
       case 'failed':
         return this.#failed(renewal.error)
+    }
+  }
+
+  /**
+   * Whoever takes an identity over writes a beat above ours. This one is below: the datastore went back to before we took it, from a run that is
+   * dead now, or forgot us before another one came. Who stays is found out as at the start.
+   */
+  async #joinAgain(by: Run): Promise<HomingError | undefined> {
+    try {
+      this.#joining = this.#newJoining()
+      const { startedMs, beat } = await this.#joining.join(this.#self)
+      if (this.#at !== 'joined') return closed()
+      this.#beat = beat
+      this.#forgot()
+      this.#lookAgainLater()
+      this.#renewed(startedMs, false)
+      return undefined
+    } catch (error) {
+      if (this.#at !== 'joined') return closed()
+      if (error instanceof HomingError && error.code === 'IDENTITY_IN_USE') return this.#fenced(by)
+      throw error
     }
   }
 
@@ -398,12 +415,12 @@ export class LeaseKeeper implements AsyncDisposable {
     return error
   }
 
-  #fenced(by: Run | undefined): void {
-    if (this.#at !== 'joined') return
+  #fenced(by: Run): HomingError {
     this.stop()
     this.#state = 'unsure'
     this.#why = 'late'
     this.#handler.fenced(by)
+    return new HomingError('FENCED', `'${by.identity}' is held by incarnation ${by.incarnation}`)
   }
 
   // The pulse.
@@ -440,8 +457,4 @@ export class LeaseKeeper implements AsyncDisposable {
 
 function closed(): HomingError {
   return new HomingError('CLOSED', 'this peer has left')
-}
-
-function fencedError(by: Run): HomingError {
-  return new HomingError('FENCED', `'${by.identity}' is held by incarnation ${by.incarnation}`)
 }

@@ -16,11 +16,14 @@ export interface Beat {
   readonly member?: Member
 }
 
-/** What became of one renewal. `beat` is greater than any that was written before the call, unless the datastore lost writes. */
+/**
+ * What became of one renewal. `beat` is greater than any that was written before the call, unless the datastore lost writes; so is that of whoever
+ * took the identity over.
+ */
 export type Renewal =
   | { at: 'renewed'; beat: number; member: Member; noted: boolean }
   | { at: 'missing' }
-  | { at: 'fenced'; by: Run }
+  | { at: 'fenced'; by: Run; beat: number }
   | { at: 'failed'; error: HomingError }
 
 /** Protects a round trip from becoming longer than an operation may take. */
@@ -144,7 +147,7 @@ export class PeerRecords {
     try {
       const found = decodePeer(this.#keys.peer(run.identity), run.identity, bytes)
       if (found.member.incarnation !== run.incarnation) {
-        return { at: 'fenced', by: { identity: run.identity, incarnation: found.member.incarnation } }
+        return { at: 'fenced', by: { identity: run.identity, incarnation: found.member.incarnation }, beat: found.beat }
       }
       return { member: member ?? found.member, beat: found.beat + 1 }
     } catch (error) {

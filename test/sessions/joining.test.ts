@@ -1,6 +1,6 @@
 import t from 'tap'
 import type { Probe } from '../../lib/sessions/directory.ts'
-import { seed, whats, World } from './world.ts'
+import { ownerOf, seed, whats, World } from './world.ts'
 
 t.comment(`seed ${seed}`)
 
@@ -90,6 +90,46 @@ t.test('F13: an incumbent that was taken over is fenced: it stops, once, and cha
     'no ping-pong',
   )
   t.equal(second.directory.lease, 'sure')
+})
+
+t.test(
+  'a store that went back to before a crashed incumbent was taken over: who took over stays, and what it holds is written again',
+  async t => {
+    const world = new World(seed)
+    const key = 'homing:test:peers:a'
+    await world.peer('one', { identity: 'a', machine: 'box' })
+    await world.time.run(7_000)
+    world.time.halt('one')
+    const before = world.engine.get(key)!
+    const second = await world.peer('two', { identity: 'a', machine: 'box', probe: async () => 'refused' })
+    const other = await world.peer('b')
+    await second.claim('alice')
+    world.engine.put(key, before.bytes, {})
+    world.engine.delete('homing:test:sessions:alice', undefined)
+    await world.time.run(6_000)
+    t.match(await world.soon(other.directory.find('alice')), { owner: ownerOf(second, 1) })
+    t.equal(other.directory.member('a')?.incarnation, second.self.incarnation)
+    t.equal(second.directory.lease, 'sure')
+    t.same(
+      whats(second).filter(what => /fenced|waiting|displaced/.test(what)),
+      [],
+    )
+  },
+)
+
+t.test('a store that forgot a peer, and had its identity taken by another that lives: the other stays', async t => {
+  const world = new World(seed)
+  const first = await world.peer('one', { identity: 'a', probe: async () => 'silent' })
+  await world.time.run(20_000)
+  world.engine.delete('homing:test:peers:a', undefined)
+  const second = await world.peer('two', { identity: 'a' })
+  await world.time.run(20_000)
+  t.equal(whats(first).at(-1), `fenced by ${second.self.incarnation}`)
+  t.equal(second.directory.lease, 'sure')
+  t.same(
+    whats(second).filter(what => /fenced/.test(what)),
+    [],
+  )
 })
 
 t.test('F13: two newcomers at once: one gets the identity', async t => {

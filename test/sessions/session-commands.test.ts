@@ -210,7 +210,8 @@ const commands: fc.Arbitrary<Command>[] = [
       const expected = which.map(run => {
         const found = model.peers.get(run.identity)
         if (!found) return { at: 'missing' }
-        if (found.incarnation !== run.incarnation) return { at: 'fenced', by: { ...run, incarnation: found.incarnation } }
+        if (found.incarnation !== run.incarnation)
+          return { at: 'fenced', by: { ...run, incarnation: found.incarnation }, beat: found.beat }
         found.beat++
         return { at: 'renewed', beat: found.beat, member: memberOf(run), noted: model.noted.has(run.identity) }
       })

@@ -1,13 +1,17 @@
 /**
  * H5 also: `absent` is an answer of the datastore. None can have come while it was down for everybody, from before the send to after its
- * receipt; and while a client that left a draining peer connects elsewhere, its record says that it moves.
+ * receipt; while a client that left a draining peer connects elsewhere, its record says that it moves; and while a client holds the address, from
+ * before the send to after its receipt, its record is there (judged only where the datastore has compare-and-set: `atomicPut`).
  *
- * Excuses, for those that move: the draining peer had trouble, or died; somebody else held the address, or tried to; it took longer than senders
+ * Excuses, for those that hold it: trouble of the holder or of who asked in the two leases before the answer; the datastore lost records since the
+ * connect; somebody else connected later, or may have been written later. For those that move: the draining peer had trouble, or died; somebody else held the address, or tried to; it took longer than senders
  * wait for it (F22: 5 s).
  */
 import type { EventOf } from '../history-event.ts'
 import type { Facts } from './facts.ts'
+import { lastWriteMs } from './h6-newest.ts'
 import type { Holder } from './holder.ts'
+import type { Run } from './run.ts'
 import { Spans } from './spans.ts'
 import type { Violation } from './violation.ts'
 
@@ -30,12 +34,39 @@ export function* absent(facts: Facts): Generator<Violation> {
       const text = `${answer.id} to '${address}' was reported absent to ${peer}, while the datastore was down since ${fromMs} ms`
       yield { ...about, text }
     }
+    const holder = facts.bounds.atomicPut ? heldBy(facts, call) : undefined
+    if (holder) {
+      const text = `${answer.id} to '${address}' was reported absent to ${peer}, while client ${holder.client} of ${holder.run.name} held it since ${holder.connectedMs} ms`
+      yield { ...about, text }
+    }
     for (const move of moves.get(address) ?? []) {
       if (!isWithin(call, move)) continue
       const text = `${answer.id} to '${address}' was reported absent to ${peer}, while the address moved from ${move.from.run.name} to ${move.to.run.name}`
       yield { ...about, text }
     }
   }
+}
+
+/** Who held the address all the while, with nothing that could have taken its record away. */
+function heldBy(facts: Facts, { asked, answer }: Absent): Holder | undefined {
+  const { atMs, address } = answer
+  const asker = facts.runs.get(answer.incarnation)
+  const holders = facts.holders.get(address) ?? []
+  return holders.find(holder => {
+    if (holder.connectedMs >= asked.atMs || holder.endMs <= atMs || holder.run.leavingMs <= atMs) return false
+    if ([...facts.forgot.within(holder.connectingMs, atMs)].length > 0) return false
+    if (!isFine(facts, holder.run, atMs) || !asker || !isFine(facts, asker, atMs)) return false
+    return holders.every(
+      other =>
+        other === holder ||
+        other.connectingMs > atMs ||
+        (other.connectingMs < holder.connectingMs && lastWriteMs(facts, other) < holder.connectingMs),
+    )
+  })
+}
+
+function isFine(facts: Facts, run: Run, atMs: number): boolean {
+  return facts.troubles(run).every(spans => [...spans.within(atMs - 2 * facts.bounds.leaseMs, atMs)].length === 0)
 }
 
 function outagesOf({ events }: Facts): Spans {

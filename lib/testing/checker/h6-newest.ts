@@ -32,7 +32,8 @@ function* byOlder(facts: Facts, holder: Holder, writtenMs: number, next: Holder 
   yield { rule: 'H6', text, atMs: endMs, address, peer: run.name }
 }
 
-function lastWriteMs({ bounds }: Facts, { connectedMs, settledMs, run }: Holder): number {
+/** By when its claim was written, if it was. */
+export function lastWriteMs({ bounds }: Facts, { connectedMs, settledMs, run }: Holder): number {
   if (connectedMs < Infinity) return connectedMs
   return Math.min(settledMs, run.goneMs) + lateOperations * bounds.operationTimeoutMs
 }

@@ -34,6 +34,8 @@ const stoodMsMax = 200
 interface Served {
   readonly run: Run
   member: Member
+  /** The highest that was written for it here. */
+  beat: number
   /** Links of it that are open: its main one, its pulse. */
   readonly links: Set<Link>
   /** When the last of them ended; undefined while one is open. */
@@ -42,7 +44,7 @@ interface Served {
   hungUp: boolean
   /** It said goodbye: that its record is missing is as it should be. */
   leaving: boolean
-  /** Its record is being put back. */
+  /** Its record is being put back, or taken back from a former run. */
   restoring: Promise<void> | undefined
   /** How often this broker had stood still when the record was last known to name it. */
   standstills: number
@@ -128,9 +130,10 @@ export class ServedPeers {
     const joining = new Joining({ env, records, options, probe: incumbent => this.#probe(incumbent), waiting: () => {} })
     // A run that is gone again must not go on writing: its beats would look like life.
     this.#joining.set(run.incarnation, joining)
+    let beat: number
     try {
       if (!this.#links.has(run.incarnation)) joining.stop()
-      await joining.join(member)
+      beat = (await joining.join(member)).beat
     } finally {
       if (this.#joining.get(run.incarnation) === joining) this.#joining.delete(run.incarnation)
     }
@@ -141,6 +144,7 @@ export class ServedPeers {
     this.#served.set(run.identity, {
       run,
       member,
+      beat,
       links,
       silentSinceMs: links.size > 0 ? undefined : env.clock.monotonicMs(),
       hungUp: false,
@@ -265,14 +269,15 @@ export class ServedPeers {
   }
 
   #judge(served: Served, renewal: Renewal): void {
-    const { identity, tell, trouble } = this.#setup
+    const { identity, trouble } = this.#setup
     if (!this.serves(served.run)) return
     if (renewal.at === 'failed') return trouble(renewal.error)
     if (renewal.at === 'missing') return this.#restore(served)
     if (renewal.at === 'fenced') {
-      tell(served.run, { op: 'fenced', by: renewal.by })
-      return this.#drop(served, 'replaced')
+      // Whoever takes an identity over writes a beat above: the datastore went back to a former run.
+      return renewal.beat < served.beat ? this.#takeBack(served, renewal.by) : this.#fenced(served, renewal.by)
     }
+    served.beat = renewal.beat
     if (renewal.member.via !== identity) return this.#isElsewhere(served)
     if (renewal.noted) void this.#readNotes(served)
   }
@@ -301,6 +306,31 @@ export class ServedPeers {
       this.#setup.tell(served.run, { op: 'revalidate' })
     } catch (error) {
       this.#setup.trouble(homingError(error, 'DATASTORE', `the record of '${served.run.identity}' could not be put back`))
+    }
+  }
+
+  #fenced(served: Served, by: Run): void {
+    this.#setup.tell(served.run, { op: 'fenced', by })
+    this.#drop(served, 'replaced')
+  }
+
+  /** Who stays is found out as when it joined. */
+  #takeBack(served: Served, by: Run): void {
+    if (served.leaving || served.links.size === 0) return
+    served.restoring ??= this.#joinAgain(served, by).finally(() => (served.restoring = undefined))
+  }
+
+  async #joinAgain(served: Served, by: Run): Promise<void> {
+    const { tell, trouble } = this.#setup
+    const { run } = served
+    try {
+      await this.join(run, served.member)
+      tell(run, { op: 'revalidate' })
+    } catch (error) {
+      if (!this.serves(run)) return
+      if (error instanceof HomingError && error.code === 'IDENTITY_IN_USE')
+        return this.#fenced(this.#served.get(run.identity)!, by)
+      trouble(homingError(error, 'DATASTORE', `the record of '${run.identity}' could not be taken back`))
     }
   }
 

@@ -31,6 +31,7 @@ function setUp() {
   const env = virtualEnv(time, new MemoryNetwork(time.timers, time.random), 'here')
   const datastore = gate.datastore('hub', engine.connect())
   const gone: string[] = []
+  const told: string[] = []
   const peers = new ServedPeers({
     env,
     records: new PeerRecords(datastore, 'test'),
@@ -38,7 +39,7 @@ function setUp() {
     options: sessionOptions({}),
     identity: 'hub',
     probe: async () => 'silent',
-    tell() {},
+    tell: ({ incarnation }, { op }) => void told.push(`${incarnation} ${op}`),
     joined() {},
     gone: ({ identity }, why) => void gone.push(`${identity} ${why}`),
     trouble: error => t.fail('trouble', { error }),
@@ -46,7 +47,7 @@ function setUp() {
   const pass = async (choose: (count: number) => number): Promise<void> => {
     for (await settle(); gate.waiting.length > 0; await settle()) gate.take(choose(gate.waiting.length)).run('pass')
   }
-  return { time, engine, env, peers, gone, pass }
+  return { time, engine, env, peers, gone, told, pass }
 }
 
 t.test('a goodbye while the leases are renewed, in every order: no record is left, and none is put back', async t => {
@@ -111,3 +112,52 @@ t.test('what a run asked before the broker stood still is confirmed: the run liv
   t.notOk(peers.isConfirmed(alice))
   await peers.end()
 })
+
+t.test(
+  'a datastore that went back to before a run took the identity over: the run takes it again; from one that lives it does not',
+  async t => {
+    const { time, engine, peers, gone, told, pass } = setUp()
+    const key = 'homing:test:peers:alice'
+    const first = (): number => 0
+    const run = async (ms: number): Promise<void> => {
+      for (let passedMs = 0; passedMs < ms; passedMs += 100) {
+        await time.run(100)
+        await pass(first)
+      }
+    }
+    const linked = (incarnation: string): Link => linkTo({ ...alice, incarnation }, () => true)
+    const former = linked('run-alice')
+    peers.linkUp(former)
+    const joined = peers.join(alice, member)
+    await pass(first)
+    await joined
+    await run(6_000)
+    peers.linkDown(former, 'stale')
+    const back = engine.get(key)!
+
+    const later: Run = { ...alice, incarnation: 'later' }
+    peers.linkUp(linked('later'))
+    const again = peers.join(later, { ...member, ...later })
+    await run(12_000)
+    await again
+    await run(6_000)
+    gone.length = 0
+    engine.put(key, back.bytes, {})
+    await run(14_000)
+    const records = new PeerRecords(engine.connect(), 'test')
+    t.equal((await records.get('alice'))?.member.incarnation, 'later')
+    t.ok(peers.serves(later))
+    t.same(gone, [])
+    t.same(told, ['later revalidate'])
+
+    // Of the record that it went back to, the run lives.
+    engine.put(key, back.bytes, {})
+    const renewing = time.timers.every(1_000, () => void records.renewMany([{ run: alice }]))
+    await run(14_000)
+    renewing.cancel()
+    t.same(told, ['later revalidate', 'later fenced'])
+    t.same(gone, ['alice replaced'])
+    t.equal((await records.get('alice'))?.member.incarnation, 'run-alice')
+    await peers.end()
+  },
+)

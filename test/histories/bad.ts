@@ -396,10 +396,11 @@ export const bad: readonly Story[] = [
     name: 'a message is reported absent while a client holds its address',
     rule: 'H5',
     options: { atomicPut: true },
-    tell({ a, b, c }) {
+    tell({ a, b, c }, world) {
       b.connects(10, 'bob').ends(1_010, 'displaced')
       c.connects(1_000, 'bob')
       a.sends(40_000, 'bob', 'hello').gets(40_010, 'absent')
+      world.until(50_000)
     },
   },
   {

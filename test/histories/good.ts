@@ -286,11 +286,12 @@ export const good: readonly Story[] = [
   {
     name: 'who was displaced has not heard of it yet, and who displaced it has left again: absent',
     options: { atomicPut: true },
-    tell({ a, b, c }) {
+    tell({ a, b, c }, world) {
       const former = b.connects(10, 'bob')
       c.connects(40_000, 'bob').ends(40_100, 'disconnected')
       a.sends(40_200, 'bob', 'hello').gets(40_210, 'absent')
       former.ends(41_500, 'displaced')
+      world.until(50_000)
     },
   },
   {

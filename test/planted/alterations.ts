@@ -228,7 +228,7 @@ const moves: readonly PlantedBug[] = [
     what: 'a hand-over that could not be fetched is called complete',
     module: 'hand-over.js',
     shows: plan => cuts(plan) || standstills(plan),
-    find: `if (error.code === 'ABSENT')
+    find: `if (error.code === 'ABSENT' && !waited)
                 left = 0;`,
     replace: 'left ??= 0;',
   },

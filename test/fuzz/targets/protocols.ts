@@ -53,6 +53,8 @@ class Doors {
 
   voucherOf(): undefined {}
 
+  untilSure(): undefined {}
+
   tell(): Promise<void> {
     return Promise.resolve()
   }

@@ -1,6 +1,7 @@
 /** test/vectors/protocols.json: what peers and brokers say to each other by protocol, and that they say nothing else. */
 import { readFileSync } from 'node:fs'
 import t from 'tap'
+import { readAnswer, readNews } from '../../lib/broker/directory-answers.ts'
 import { readQuestion, type News, type Question } from '../../lib/broker/directory-protocol.ts'
 import type { Peer } from '../../lib/index.ts'
 import { simulateCluster } from '../../lib/testing/index.ts'
@@ -70,8 +71,11 @@ t.test('every question and every piece of news has a vector, and each question i
   const asked = vectors.calls.filter(({ protocol }) => protocol === 'directory/1')
   t.same([...new Set(asked.map(({ asked }) => opOf(asked)))].sort(), Object.keys(questions).sort())
   const told = vectors.tells.filter(({ protocol }) => protocol === 'directory/1')
-  t.same(told.map(({ told }) => opOf(told)).sort(), Object.keys(news).sort())
+  t.same([...new Set(told.map(({ told }) => opOf(told)))].sort(), Object.keys(news).sort())
   for (const { askedHex } of asked) t.ok(readQuestion(read(askedHex)))
+  // Those of earlier brokers as well: a vector stays.
+  for (const { askedHex, answeredHex } of asked) readAnswer(readQuestion(read(askedHex)), read(answeredHex))
+  for (const { hex } of told) t.ok(readNews(read(hex)))
   for (const { askedHex } of asked) t.ok(readQuestion({ ...(read(askedHex) as object), later: { of: 1 } }), 'F21: and more keys')
 })
 

@@ -122,6 +122,8 @@ export type Fault =
   /** Its machine sleeps: the monotonic clock stands still too. */
   | { fault: 'suspend'; name: string; forMs: number }
   | { fault: 'cut'; from: string; to: string; oneWay: boolean }
+  /** A few bytes pass, so that nobody takes it for broken: what is on its way comes late. Healed as a cut. */
+  | { fault: 'drip'; from: string; to: string }
   | { fault: 'heal'; from: string; to: string }
   | { fault: 'reset'; from: string; to: string }
   | { fault: 'storeDown' | 'storeUp'; name?: string }

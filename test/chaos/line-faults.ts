@@ -46,14 +46,21 @@ function over(stage: Stage, chosen: readonly Chosen[]): () => void {
   }
 }
 
+/** What the judge is told of it; absent: nothing that would excuse anything. */
+type Badly = 'cut' | 'oneWay' | 'drip' | undefined
+
+function faultOf(from: string, to: string, how: Badly): Fault {
+  if (how === undefined) return { fault: 'other' }
+  return how === 'drip' ? { fault: 'drip', from, to } : { fault: 'cut', from, to, oneWay: how === 'oneWay' }
+}
+
 /** For a while the way is bad, and nobody is told. */
-function bad(stage: Stage, what: string, way: Way, oneWay?: boolean): Trouble | undefined {
+function bad(stage: Stage, what: string, way: Way, how?: Badly): Trouble | undefined {
   const chosen = chosenLines(stage)
   if (chosen.length === 0) return undefined
-  const isCut = oneWay !== undefined
   const text = `${what}: ${describe(chosen)}`
   const all = chosen.flatMap(each => ends(stage, each))
-  stage.tell(text, ...all.map<Fault>(({ from, to }) => (isCut ? { fault: 'cut', from, to, oneWay } : { fault: 'other' })))
+  stage.tell(text, ...all.map(({ from, to }) => faultOf(from, to, how)))
   const excused = over(stage, chosen)
   for (const { line } of chosen) {
     stage.inTrouble.add(line.proxy)
@@ -68,7 +75,10 @@ function bad(stage: Stage, what: string, way: Way, oneWay?: boolean): Trouble | 
         line.proxy.set({})
         stage.inTrouble.delete(line.proxy)
       }
-      stage.tell(`over: ${text}`, ...all.map<Fault>(({ from, to }) => (isCut ? { fault: 'heal', from, to } : { fault: 'other' })))
+      stage.tell(
+        `over: ${text}`,
+        ...all.map<Fault>(({ from, to }) => (how === undefined ? { fault: 'other' } : { fault: 'heal', from, to })),
+      )
       excused()
     },
   }
@@ -88,17 +98,17 @@ export const lineFaults: readonly FaultKind[] = [
   {
     name: 'half open',
     weight: 2,
-    begin: async stage => bad(stage, 'nothing gets through', { held: 'both' }, false),
+    begin: async stage => bad(stage, 'nothing gets through', { held: 'both' }, 'cut'),
   },
   {
     name: 'one way',
     weight: 2,
     begin: async stage => {
       const held = pick(stage.random, ['there', 'back'] as const)!
-      return bad(stage, `nothing gets ${held}`, { held }, true)
+      return bad(stage, `nothing gets ${held}`, { held }, 'oneWay')
     },
   },
-  { name: 'cut', weight: 2, begin: async stage => bad(stage, 'cut', { shut: true }, false) },
+  { name: 'cut', weight: 2, begin: async stage => bad(stage, 'cut', { shut: true }, 'cut') },
   { name: 'cut for a moment', weight: 1, begin: async stage => sudden(stage, 'cut for a moment', ({ proxy }) => proxy.cut()) },
   { name: 'reset', weight: 2, begin: async stage => sudden(stage, 'reset', ({ proxy }) => proxy.reset()) },
   {
@@ -119,8 +129,7 @@ export const lineFaults: readonly FaultKind[] = [
     weight: 1,
     begin: async stage => {
       const bytesPerSecond = Math.round(between(stage.random, 2_000, 100_000))
-      // What waits for its turn to drip may come as late as after a cut.
-      return bad(stage, `${bytesPerSecond} bytes a second`, { bytesPerSecond }, false)
+      return bad(stage, `${bytesPerSecond} bytes a second`, { bytesPerSecond }, 'drip')
     },
   },
 ]

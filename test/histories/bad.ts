@@ -427,6 +427,19 @@ export const bad: readonly Story[] = [
     },
   },
   {
+    name: 'a message that was given up arrives seven seconds later, over a line that dripped before',
+    rule: 'H5',
+    tell({ a, b, c }, world) {
+      const bob = b.connects(10, 'bob')
+      world.fault(3_000, { fault: 'drip', from: 'a', to: 'b' })
+      world.fault(4_999, { fault: 'heal', from: 'a', to: 'b' })
+      const early = a.sends(5_000, 'bob', 'early', 50).gets(5_050, 'unknown')
+      bob.takes(12_101, c.sends(12_100, 'bob', 'late').gets(12_102, 'delivered'))
+      bob.takes(12_103, early)
+      world.until(20_000)
+    },
+  },
+  {
     name: 'a newer client is displaced by the one that it displaced',
     rule: 'H6',
     options: { atomicPut: true },

@@ -319,6 +319,18 @@ export const good: readonly Story[] = [
     },
   },
   {
+    name: 'a message that was given up was on its way over a line that drips',
+    tell({ a, b, c }, world) {
+      const bob = b.connects(10, 'bob')
+      world.fault(3_000, { fault: 'drip', from: 'a', to: 'b' })
+      const early = a.sends(5_000, 'bob', 'early', 50).gets(5_050, 'unknown')
+      bob.takes(12_101, c.sends(12_100, 'bob', 'late').gets(12_102, 'delivered'))
+      bob.takes(12_103, early)
+      world.fault(13_000, { fault: 'heal', from: 'a', to: 'b' })
+      world.until(20_000)
+    },
+  },
+  {
     name: 'a message that was given up was on its way over a path that was not known to be broken',
     options: { atomicPut: true },
     tell({ a, b, c }, world) {

@@ -30,12 +30,15 @@ export class Facts {
 
   /** For a lease after the datastore lost records, one that is missing need not be a goodbye. */
   readonly forgot = new Spans()
+  /** Times in which some line was so slow that what is on its way comes late, and not silent. */
+  readonly drips = new Spans()
   /** The datastore was not to be had, for anybody: by cause, because one may go on when another ends. */
   readonly #apart: Causes = new Map()
   /** As it was done to a name, whichever run that was. */
   readonly #apartByName = new Map<string, Causes>()
   readonly #byEnd = new Map<string, Holder[]>()
   readonly #cuts = new Map<string, number>()
+  readonly #dripping = new Map<string, number>()
   /** The run that a name has now. */
   readonly #now = new Map<string, Run>()
   readonly #killed = new Set<string>()
@@ -214,9 +217,14 @@ export class Facts {
         return this.#standsStill(event.name, atMs, event.forMs)
       case 'block':
         return this.#blocked(event.name, atMs, event.forMs)
-      case 'cut':
       case 'heal':
-        return this.#cut(event.from, event.to, atMs, event.fault === 'cut')
+        this.#dripsNoMore(event.from, event.to, atMs)
+        return this.#cut(event.from, event.to, atMs, false)
+      case 'cut':
+        return this.#cut(event.from, event.to, atMs, true)
+      case 'drip':
+        this.#dripping.set(lineKey(event.from, event.to), atMs)
+        return this.#cut(event.from, event.to, atMs, true)
       case 'storeDown':
       case 'storeUp':
         return this.#store(event.name, 'down', atMs, event.fault === 'storeDown')
@@ -277,6 +285,13 @@ export class Facts {
     }
   }
 
+  #dripsNoMore(from: string, to: string, atMs: number): void {
+    const key = lineKey(from, to)
+    const sinceMs = this.#dripping.get(key)
+    if (sinceMs !== undefined) this.drips.add(sinceMs, atMs)
+    this.#dripping.delete(key)
+  }
+
   #store(name: string | undefined, cause: string, atMs: number, down: boolean): void {
     const spans = this.#storeSpans(name, cause)
     if (down) spans.begin(atMs)
@@ -300,6 +315,7 @@ export class Facts {
 
   #finish(): void {
     for (const [key, sinceMs] of this.#cuts) this.#byName((JSON.parse(key) as [string, string])[0], 'cut').add(sinceMs, Infinity)
+    for (const sinceMs of this.#dripping.values()) this.drips.add(sinceMs, Infinity)
     for (const [name, sinceMs] of this.#stopped) this.#standsStill(name, sinceMs, Infinity)
     for (const [address, holders] of this.holders) {
       for (const holder of holders) this.#endOf(holder)
@@ -332,6 +348,10 @@ function causeOf(causes: Causes, cause: string): Spans {
   let spans = causes.get(cause)
   if (!spans) causes.set(cause, (spans = new Spans()))
   return spans
+}
+
+function lineKey(from: string, to: string): string {
+  return JSON.stringify([from, to])
 }
 
 export function claimKey(incarnation: string | undefined, claim: number | undefined): string {

@@ -3,7 +3,7 @@
  * receipt, by the same client, it arrived after that: an inbox gives out in the order in which it took in.
  *
  * Excuses (docs/guarantees.md, promise 3): what is on its way over a path that is cut, or with a process that stands still, may arrive until
- * that path is found to be broken (`noticeMs`, and the standstill).
+ * that path is found to be broken (`noticeMs`, and the standstill). A line that drips is not silent, and is never found to be.
  */
 import { type Facts } from './facts.ts'
 import type { Holder } from './holder.ts'
@@ -19,13 +19,17 @@ export function* late(facts: Facts): Generator<Violation> {
     const lastMs = sentMs.get(holder) ?? -Infinity
     const { answer } = call
     if (answer?.what === 'receipt' && answer.status === 'unknown' && lastMs > answer.atMs + facts.bounds.noticeMs) {
-      if (stoodStill(facts, answer.atMs, event.atMs)) continue
+      if (stoodStill(facts, answer.atMs, event.atMs) || dripped(facts, call.asked.atMs, event.atMs)) continue
       const { id, address, peer, atMs } = event
       const text = `${id} to '${address}' was given up at ${answer.atMs} ms, and taken at ${peer} behind what was sent at ${lastMs} ms`
       yield { rule: 'H5', text, atMs, id, address, peer }
     }
     sentMs.set(holder, Math.max(lastMs, call.asked.atMs))
   }
+}
+
+function dripped({ drips }: Facts, fromMs: number, untilMs: number): boolean {
+  return [...drips.within(fromMs, untilMs)].length > 0
 }
 
 function stoodStill({ runs }: Facts, fromMs: number, untilMs: number): boolean {

@@ -229,8 +229,8 @@ export class HandOver {
   /**
    * Fills a held inbox with what was left before it, oldest first, and opens it: what a former client of the address on this peer had not
    * taken, and what `previous` had not, who is told by this that the address is ours. At the latest after `handOverMs`; after twice that while
-   * this peer is not sure of what it holds. Where `previous` does not answer soon, it is left a note in the datastore. Resolves to how many messages are missing: 0, a number, or undefined where it is not
-   * known. Never rejects.
+   * this peer is not sure of what it holds. Where `previous` does not answer soon, it is left a note in the datastore. Resolves to how many
+   * messages are missing: 0, a number, or undefined where it is not known. Never rejects.
    */
   fill(inbox: Inbox, by: Owner, former: Former | undefined, previous: Owner | undefined): Promise<number | undefined> {
     const filled = this.#fill(inbox, by, former, previous)

@@ -9,7 +9,7 @@ type Check = (value: unknown) => boolean
 
 /** Whether the answer is one to the question. Of an answer that says nothing, nothing is asked. */
 const answers: { readonly [Q in Question['op']]: (fields: Fields, question: Question & { op: Q }) => boolean } = {
-  join: ({ members, told }) => isList(members, isWholeMember) && isNumber(told),
+  join: ({ members, told }) => isList(members, isWholeMember) && orAbsent(isAtLeastZero)(told),
   reassert: ({ elsewhere }) => isList(elsewhere, each => isAtLeastZero(fieldsOf(each).at) && isOwner(fieldsOf(each).owner)),
   claim: ({ previous }, { claims }) => isList(previous, orNull(isOwner), claims.length),
   release: ({ released }, { claims }) => isList(released, isReleased, claims.length),
@@ -18,7 +18,7 @@ const answers: { readonly [Q in Question['op']]: (fields: Fields, question: Ques
   wait: ({ located }) => orNull(isLocated)(located),
   sessions: ({ sessions, cursor }) => isList(sessions, isSession) && isAtLeastZero(cursor),
   member: ({ member }) => orNull(isWholeMember)(member),
-  members: ({ members, told }) => isList(members, isWholeMember) && isNumber(told),
+  members: ({ members, told }) => isList(members, isWholeMember) && orAbsent(isAtLeastZero)(told),
   note: () => true,
   update: () => true,
   leave: () => true,
@@ -37,9 +37,9 @@ const news = new Map<unknown, (fields: Fields) => boolean>(
   Object.entries({
     displaced: ({ address, claim, by }) => isName(address) && isClaim(claim) && isOwner(by),
     revalidate: () => true,
-    memberUp: ({ member, told }) => isWholeMember(member) && isNumber(told),
-    memberChanged: ({ member, told }) => isWholeMember(member) && isNumber(told),
-    memberDown: ({ run, why, told }) => isRun(run) && departures.includes(why) && isNumber(told),
+    memberUp: ({ member, told }) => isWholeMember(member) && orAbsent(isAtLeastZero)(told),
+    memberChanged: ({ member, told }) => isWholeMember(member) && orAbsent(isAtLeastZero)(told),
+    memberDown: ({ run, why, told }) => isRun(run) && departures.includes(why) && orAbsent(isAtLeastZero)(told),
     untold: () => true,
     store: ({ up, text }) => typeof up === 'boolean' && isText(text),
     fenced: ({ by }) => isRun(by),
@@ -63,13 +63,13 @@ function isList(value: unknown, check: Check, length?: number): boolean {
   return Array.isArray(value) && (length === undefined || value.length === length) && value.every(check)
 }
 
-/** Of a change of members, if it has one. */
-function isNumber(value: unknown): boolean {
-  return value === undefined || isAtLeastZero(value)
-}
-
 function orNull(check: Check): Check {
   return value => value === null || check(value)
+}
+
+/** Brokers of before did not say it. */
+function orAbsent(check: Check): Check {
+  return value => value === undefined || check(value)
 }
 
 function isRun(value: unknown): boolean {

@@ -181,6 +181,7 @@ export class Clients {
     const newer = reception.serving(inbox.address)
     if (newer && newer.claim > inbox.claim) {
       this.#overtaken(client, inbox, newer)
+      // What the former owner left is older than what the newer client has taken: it is fetched, so that that one knows, and reported.
       if (elsewhere) this.#fill(inbox, undefined, elsewhere)
       return
     }
@@ -199,10 +200,7 @@ export class Clients {
     this.#fill(inbox, former && { inbox: former, left: left! }, elsewhere)
   }
 
-  /**
-   * A newer connect was answered before this one, because its deadline came first: its claim was written over this one's. What the former owner
-   * left is older than what the newer client has taken: it is fetched, so that the former owner knows, and reported.
-   */
+  /** A newer connect was answered before this one, because its deadline came first: its claim was written over this one's. */
   #overtaken(client: Client, inbox: Inbox, newer: Inbox): void {
     inbox.close(false)
     client.finish('displaced')

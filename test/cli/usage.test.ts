@@ -1,5 +1,5 @@
 import t from 'tap'
-import { run, RunningProgram } from './running-program.ts'
+import { listeningBroker, run, RunningProgram } from './running-program.ts'
 
 // Of the file, not of each test: that would be removed while processes of the test are still being ended.
 const folder = t.testdir({
@@ -88,20 +88,9 @@ t.test('a secret that is too short, or in a file that is not there', async t => 
 
 t.test('the wrong cluster, the wrong secret', async t => {
   const store = newStore()
-  const broker = new RunningProgram(t, 'homing', [
-    'broker',
-    '--store',
-    store,
-    '--listen',
-    'tcp://127.0.0.1:0',
-    '--secret-file',
-    `${folder}/right`,
-    '--json',
-  ])
-  const { line } = await broker.line(/"listening"/)
-  const { endpoints } = JSON.parse(line) as { endpoints: [string] }
+  const { endpoint } = await listeningBroker(t, ['--secret-file', `${folder}/right`], store)
   const ask = (secret: string, ...more: string[]) =>
-    run(t, 'homing', 'where', 'a', '--broker', endpoints[0], '--secret-file', `${folder}/${secret}`, ...more)
+    run(t, 'homing', 'where', 'a', '--broker', endpoint, '--secret-file', `${folder}/${secret}`, ...more)
   const right = await ask('right')
   t.equal(right.stdout, 'nobody holds a')
   const wrong = await ask('wrong')

@@ -1,7 +1,7 @@
 /** Brokers that die, restart and stand in for each other: F3, P62. */
 import t from 'tap'
-import type { Peer, Receipt } from '../../lib/index.ts'
-import { check, simulateCluster } from '../../lib/testing/index.ts'
+import type { Client, Peer, Receipt } from '../../lib/index.ts'
+import { check, simulateCluster, type Cluster } from '../../lib/testing/index.ts'
 import { inMode, taker, threePeers } from '../support/clusters.ts'
 
 inMode(
@@ -151,15 +151,20 @@ void t.test('a member that one could not be told of it hears of nevertheless (se
   await cluster.until(() => known() === 'a,b,c,d,hub', 4_000)
 })
 
-void t.test('what a peer asked is not done after it died, when its broker finds the datastore again (seed 1)', async t => {
-  await using cluster = await simulateCluster({ seed: 1, brokers: ['one', 'two'] })
+/** A connect of 'carl' waits at the broker of `a` for the datastore; `a` ends, and `b` connects him through another broker. */
+async function leftWaiting(cluster: Cluster, end: 'kill' | 'powerOff'): Promise<{ b: Peer; carl: Client }> {
   const a = await cluster.peer('a', { brokers: ['one'] })
   const b = await cluster.peer('b', { brokers: ['two'] })
   cluster.storeDown('one')
   a.connectClient('carl', () => {}).catch(() => 'it died')
   await cluster.run(500)
-  cluster.kill('a')
-  const carl = await cluster.settle(b.connectClient('carl', () => {}))
+  cluster[end]('a')
+  return { b, carl: await cluster.settle(b.connectClient('carl', () => {})) }
+}
+
+void t.test('what a peer asked is not done after it died, when its broker finds the datastore again (seed 1)', async t => {
+  await using cluster = await simulateCluster({ seed: 1, brokers: ['one', 'two'] })
+  const { b, carl } = await leftWaiting(cluster, 'kill')
   await cluster.run(500)
   cluster.storeUp('one')
   await cluster.run(20_000)
@@ -169,13 +174,7 @@ void t.test('what a peer asked is not done after it died, when its broker finds 
 
 void t.test('nor after its machine lost power, while its broker takes the silent link for open still (seed 1)', async t => {
   await using cluster = await simulateCluster({ seed: 1, brokers: ['one', 'two'] })
-  const a = await cluster.peer('a', { brokers: ['one'] })
-  const b = await cluster.peer('b', { brokers: ['two'] })
-  cluster.storeDown('one')
-  a.connectClient('carl', () => {}).catch(() => 'it died')
-  await cluster.run(500)
-  cluster.powerOff('a')
-  const carl = await cluster.settle(b.connectClient('carl', () => {}))
+  const { b, carl } = await leftWaiting(cluster, 'powerOff')
   await cluster.run(3_000)
   t.same(
     cluster.history.of('linkDown').filter(({ peer }) => peer === 'one'),

@@ -1,5 +1,5 @@
 /** Histories as they should be: most look wrong to a rule that does not know what is promised. */
-import type { Story } from './story.ts'
+import { givenUpAndTaken, type Story } from './story.ts'
 
 export const good: readonly Story[] = [
   {
@@ -320,25 +320,17 @@ export const good: readonly Story[] = [
   },
   {
     name: 'a message that was given up was on its way over a line that drips',
-    tell({ a, b, c }, world) {
-      const bob = b.connects(10, 'bob')
+    tell(cast, world) {
       world.fault(3_000, { fault: 'drip', from: 'a', to: 'b' })
-      const early = a.sends(5_000, 'bob', 'early', 50).gets(5_050, 'unknown')
-      bob.takes(12_101, c.sends(12_100, 'bob', 'late').gets(12_102, 'delivered'))
-      bob.takes(12_103, early)
       world.fault(13_000, { fault: 'heal', from: 'a', to: 'b' })
-      world.until(20_000)
+      givenUpAndTaken(cast, world, 12_103)
     },
   },
   {
     name: 'a message that was given up was on its way over a path that was not known to be broken',
     options: { atomicPut: true },
-    tell({ a, b, c }, world) {
-      const bob = b.connects(10, 'bob')
-      const early = a.sends(5_000, 'bob', 'early', 50).gets(5_050, 'unknown')
-      bob.takes(9_101, c.sends(9_100, 'bob', 'late').gets(9_102, 'delivered'))
-      bob.takes(9_103, early)
-      world.until(20_000)
+    tell(cast, world) {
+      givenUpAndTaken(cast, world, 9_103)
     },
   },
   {

@@ -56,6 +56,15 @@ export class World {
   }
 }
 
+/** A sends, gives up after 50 ms, and what it sent is taken at `atMs`, behind what somebody else sent right before. */
+export function givenUpAndTaken({ a, b, c }: Cast, world: World, atMs: number): void {
+  const bob = b.connects(10, 'bob')
+  const early = a.sends(5_000, 'bob', 'early', 50).gets(5_050, 'unknown')
+  bob.takes(atMs - 2, c.sends(atMs - 3, 'bob', 'late').gets(atMs - 1, 'delivered'))
+  bob.takes(atMs, early)
+  world.until(20_000)
+}
+
 /** One run of a peer. */
 export class Actor {
   readonly world: World

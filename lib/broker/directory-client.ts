@@ -1,5 +1,6 @@
 /** The directory of a peer behind a broker: asks the broker, and hears from it. */
 import type { Env, Timer } from '../env/env.ts'
+import { Standstill } from '../env/standstill.ts'
 import { HomingError } from '../errors.ts'
 import type { Router } from '../router/router.ts'
 import type {
@@ -64,8 +65,7 @@ export class DirectoryClient implements Directory {
   #auditing: Iterator<Held> | undefined
   readonly #turns = new Turns()
   #checkedMs = 0
-  #tickedMs: number
-  #driftMs: number
+  readonly #standstill: Standstill
   readonly #ticker: Timer
   #storeUp = true
   #ended: HomingError | undefined
@@ -85,8 +85,8 @@ export class DirectoryClient implements Directory {
       readAll: () => this.readMembers(),
     })
     const { clock, timers } = env
-    this.#heardMs = this.#tickedMs = this.#checkedMs = clock.monotonicMs()
-    this.#driftMs = clock.bootMs() - this.#heardMs
+    this.#heardMs = this.#checkedMs = clock.monotonicMs()
+    this.#standstill = new Standstill(clock)
     this.#ticker = timers.every(Math.min(1_000, options.renewEveryMs / 3), () => this.#tick())
     setup.router.serveProtocol(directoryProtocol, { tell: (from, body) => this.#hear(from, readNews(body)) })
   }
@@ -212,13 +212,10 @@ export class DirectoryClient implements Directory {
   #tick(): void {
     const { env, options } = this.#setup
     const nowMs = env.clock.monotonicMs()
-    const stoodMs = nowMs - this.#tickedMs
-    this.#tickedMs = nowMs
-    const suspendedMs = env.clock.bootMs() - nowMs - this.#driftMs
-    this.#driftMs += suspendedMs
+    const stoodMs = this.#standstill.look()
     // Who was judged gone a renewal ago may have shown since that he lives.
-    if (this.#broker && stoodMs + suspendedMs > options.renewEveryMs) this.#members.stoodStill()
-    if (stoodMs + suspendedMs > trustedMs(options)) {
+    if (this.#broker && stoodMs > options.renewEveryMs) this.#members.stoodStill()
+    if (stoodMs > trustedMs(options)) {
       // Others may have judged it dead meanwhile: nothing is taken before the broker said what is still ours.
       this.#becomes('unsure', 'late')
       if (this.#broker && this.#joined) void this.#revalidateAgain(this.#broker)

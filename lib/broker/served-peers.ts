@@ -61,13 +61,17 @@ export class ServedPeers {
   readonly #joining = new Map<string, Joining>()
   #timer: Timer | undefined
   readonly #standstill: Standstill
+  readonly #looking: Timer
+  /** How often this broker has stood still by now. */
+  #standstills = 0
   #renewing: Promise<void> | undefined
   #ended = false
 
   constructor(setup: ServedPeersSetup) {
     this.#setup = setup
     this.#timer = setup.env.timers.every(setup.options.renewEveryMs, () => void this.#renew())
-    this.#standstill = new Standstill(setup.env, { mostMs: stoodMsMax })
+    this.#standstill = new Standstill(setup.env.clock)
+    this.#looking = setup.env.timers.every(stoodMsMax / 2, () => void this.#countStandstills())
   }
 
   get size(): number {
@@ -125,7 +129,7 @@ export class ServedPeers {
    */
   async join(run: Run, given: Member): Promise<Member> {
     const { env, records, options, identity } = this.#setup
-    const standstills = this.#standstill.count
+    const standstills = this.#countStandstills()
     const member = this.#described(run, given)
     const joining = new Joining({ env, records, options, probe: incumbent => this.#probe(incumbent), waiting: () => {} })
     // A run that is gone again must not go on writing: its beats would look like life.
@@ -209,7 +213,7 @@ export class ServedPeers {
    */
   confirm(run: Run): Promise<void> | undefined {
     const served = this.#mustServe(run)
-    const standstills = this.#standstill.count
+    const standstills = this.#countStandstills()
     if (served.standstills === standstills) return undefined
     return (served.confirming ??= this.#confirm(served, standstills).finally(() => (served.confirming = undefined)))
   }
@@ -221,7 +225,7 @@ export class ServedPeers {
   isConfirmed(run: Run): boolean {
     const served = this.#served.get(run.identity)
     if (served?.run.incarnation !== run.incarnation || ![...served.links].some(link => link.isHeard)) return false
-    return served.standstills === this.#standstill.count
+    return served.standstills === this.#countStandstills()
   }
 
   async #confirm(served: Served, standstills: number): Promise<void> {
@@ -236,6 +240,11 @@ export class ServedPeers {
     }
     this.#mustServe(run)
     served.standstills = standstills
+  }
+
+  #countStandstills(): number {
+    if (this.#standstill.look() > stoodMsMax) this.#standstills++
+    return this.#standstills
   }
 
   #drop(served: Served, why: Departure): void {
@@ -380,7 +389,7 @@ export class ServedPeers {
   async end(): Promise<void> {
     this.#ended = true
     this.#timer?.cancel()
-    this.#standstill.end()
+    this.#looking.cancel()
     await this.#renewing
   }
 }

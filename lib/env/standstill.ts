@@ -1,38 +1,24 @@
 /** Notices that this process stood still: it was stopped, its machine was suspended, or its loop had something else to do. */
-import type { Env, Timer } from './env.ts'
-
-export interface StandstillOptions {
-  /** How long nothing may have moved unnoticed, ms. */
-  readonly mostMs: number
-}
+import type { Clock } from './env.ts'
 
 export class Standstill {
-  readonly #env: Env
-  readonly #mostMs: number
-  readonly #ticker: Timer
-  #movedMs: number
+  readonly #clock: Clock
+  #lookedMs: number
   #driftMs: number
-  #count = 0
 
-  constructor(env: Env, { mostMs }: StandstillOptions) {
-    this.#env = env
-    this.#mostMs = mostMs
-    this.#movedMs = env.clock.monotonicMs()
-    this.#driftMs = env.clock.bootMs() - this.#movedMs
-    this.#ticker = env.timers.every(mostMs / 2, () => void this.count)
+  constructor(clock: Clock) {
+    this.#clock = clock
+    this.#lookedMs = clock.monotonicMs()
+    this.#driftMs = clock.bootMs() - this.#lookedMs
   }
 
-  /** How often it has stood still by now. Looks at the clocks: whatever came in meanwhile may be handled before any timer. */
-  get count(): number {
-    const nowMs = this.#env.clock.monotonicMs()
-    const suspendedMs = this.#env.clock.bootMs() - nowMs - this.#driftMs
-    if (nowMs - this.#movedMs + suspendedMs > this.#mostMs) this.#count++
-    this.#movedMs = nowMs
-    this.#driftMs += suspendedMs
-    return this.#count
-  }
-
-  end(): void {
-    this.#ticker.cancel()
+  /** How long ago it was last looked, ms, the time in which the machine slept included. What came in meanwhile may be handled before any timer. */
+  look(): number {
+    const nowMs = this.#clock.monotonicMs()
+    const stoodMs = nowMs - this.#lookedMs
+    this.#lookedMs = nowMs
+    const sleptMs = this.#clock.bootMs() - nowMs - this.#driftMs
+    this.#driftMs += sleptMs
+    return stoodMs + sleptMs
   }
 }

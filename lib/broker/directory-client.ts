@@ -20,6 +20,7 @@ import type {
 import { someMax } from '../sessions/held-audit.ts'
 import { trustedMs, type SessionOptions } from '../sessions/options.ts'
 import { Turns } from '../sessions/turns.ts'
+import { ClaimsAsked, type AskedClaim } from './claims-asked.ts'
 import { readAnswer, readNews } from './directory-answers.ts'
 import { claimsMax, directoryProtocol, type Answer, type News, type Question } from './directory-protocol.ts'
 import { KnownMembers } from './known-members.ts'
@@ -64,6 +65,7 @@ export class DirectoryClient implements Directory {
   /** Of what is held, where the check of a few at a time has got to, and when the last few were checked. */
   #auditing: Iterator<Held> | undefined
   readonly #turns = new Turns()
+  readonly #claimsAsked: ClaimsAsked
   #checkedMs = 0
   readonly #standstill: Standstill
   readonly #ticker: Timer
@@ -74,6 +76,7 @@ export class DirectoryClient implements Directory {
     this.#setup = setup
     this.#self = setup.self
     this.#run = { identity: setup.self.identity, incarnation: setup.self.incarnation }
+    this.#claimsAsked = new ClaimsAsked(this.#run)
     const { env, options, handler, trouble } = setup
     this.#members = new KnownMembers({
       env,
@@ -249,28 +252,37 @@ export class DirectoryClient implements Directory {
   /** Asks whichever broker there is, until `untilMs`; a question that may have been answered is asked again: all can be. */
   async #ask<Q extends Question>(make: (leftMs: number) => Q, untilMs: number, signal?: AbortSignal): Promise<Answer<Q['op']>> {
     for (;;) {
-      const leftMs = untilMs - this.#setup.env.clock.monotonicMs()
-      if (this.#ended) throw this.#ended
-      const broker = this.#joined ? this.#broker : await this.#nextBroker(leftMs, signal)
-      if (!broker) throw new HomingError('DATASTORE', 'no broker is linked: sessions can neither be read nor written')
+      const broker = await this.#presentBroker(untilMs, signal)
       try {
-        const ms = Math.max(1, untilMs - this.#setup.env.clock.monotonicMs())
+        const ms = this.#leftMs(untilMs)
         return await this.#callBroker(broker, make(ms), ms, signal)
       } catch (error) {
-        if (!(error instanceof HomingError) || !passing.has(error.code)) throw error
-        if (error.code === 'FENCED' && this.#joined && this.#broker === broker) {
-          this.#joined = false
-          this.#setup.joinAgain(broker)
-        }
-        if (this.#setup.env.clock.monotonicMs() + retryMs >= untilMs || signal?.aborted) {
-          throw new HomingError('DATASTORE', `the broker did not answer in time: ${error.message}`, {
-            cause: error,
-            outcome: error.outcome,
-          })
-        }
-        await new Promise<void>(resolve => void this.#setup.env.timers.after(retryMs, resolve))
+        await this.#untilAgain(error, broker, untilMs, signal)
       }
     }
+  }
+
+  #leftMs(untilMs: number): number {
+    return Math.max(1, untilMs - this.#setup.env.clock.monotonicMs())
+  }
+
+  async #presentBroker(untilMs: number, signal?: AbortSignal): Promise<Run> {
+    const leftMs = untilMs - this.#setup.env.clock.monotonicMs()
+    if (this.#ended) throw this.#ended
+    const broker = this.#joined ? this.#broker : await this.#nextBroker(leftMs, signal)
+    if (broker) return broker
+    throw new HomingError('DATASTORE', 'no broker is linked: sessions can neither be read nor written')
+  }
+
+  /** A question to `broker` failed. Resolves when it can be asked again; rejects where it cannot. */
+  async #untilAgain(error: unknown, broker: Run, untilMs: number, signal?: AbortSignal): Promise<void> {
+    if (!(error instanceof HomingError) || !passing.has(error.code)) throw error
+    if (error.code === 'FENCED' && this.#joined && this.#broker === broker) {
+      this.#joined = false
+      this.#setup.joinAgain(broker)
+    }
+    if (this.#setup.env.clock.monotonicMs() + retryMs >= untilMs || signal?.aborted) throw late(error)
+    await new Promise<void>(resolve => void this.#setup.env.timers.after(retryMs, resolve))
   }
 
   #nextBroker(leftMs: number, signal: AbortSignal | undefined): Promise<Run | undefined> {
@@ -296,15 +308,30 @@ export class DirectoryClient implements Directory {
 
   async claim(claims: readonly Held[], untilMs: number): Promise<Claimed[]> {
     const turn = this.#turns.enter(claims.map(({ address }) => address))
+    const asked = this.#claimsAsked.enter(claims)
     try {
-      const previous = await this.#inChunks(
-        claims,
-        async chunk => (await this.#ask(ms => ({ op: 'claim', claims: chunk, ms }), untilMs)).previous,
-      )
+      for (let from = 0; from < asked.length; from += claimsMax) await this.#claim(asked.slice(from, from + claimsMax), untilMs)
       await turn.come(this.#setup.env, untilMs)
-      return claims.map(({ address, claim }, at) => ({ address, claim, previous: previous[at] ?? undefined }))
+      return asked.map(({ address, claim, previous }) => ({ address, claim, previous }))
     } finally {
+      this.#claimsAsked.leave(asked)
       turn.leave()
+    }
+  }
+
+  async #claim(claims: readonly AskedClaim[], untilMs: number): Promise<void> {
+    for (let open = claims; open.length > 0; open = open.filter(({ isAnswered }) => !isAnswered)) {
+      const broker = await this.#presentBroker(untilMs)
+      const going = open.filter(asked => asked.go())
+      try {
+        if (going.length > 0) {
+          const ms = this.#leftMs(untilMs)
+          const { previous } = await this.#callBroker(broker, { op: 'claim', claims: going.map(plain), ms }, ms)
+          for (const [at, asked] of going.entries()) asked.answer(previous[at] ?? undefined)
+        } else for (const asked of open) await asked.newerSettled(this.#setup.env, untilMs, late)
+      } catch (error) {
+        await this.#untilAgain(error, broker, untilMs)
+      }
     }
   }
 
@@ -445,6 +472,14 @@ export class DirectoryClient implements Directory {
 
 /** What the broker's answer to a wait may take, ms: it comes before our own deadline. */
 const answerMs = 50
+
+function late(cause?: HomingError): HomingError {
+  const reason = cause ? `: ${cause.message}` : ''
+  return new HomingError('DATASTORE', `the broker did not answer in time${reason}`, {
+    outcome: cause?.outcome ?? 'unknown',
+    ...(cause && { cause }),
+  })
+}
 
 /** Failures after which the same question may be asked again, of this broker or the next. */
 const passing: ReadonlySet<string> = new Set(['LOST', 'TIMEOUT', 'UNREACHABLE', 'ABSENT', 'CLOSED', 'OVERLOADED', 'FENCED'])

@@ -185,3 +185,27 @@ void t.test('nor after its machine lost power, while its broker takes the silent
   t.equal(carl.end, undefined)
   t.match(await cluster.settle(b.whereIs('carl')), { identity: 'b' })
 })
+
+inMode('broker', 'a connect that the killed broker had is not asked again behind a newer one of its peer', async (t, cluster) => {
+  const [a, b, c] = await threePeers(cluster)
+  cluster.storeDown('hub')
+  const older = a.connectClient('carl', () => {})
+  await cluster.run(200)
+  cluster.kill('hub')
+  await cluster.run(500)
+  const newer = a.connectClient('carl', () => {})
+  cluster.storeUp('hub')
+  await cluster.restart('hub')
+  const isOwned = async (): Promise<boolean> => (await c.whereIs('carl').catch(() => undefined))?.identity === 'a'
+  let owned = false
+  while (!owned) owned = await cluster.settle(isOwned())
+  const carl = await cluster.settle(b.connectClient('carl', () => {}))
+  const clients = await cluster.settle(Promise.all([older, newer]))
+  await cluster.run(1_000)
+  t.same(
+    clients.map(({ end }) => end),
+    ['displaced', 'displaced'],
+  )
+  t.equal(carl.end, undefined)
+  t.match(await cluster.settle(c.whereIs('carl')), { identity: 'b' })
+})

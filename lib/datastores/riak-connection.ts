@@ -19,16 +19,24 @@ const errorCode = 0
 /** Protects the memory from what only looks like a length: no answer holds more than some siblings of the largest values. */
 const messageBytesMax = 2 ** 28
 
+/** Hears once that a request was answered, or why it was not. */
+export type Answered = (error: Error | undefined) => void
+
 interface Asking {
   readonly command: Command
-  resolve(): void
-  reject(error: Error): void
+  readonly answered: Answered
+  readonly timeoutMs: number
+  /** By the clock of `performance`. */
+  readonly untilMs: number
 }
 
 export class RiakConnection {
   readonly #socket: Socket
   readonly #protocol: Protocol
   #asking: Asking | undefined
+  /** Looks after the request under way: set for the first of many, since most are answered long before. */
+  #timer: ReturnType<typeof setTimeout> | undefined
+  #timerMs = Infinity
   #chunks: Buffer[] = []
   #pendingBytes = 0
   /** Bytes that have to be there before there is something to read. */
@@ -86,33 +94,45 @@ export class RiakConnection {
   }
 
   /**
-   * Resolves when the answer is complete and the command's callback was called, with Riak's own refusal as well; rejects when the
-   * connection ends before, which it does after `timeoutMs`: an answer that comes later would be taken for that of the next request.
+   * `answered` is called when the answer is complete and the command's callback was called, with Riak's own refusal as well; with an error
+   * when the connection ends before, which it does after `timeoutMs`: an answer that comes later would be taken for that of the next request.
    */
-  async ask(command: Command, timeoutMs: number): Promise<void> {
-    if (this.#closed) throw new Unsent('the connection has ended')
-    if (this.#asking) throw new Error('riak: a connection was asked twice at once') // a bug of ours
+  ask(command: Command, timeoutMs: number, answered: Answered): void {
+    if (this.#closed) return answered(new Unsent('the connection has ended'))
+    if (this.#asking) return answered(new Error('riak: a connection was asked twice at once')) // a bug of ours
     const message = command.getRiakMessage()
-    let answered = false
-    // Where this process stood still, the answer may be there: it is read before it is given up.
-    const late = (): void => {
-      if (!answered) this.destroy(new Error(`no answer within ${Math.round(timeoutMs)} ms`))
-    }
-    const timer = setTimeout(() => setImmediate(late), timeoutMs)
     this.usedMs = performance.now()
-    try {
-      await new Promise<void>((resolve, reject) => {
-        this.#asking = { command, resolve, reject }
-        this.#send(message)
-      })
-    } finally {
-      answered = true
-      clearTimeout(timer)
-      this.usedMs = performance.now()
-    }
+    const untilMs = this.usedMs + timeoutMs
+    this.#asking = { command, answered, timeoutMs, untilMs }
+    if (untilMs < this.#timerMs) this.#lookAt(untilMs)
+    this.#send(message)
   }
 
-  /** Ends it now; a request under way rejects with `why`. */
+  #lookAt(atMs: number): void {
+    clearTimeout(this.#timer)
+    this.#timerMs = atMs
+    this.#timer = setTimeout(() => this.#look(), Math.ceil(atMs - performance.now()))
+  }
+
+  #look(): void {
+    this.#timerMs = Infinity
+    const asking = this.#asking
+    if (!asking) return
+    if (asking.untilMs > performance.now()) return this.#lookAt(asking.untilMs)
+    // Where this process stood still, the answer may be there: it is read before it is given up.
+    setImmediate(() => {
+      if (this.#asking === asking) this.destroy(new Error(`no answer within ${Math.round(asking.timeoutMs)} ms`))
+    })
+  }
+
+  #settle(error?: Error): void {
+    const asking = this.#asking
+    this.#asking = undefined
+    this.usedMs = performance.now()
+    asking?.answered(error)
+  }
+
+  /** Ends it now; a request under way fails with `why`. */
   destroy(why?: Error): void {
     this.#failure ??= why
     this.#socket.destroy()
@@ -128,8 +148,8 @@ export class RiakConnection {
     if (this.#closed) return
     this.#closed = true
     this.#chunks = []
-    this.#asking?.reject(this.#failure ?? new Error('the connection was closed'))
-    this.#asking = undefined
+    clearTimeout(this.#timer)
+    this.#settle(this.#failure ?? new Error('the connection was closed'))
   }
 
   #received(chunk: Buffer): void {
@@ -137,17 +157,22 @@ export class RiakConnection {
     this.#chunks.push(chunk)
     this.#pendingBytes += chunk.length
     if (this.#pendingBytes < this.#wantedBytes) return
+    let answered = false
     try {
-      this.#read(Buffer.concat(this.#chunks, this.#pendingBytes))
+      answered = this.#read(Buffer.concat(this.#chunks, this.#pendingBytes))
     } catch (error) {
       // Undecodable: whoever speaks there, what follows cannot be understood either.
       this.destroy(new Error('an answer cannot be read', { cause: error }))
     }
+    if (answered) this.#settle() // last of all: the next request may be made in it
   }
 
-  /** Takes what is complete. What messages keep of the bytes is in this buffer, which belongs to nobody else. */
-  #read(bytes: Buffer): void {
+  /**
+   * Takes what is complete; returns whether the answer is. What messages keep of the bytes is in this buffer, which belongs to nobody else.
+   */
+  #read(bytes: Buffer): boolean {
     let at = 0
+    let answered = false
     this.#wantedBytes = lengthBytes
     while (bytes.length - at >= lengthBytes && !this.#closed) {
       const messageBytes = bytes.readUInt32BE(at)
@@ -159,13 +184,16 @@ export class RiakConnection {
       }
       const begin = at + lengthBytes
       at = begin + messageBytes
-      this.#answered(bytes[begin]!, bytes.subarray(begin + 1, at))
+      answered = this.#isAnswered(bytes[begin]!, bytes.subarray(begin + 1, at))
+      if (answered && at < bytes.length) throw new Error('an answer to no question')
     }
     this.#chunks = at < bytes.length ? [bytes.subarray(at)] : []
     this.#pendingBytes = bytes.length - at
+    return answered
   }
 
-  #answered(code: number, body: Buffer): void {
+  /** Whether the answer is complete with this message. */
+  #isAnswered(code: number, body: Buffer): boolean {
     const asking = this.#asking
     if (!asking) throw new Error('an answer to no question')
     // A message without a body is only its code: Riak's way to say "not found" and "done".
@@ -173,9 +201,8 @@ export class RiakConnection {
     if (code === errorCode) asking.command.onRiakError(message)
     else if (code !== asking.command.getExpectedResponseCode())
       throw new Error(`a message of kind ${code} in answer to another kind`)
-    else if (asking.command.onSuccess(message) !== true) return // more of it follows
-    this.#asking = undefined
-    asking.resolve()
+    else return asking.command.onSuccess(message) === true // otherwise more of it follows
+    return true
   }
 }
 

@@ -39,12 +39,14 @@ const probeMsMin = 50
 /** With the time of a question it keeps the recovery after an outage within two seconds (FAULTS.md, F5). */
 const probeMsMax = 600
 
-interface Job extends Asked {
+interface Job {
+  readonly asked: Asked
   attempts: number
-  readonly tried: Set<Node>
+  /** One entry an attempt. */
+  readonly tried: Node[]
   lost: Error | undefined
-  resolve(): void
-  reject(error: Error): void
+  readonly resolve: () => void
+  readonly reject: (error: Error) => void
 }
 
 /** `suspect`: a request to it was not answered, and it is being asked whether it lives; used where there is no better one. */
@@ -150,7 +152,7 @@ export class RiakNodes {
     if (this.#waiting.length - this.#next >= waitingMax)
       return Promise.reject(new HomingError('DATASTORE', `riak: ${waitingMax} requests are waiting`))
     return new Promise((resolve, reject) => {
-      this.#waiting.push({ ...asked, attempts: 0, tried: new Set(), lost: undefined, resolve, reject })
+      this.#waiting.push({ asked, attempts: 0, tried: [], lost: undefined, resolve, reject })
       this.#pump()
     })
   }
@@ -194,7 +196,7 @@ export class RiakNodes {
     while (this.#next < this.#waiting.length) {
       const job = this.#waiting[this.#next]!
       const node = this.#pick(job)
-      const leftMs = job.untilMs - performance.now()
+      const leftMs = job.asked.untilMs - performance.now()
       if (node === 'busy' && leftMs > this.#leastMs) return
       this.#next++
       if (this.#next === this.#waiting.length || this.#next > 10_000) {
@@ -203,7 +205,7 @@ export class RiakNodes {
       }
       if (leftMs <= this.#leastMs) job.reject(failure(job.lost ?? new Unsent('there was no time left for it')))
       else if (node === 'away' || node === 'busy') job.reject(this.#away(job.lost))
-      else void this.#work(job, node)
+      else this.#work(job, node)
     }
     if (!this.#unfinished) this.#drained?.()
   }
@@ -219,7 +221,7 @@ export class RiakNodes {
       if (node.state === 'down') continue
       usable = true
       if (!node.hasRoom) continue
-      const rank = node.busy + (node.state === 'suspect' ? 1_000 : 0) + (tried.has(node) ? 2_000 : 0)
+      const rank = node.busy + (node.state === 'suspect' ? 1_000 : 0) + (tried.includes(node) ? 2_000 : 0)
       if (rank < bestRank) {
         best = node
         bestRank = rank
@@ -228,32 +230,43 @@ export class RiakNodes {
     return best ?? (usable ? 'busy' : 'away')
   }
 
-  async #work(job: Job, node: Node): Promise<void> {
+  #work(job: Job, node: Node): void {
     this.#running++
+    job.attempts++
+    job.tried.push(node)
+    const connection = node.idle.pop()
+    if (connection) this.#ask(connection, job, node)
+    else void this.#askOnNew(job, node)
+  }
+
+  async #askOnNew(job: Job, node: Node): Promise<void> {
     try {
-      const command = job.make() // throws only if it was given wrong options: a bug of ours
-      await this.#attempt(job, node, command)
-      job.resolve()
+      this.#ask(await this.#opened(node, this.#shareMs(job)), job, node)
     } catch (error) {
-      this.#failed(job, node, error as Error)
-    } finally {
-      this.#running--
-      this.#pump()
+      this.#worked(job, node, error as Error)
     }
   }
 
-  async #attempt(job: Job, node: Node, command: Command): Promise<void> {
-    job.attempts++
-    job.tried.add(node)
-    const connection = node.idle.pop() ?? (await this.#opened(node, this.#shareMs(job)))
+  #ask(connection: RiakConnection, job: Job, node: Node): void {
+    const { make, repeatable, untilMs } = job.asked
     try {
-      await connection.ask(command, job.repeatable ? this.#shareMs(job) : job.untilMs - performance.now())
+      connection.ask(make(), repeatable ? this.#shareMs(job) : untilMs - performance.now(), error => {
+        node.giveBack(connection)
+        if (error) this.#suspect(node)
+        this.#worked(job, node, error)
+      })
     } catch (error) {
-      this.#suspect(node)
-      throw error
-    } finally {
+      // It was given wrong options, a bug of ours, and was not sent.
       node.giveBack(connection)
+      this.#worked(job, node, error as Error)
     }
+  }
+
+  #worked(job: Job, node: Node, error: Error | undefined): void {
+    if (error) this.#failed(job, node, error)
+    else job.resolve()
+    this.#running--
+    this.#pump()
   }
 
   /** That a request has no time left to wait for a connection says nothing of the node: others may use it when it is made. */
@@ -280,15 +293,15 @@ export class RiakNodes {
   }
 
   /** What is left of the request's time, or half of it where there is another node for the other half. */
-  #shareMs({ untilMs, tried }: Job): number {
-    const other = this.#nodes.some(node => node.state !== 'down' && !tried.has(node))
+  #shareMs({ asked: { untilMs }, tried }: Job): number {
+    const other = this.#nodes.some(node => node.state !== 'down' && !tried.includes(node))
     return Math.max(1, (untilMs - performance.now()) / (other ? 2 : 1))
   }
 
   #failed(job: Job, node: Node, error: Error): void {
     job.lost = error
-    const again = job.repeatable || error instanceof Unsent
-    const possible = job.attempts <= this.#nodes.length && job.untilMs > performance.now() && !this.#ended
+    const again = job.asked.repeatable || error instanceof Unsent
+    const possible = job.attempts <= this.#nodes.length && job.asked.untilMs > performance.now() && !this.#ended
     if (!again || !possible) return job.reject(failure(error, node))
     // At the front: it has waited for its turn.
     if (this.#next > 0) this.#waiting[--this.#next] = job
@@ -346,7 +359,7 @@ export class RiakNodes {
     const { protocol, timeoutMs, ping } = this.#options
     const connection = await node.open(protocol, timeoutMs)
     try {
-      await connection.ask(ping(), timeoutMs)
+      await answered(connection, ping(), timeoutMs)
     } catch (error) {
       throw new Error(`${node.place.host}:${node.place.port}: ${(error as Error).message}`, { cause: error })
     } finally {
@@ -364,6 +377,10 @@ export class RiakNodes {
       this.#pauses.set(timer, wake)
     })
   }
+}
+
+function answered(connection: RiakConnection, command: Command, timeoutMs: number): Promise<void> {
+  return new Promise((resolve, reject) => connection.ask(command, timeoutMs, error => (error ? reject(error) : resolve())))
 }
 
 function failure(error: Error, node?: Node): HomingError {

@@ -32,8 +32,10 @@ export interface ClientsSetup {
   quietly(what: string, work: PromiseLike<unknown>): Promise<void>
 }
 
-/** Claims of one call that are written at once: enough to fill a batch, few enough that a call with 100,000 stays small in memory. */
-const connectsAtOnce = 500
+/** Claims of one call that are written together: enough to fill a batch, few enough that a call with 100,000 stays small in memory. */
+const rowMax = 500
+/** Rows of one call under way: while the datastore writes one, the next is made. */
+const lanesMax = 2
 /** How long the end waits for the claims to be released, ms. */
 const releaseMs = 1_000
 /** More time for those with many clients, ms a claim: engines remove tens of thousands a second. */
@@ -112,16 +114,21 @@ export class Clients {
       handlerFailed: (where, error) => this.#setup.handlerFailed(where, error),
       disconnect: client => this.disconnect(client),
     }
-    const clients: Client[] = []
-    try {
-      for (let from = 0; from < addresses.length; from += connectsAtOnce) {
-        await this.#connectSome(addresses.slice(from, from + connectsAtOnce), host, untilMs, clients)
+    const rows: Client[][] = []
+    const starts = rowStarts(addresses.length)
+    const lane = async (): Promise<void> => {
+      // Shared by the lanes: where one of them fails, the others begin no more.
+      for (const from of starts) {
+        rows[from / rowMax] = await this.#connectSome(addresses.slice(from, from + rowMax), host, untilMs)
       }
-    } catch (error) {
-      await this.#setup.quietly('undo', Promise.all(clients.map(client => this.disconnect(client))))
-      throw homingError(error, 'DATASTORE', 'the claim could not be written')
     }
-    return clients
+    const lanes = await Promise.allSettled(Array.from({ length: lanesMax }, lane))
+    for (const outcome of lanes) {
+      if (outcome.status === 'fulfilled') continue
+      await this.#setup.quietly('undo', Promise.all(rows.flat().map(client => this.disconnect(client))))
+      throw homingError(outcome.reason, 'DATASTORE', 'the claim could not be written')
+    }
+    return rows.flat()
   }
 
   #checkAllowed(address: string): void {
@@ -140,7 +147,7 @@ export class Clients {
     }
   }
 
-  async #connectSome(addresses: readonly string[], host: ClientHost, untilMs: number, done: Client[]): Promise<void> {
+  async #connectSome(addresses: readonly string[], host: ClientHost, untilMs: number): Promise<Client[]> {
     const { reception } = this.#router
     const clients = addresses.map(address => new Client(address, host))
     const inboxes = clients.map(client => this.#inboxFor(client))
@@ -153,10 +160,8 @@ export class Clients {
       const claimed = await this.#directory.claim(inboxes, untilMs)
       if (this.#closed) throw this.#closed
       this.#checkStillAllowed(inboxes, untilMs)
-      for (const [at, { previous }] of claimed.entries()) {
-        this.#connected(clients[at]!, inboxes[at]!, previous)
-        done.push(clients[at]!)
-      }
+      for (const [at, { previous }] of claimed.entries()) this.#connected(clients[at]!, inboxes[at]!, previous)
+      return clients
     } catch (error) {
       for (const inbox of inboxes) inbox.close(false)
       throw error
@@ -380,4 +385,8 @@ export class Clients {
 /** All inboxes of a peer are of its clients. */
 function clientOf(inbox: Inbox | undefined): Client | undefined {
   return inbox?.consumer instanceof Client ? inbox.consumer : undefined
+}
+
+function* rowStarts(count: number): Generator<number, void> {
+  for (let from = 0; from < count; from += rowMax) yield from
 }

@@ -22,7 +22,7 @@ const shardBytesMax = 16 * 1024
 const lookEvery = 64
 /** A key that this process added so long ago is added again with its next writing: what an outage lost comes back. */
 const freshMs = 5 * 60_000
-/** Keys that this process added; beyond it the oldest are added once more. */
+/** Keys that this process added and knows of; beyond it the oldest are added once more. */
 const freshMax = 20_000
 /**
  * A key without a document is taken out of the log so many minutes after it was added. By then its writer has written it or given up: only
@@ -40,10 +40,39 @@ interface Shard extends StoredDocument {
   readonly id: string
 }
 
+/** In two halves, of which the older goes as a whole: a Map that forgets its first entry each time looks for it longer and longer. */
+class Fresh {
+  #newer = new Map<string, number>()
+  #older = new Map<string, number>()
+
+  add(key: string, atMs: number): void {
+    if (this.#newer.size >= freshMax / 2) {
+      this.#older = this.#newer
+      this.#newer = new Map()
+    }
+    this.#newer.set(key, atMs)
+  }
+
+  isNewer(key: string, sinceMs: number): boolean {
+    const atMs = this.#newer.get(key) ?? this.#older.get(key)
+    return atMs !== undefined && atMs > sinceMs
+  }
+
+  delete(key: string): void {
+    this.#newer.delete(key)
+    this.#older.delete(key)
+  }
+
+  clear(): void {
+    this.#newer.clear()
+    this.#older.clear()
+  }
+}
+
 export class CouchbaseIndex {
   readonly #documents: Documents
-  /** When keys were added by this process, by its own clock; the oldest first. */
-  readonly #fresh = new Map<string, number>()
+  /** When keys were added by this process, by its own clock. */
+  readonly #fresh = new Fresh()
   /** Levels of folders as they were last seen: they only rise. */
   readonly #levels = new Map<string, number>()
   /** From which length on a shard is worth looking through again. */
@@ -54,18 +83,28 @@ export class CouchbaseIndex {
     this.#documents = documents
   }
 
-  /** Resolves when all of them are in the log: they may be written now. */
-  async add(keys: readonly string[]): Promise<void> {
-    const dueMs = performance.now() - freshMs
+  /** A key may be written when its promise has resolved; one that has none may be now. */
+  add(keys: readonly string[]): ReadonlyMap<string, Promise<void>> {
+    const sinceMs = performance.now() - freshMs
     const folders = new Map<string, Set<string>>()
     for (const key of keys) {
-      if ((this.#fresh.get(key) ?? -Infinity) > dueMs) continue
+      if (this.#fresh.isNewer(key, sinceMs)) continue
       const { folder } = placeOf(key)
-      folders.set(folder, (folders.get(folder) ?? new Set()).add(key))
+      const listed = folders.get(folder)
+      if (listed) listed.add(key)
+      else folders.set(folder, new Set([key]))
     }
-    if (folders.size === 0) return
-    await Promise.all([...folders].map(([folder, keys]) => this.#addTo(folder, keys)))
-    for (const keys of folders.values()) for (const key of keys) this.#remember(key)
+    const added = new Map<string, Promise<void>>()
+    for (const [folder, keys] of folders) {
+      const level = this.#levels.get(folder)
+      for (const [promise, some] of level === undefined
+        ? [[this.#beginWith(folder, keys), keys] as const]
+        : this.#addTo(folder, level, keys)) {
+        promise.catch(() => {}) // whoever waits for one of its keys hears of it
+        for (const key of some) added.set(key, promise)
+      }
+    }
+    return added
   }
 
   /** Keys with the prefix whose documents are live, each once. `look` tells of keys what became of them, in their order. */
@@ -103,21 +142,34 @@ export class CouchbaseIndex {
 
   // Adding
 
-  async #addTo(folder: string, keys: ReadonlySet<string>): Promise<void> {
-    const level = this.#levels.get(folder) ?? (await this.#begin(folder))
-    const minute = minuteNow()
-    const shards = new Map<string, Buffer[]>()
+  async #beginWith(folder: string, keys: ReadonlySet<string>): Promise<void> {
+    const level = await this.#begin(folder)
+    await Promise.all(this.#addTo(folder, level, keys).map(([added]) => added))
+  }
+
+  /** One promise a shard, and the keys that it is for. */
+  #addTo(folder: string, level: number, keys: ReadonlySet<string>): [Promise<void>, readonly string[]][] {
+    const root = rootId(folder)
+    const shards = new Map<string, string[]>()
     for (const key of keys) {
-      const id = shardId(folder, level, key)
-      const records = shards.get(id) ?? []
-      shards.set(id, records)
-      records.push(recordOf({ key, minute }))
+      const id = shardId(root, level, key)
+      const listed = shards.get(id)
+      if (listed) listed.push(key)
+      else shards.set(id, [key])
     }
-    await Promise.all([...shards].map(([id, records]) => this.#append(id, Buffer.concat(records))))
     this.#additions += shards.size
-    if (this.#additions < lookEvery) return
-    this.#additions = 0
-    this.#behind(this.#tend(folder, level, [...shards.keys()].at(-1)!))
+    if (this.#additions >= lookEvery) {
+      this.#additions = 0
+      this.#behind(this.#tend(folder, level, [...shards.keys()].at(-1)!))
+    }
+    return [...shards].map(([id, listed]) => [this.#addToShard(id, listed), listed])
+  }
+
+  async #addToShard(id: string, keys: readonly string[]): Promise<void> {
+    const minute = minuteNow()
+    await this.#append(id, Buffer.concat(keys.map(key => recordOf({ key, minute }))))
+    const nowMs = performance.now()
+    for (const key of keys) this.#fresh.add(key, nowMs)
   }
 
   /** The folder's level; a new folder is made known first, so that no key is in a log that nobody finds. */
@@ -134,12 +186,6 @@ export class CouchbaseIndex {
       (await this.#documents.append(id, records)) === undefined &&
       (await this.#documents.insert(id, records)) === undefined
     );
-  }
-
-  #remember(key: string): void {
-    this.#fresh.delete(key)
-    this.#fresh.set(key, performance.now())
-    if (this.#fresh.size > freshMax) this.#fresh.delete(this.#fresh.keys().next().value!)
   }
 
   // Reading
@@ -226,9 +272,9 @@ function rootId(folder: string): string {
   return indexPrefix + createHash('sha256').update(folder).digest('base64url').slice(0, 22)
 }
 
-function shardId(folder: string, level: number, key: string): string {
+function shardId(root: string, level: number, key: string): string {
   const number = createHash('sha1').update(key).digest().readUInt32BE() % shardsOfLevel[level]!
-  return `${rootId(folder)}:${level}:${number}`
+  return `${root}:${level}:${number}`
 }
 
 // Records: two bytes of length, the key, four bytes of minutes

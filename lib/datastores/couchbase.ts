@@ -334,13 +334,14 @@ class CouchbaseDatastore implements Datastore {
     const check = (): void => {
       if (performance.now() > untilMs) throw tooLong(this.#timeoutMs)
     }
-    const writing = async (): Promise<R[]> => {
-      if (making) await this.#index.add(all.map(({ key }) => key))
+    const listed = making ? this.#index.add(all.map(({ key }) => key)) : undefined
+    const write = async (one: O): Promise<R> => {
+      await listed?.get(one.key)
       check()
-      return inTurn(all, check, one => work(one, check))
+      return work(one, check)
     }
     try {
-      return await this.#inTime(writing())
+      return await this.#inTime(inTurn(all, check, write))
     } catch (error) {
       throw this.#documents.failureOf('writing', error, all.length === 1 ? undefined : 'unknown')
     }

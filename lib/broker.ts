@@ -126,7 +126,7 @@ export class Broker extends EventEmitter<BrokerEvents> implements AsyncDisposabl
       gone: (run, why) => void this.emit('peerGone', { ...run, why }),
       trouble,
     })
-    datastore.onLoss?.(() => this.#peers?.recheck())
+    datastore.onLoss?.(() => this.#peers?.lost())
     const listening = await this.#mesh.listen(listen)
     this.#directory = await StoreDirectory.join({
       env: this.#env,

@@ -244,6 +244,7 @@ export class HandOver {
   }
 
   async #fill(inbox: Inbox, by: Owner, former: Former | undefined, previous: Owner | undefined): Promise<number | undefined> {
+    const untilMs = this.#env.clock.monotonicMs() + 2 * this.#waitMs
     const got: BytesMessage[] = []
     let missing: number | undefined = 0
     try {
@@ -255,12 +256,21 @@ export class HandOver {
       } else if (former) got.push(...(await this.#lateOf(former.inbox)), ...former.left)
       // A process that has slept may hear of a claim that it made before, and that has been overtaken since: what it is handed is older than
       // what others have given out, and is not given out before it knows.
-      await this.#router.untilSure(this.#waitMs)
+      await this.#router.untilSure(this.#leftOf(untilMs))
     } finally {
       if (inbox.state === 'held') inbox.open(got)
       else this.#keepAhead(inbox, got)
     }
     return missing
+  }
+
+  /**
+   * For how long to wait to be sure, ms: what was spent on waiting for former clients here, each of which may have waited as well, counts. Who
+   * spent more than there is stood still meanwhile, and has not heard yet what became of the address.
+   */
+  #leftOf(untilMs: number): number {
+    const leftMs = untilMs - this.#env.clock.monotonicMs()
+    return leftMs < -this.#waitMs / 10 ? this.#waitMs : Math.min(this.#waitMs, Math.max(0, leftMs))
   }
 
   /** Keeps the messages that a former client here had not taken for whoever displaced it. Returns its requests, which cannot move. */

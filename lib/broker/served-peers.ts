@@ -36,6 +36,8 @@ interface Served {
   member: Member
   /** The highest that was written for it here. */
   beat: number
+  /** How often the datastore may have lost something by when the last renewal that succeeded began. */
+  losses: number
   /** Links of it that are open: its main one, its pulse. */
   readonly links: Set<Link>
   /** When the last of them ended; undefined while one is open. */
@@ -65,6 +67,8 @@ export class ServedPeers {
   /** How often this broker has stood still by now. */
   #standstills = 0
   #renewing: Promise<void> | undefined
+  /** How often the datastore may have lost something. */
+  #losses = 0
   #ended = false
 
   constructor(setup: ServedPeersSetup) {
@@ -130,6 +134,7 @@ export class ServedPeers {
   async join(run: Run, given: Member): Promise<Member> {
     const { env, records, options, identity } = this.#setup
     const standstills = this.#countStandstills()
+    const losses = this.#losses
     const member = this.#described(run, given)
     const joining = new Joining({ env, records, options, probe: incumbent => this.#probe(incumbent), waiting: () => {} })
     // A run that is gone again must not go on writing: its beats would look like life.
@@ -149,6 +154,7 @@ export class ServedPeers {
       run,
       member,
       beat,
+      losses,
       links,
       silentSinceMs: links.size > 0 ? undefined : env.clock.monotonicMs(),
       hungUp: false,
@@ -174,8 +180,9 @@ export class ServedPeers {
   async update(run: Run, given: Member): Promise<void> {
     const served = this.#mustServe(run)
     served.member = this.#described(run, given)
+    const losses = this.#losses
     const [renewal] = await this.#setup.records.renewMany([{ run, member: served.member }])
-    this.#judge(served, renewal!)
+    this.#judge(served, renewal!, losses)
     if (renewal!.at === 'failed') throw renewal!.error
   }
 
@@ -269,24 +276,28 @@ export class ServedPeers {
       if (served.silentSinceMs !== undefined && nowMs - served.silentSinceMs > options.leaseMs) this.#drop(served, 'lapsed')
     }
     const living = [...this.#served.values()].filter(served => served.silentSinceMs === undefined)
+    const losses = this.#losses
     try {
       const renewals = await records.renewMany(living.map(({ run }) => ({ run })))
-      for (const [at, renewal] of renewals.entries()) if (!this.#ended) this.#judge(living[at]!, renewal)
+      for (const [at, renewal] of renewals.entries()) if (!this.#ended) this.#judge(living[at]!, renewal, losses)
     } catch (error) {
       if (!this.#ended) trouble(homingError(error, 'DATASTORE', 'the leases of the linked peers could not be renewed'))
     }
   }
 
-  #judge(served: Served, renewal: Renewal): void {
+  #judge(served: Served, renewal: Renewal, losses: number): void {
     const { identity, trouble } = this.#setup
     if (!this.serves(served.run)) return
     if (renewal.at === 'failed') return trouble(renewal.error)
     if (renewal.at === 'missing') return this.#restore(served)
     if (renewal.at === 'fenced') {
-      // Whoever takes an identity over writes a beat above: the datastore went back to a former run.
-      return renewal.beat < served.beat ? this.#takeBack(served, renewal.by) : this.#fenced(served, renewal.by)
+      // Whoever takes an identity over writes a beat above: the datastore went back to a former run. Where it has just lost something, perhaps
+      // to one whose record had been removed before this one's, which began at 1.
+      const asItWas = renewal.beat < served.beat || served.losses < this.#losses
+      return asItWas ? this.#takeBack(served, renewal.by) : this.#fenced(served, renewal.by)
     }
     served.beat = renewal.beat
+    served.losses = Math.max(served.losses, losses)
     if (renewal.member.via !== identity) return this.#isElsewhere(served)
     if (renewal.noted) void this.#readNotes(served)
   }
@@ -311,7 +322,7 @@ export class ServedPeers {
 
   async #putBack(served: Served): Promise<void> {
     try {
-      await this.#setup.records.put({ member: served.member, beat: 1 }, null)
+      await this.#setup.records.put({ member: served.member, beat: ++served.beat }, null)
       this.#setup.tell(served.run, { op: 'revalidate' })
     } catch (error) {
       this.#setup.trouble(homingError(error, 'DATASTORE', `the record of '${served.run.identity}' could not be put back`))
@@ -343,7 +354,13 @@ export class ServedPeers {
     }
   }
 
-  /** The datastore may have lost some of what was written: leases are renewed at once, and peers check what they hold. */
+  /** The datastore may have lost some of what was written: all is looked at, at once. */
+  lost(): void {
+    this.#losses++
+    this.recheck()
+  }
+
+  /** Leases are renewed at once, and peers check what they hold. */
   recheck(): void {
     if (this.#ended) return
     void this.#renew()

@@ -81,6 +81,9 @@ export class LeaseKeeper implements AsyncDisposable {
   #beat = 0
   /** Everything held has to be checked after the next renewal. */
   #doubtful = false
+  /** How often the datastore may have lost something, and how often by when the last renewal on this connection that succeeded began. */
+  #losses = 0
+  #lossesSettled = 0
 
   #renewal: Promise<HomingError | undefined> | undefined
   /** The next one was due while this one was under way: this loop stood still, or the datastore is slow. Nothing else would begin it. */
@@ -145,21 +148,25 @@ export class LeaseKeeper implements AsyncDisposable {
    * `IDENTITY_IN_USE`; a silent one is waited for (`waiting`), one lease long.
    */
   async join(): Promise<void> {
+    const losses = this.#losses
     const { startedMs, beat } = await this.#joining.join(this.#self)
     if (this.#at !== 'new') throw closed()
     this.#at = 'joined'
+    this.#lossesSettled = losses
     this.#beat = beat
     this.#state = 'sure'
     this.#took(startedMs)
     this.#tickedMs = this.#env.clock.monotonicMs()
     this.#tick = this.#env.timers.every(this.#tickMs, () => this.#ticked())
-    this.#scheduleRenewal(this.#options.renewEveryMs)
+    this.#scheduleRenewal(this.#lossSettled ? this.#options.renewEveryMs : 0)
     this.#pulse = this.#startPulse?.(this.#pulseListener())
     this.#handler.renewed()
   }
 
   /** The datastore may have lost some of what was written: all is looked at, at once. */
   recheck(): void {
+    this.#losses++
+    if (this.#renewal) this.#overdue = true
     if (this.#at !== 'joined') return
     this.#forgot()
     this.#lookAgainLater()
@@ -216,6 +223,11 @@ export class LeaseKeeper implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     this.stop()
     await Promise.all([this.#pulse?.stop(), this.#renewal, this.#audit.stop()])
+  }
+
+  /** Our own record was seen since the datastore lost something, if it ever did: whoever has our identity from then on came after us. */
+  get #lossSettled(): boolean {
+    return this.#lossesSettled === this.#losses
   }
 
   /** After the next renewal everything held is checked; others hear of it before what is missing is taken for a goodbye. */
@@ -297,7 +309,7 @@ export class LeaseKeeper implements AsyncDisposable {
     const { renewEveryMs } = this.#options
     // While the pulse renews, this loop only stands by: it takes over when the pulse is half an interval late.
     const standbyMs = this.#renewedMs + 1.5 * renewEveryMs - this.#env.clock.monotonicMs()
-    if (this.#pulsing && standbyMs > 0 && !this.#selfDue) this.#scheduleRenewal(standbyMs)
+    if (this.#pulsing && standbyMs > 0 && !this.#selfDue && this.#lossSettled) this.#scheduleRenewal(standbyMs)
     else if (this.#renewal) this.#overdue = true
     else void this.renewNow()
   }
@@ -306,6 +318,7 @@ export class LeaseKeeper implements AsyncDisposable {
     const startedMs = this.#env.clock.monotonicMs()
     const self = this.#self
     const beat = this.#beat
+    const losses = this.#losses
     this.#tried = true
     this.#overdue = false
     this.#scheduleRenewal(this.#options.renewEveryMs)
@@ -315,6 +328,7 @@ export class LeaseKeeper implements AsyncDisposable {
       // A beat that does not grow is one that the datastore forgot: so it may have forgotten more.
       if (renewal!.at === 'renewed' && renewal!.beat <= beat) this.#forgot()
       const error = await this.#learn(renewal!, startedMs)
+      if (!error) this.#lossesSettled = losses
       if (!error && self === this.#self) this.#selfDue = false
       return error
     } catch (cause) {
@@ -331,7 +345,7 @@ export class LeaseKeeper implements AsyncDisposable {
       case 'missing':
         return this.#restore()
       case 'fenced':
-        return renewal.beat < this.#beat ? this.#joinAgain(renewal.by) : this.#fenced(renewal.by)
+        return renewal.beat < this.#beat || !this.#lossSettled ? this.#joinAgain(renewal.by) : this.#fenced(renewal.by)
       case 'failed':
         return this.#failed(renewal.error)
     }
@@ -339,7 +353,8 @@ export class LeaseKeeper implements AsyncDisposable {
 
   /**
    * Whoever takes an identity over writes a beat above ours. This one is below: the datastore went back to before we took it, from a run that is
-   * dead now, or forgot us before another one came. Who stays is found out as at the start.
+   * dead now, or forgot us before another one came. Or it has just lost something, and then a beat says nothing: that run's record may have been
+   * removed before ours, which began at 1, was written. Who stays is found out as at the start.
    */
   async #joinAgain(by: Run): Promise<HomingError | undefined> {
     try {

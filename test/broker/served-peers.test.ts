@@ -161,3 +161,49 @@ t.test(
     await peers.end()
   },
 )
+
+t.test('a datastore that went back to a former run which had left: its successor is not told that it is fenced', async t => {
+  const { time, engine, peers, gone, told, pass } = setUp()
+  const key = 'homing:test:peers:alice'
+  const first = (): number => 0
+  const run = async (ms: number): Promise<void> => {
+    for (let passedMs = 0; passedMs < ms; passedMs += 100) {
+      await time.run(100)
+      await pass(first)
+    }
+  }
+  const former = linkTo(alice, () => true)
+  peers.linkUp(former)
+  const joined = peers.join(alice, member)
+  await pass(first)
+  await joined
+  await run(30_000)
+  const back = engine.get(key)!
+  const left = peers.leave(alice)
+  await pass(first)
+  await left
+  peers.linkDown(former, 'leaving')
+
+  const later: Run = { ...alice, incarnation: 'later' }
+  peers.linkUp(linkTo(later, () => true))
+  const again = peers.join(later, { ...member, ...later })
+  await pass(first)
+  await again
+  gone.length = 0
+  engine.put(key, back.bytes, {})
+  peers.lost()
+  await run(14_000)
+  const records = new PeerRecords(engine.connect(), 'test')
+  t.equal((await records.get('alice'))?.member.incarnation, 'later')
+  t.ok(peers.serves(later))
+  t.same(gone, [])
+  t.notOk(told.includes('later fenced'), told.join())
+
+  // Renewed since the loss: who has the identity now came later.
+  const entry = (await records.get('alice'))!
+  await records.put({ member: { ...entry.member, incarnation: 'latest' }, beat: entry.beat + 1 }, entry.version)
+  await run(3_500)
+  t.equal(told.at(-1), 'later fenced')
+  t.same(gone, ['alice replaced'])
+  await peers.end()
+})

@@ -3,7 +3,7 @@ import t from 'tap'
 import { seededRandom } from '../../lib/env/random.ts'
 import type { Peer, Receipt } from '../../lib/index.ts'
 import { check, simulateCluster, type Cluster } from '../../lib/testing/index.ts'
-import { inBothModes, modes, threePeers } from '../support/clusters.ts'
+import { inBothModes, inMode, modes, threePeers } from '../support/clusters.ts'
 import { full, measured, percentile } from '../support/figures.ts'
 
 const seed = Number(process.env['HOMING_SEED'] ?? 1)
@@ -111,4 +111,29 @@ inBothModes(
     measured(t, 'F15', 'times round of a send to a stale record', round, '')
     t.ok(round <= 4, `${round} times: the first, and three redirects`)
   },
+)
+
+inMode(
+  'broker',
+  'F14: who connects an address again and again, unsure, with its former owner out of reach, waits two seconds, and not one more each time',
+  async (t, cluster) => {
+    const [a, b] = await threePeers(cluster)
+    await cluster.settle(a.connectClient('alice', () => {}))
+    cluster.cut('a', 'hub')
+    const connectMs: number[] = []
+    const taken: unknown[] = []
+    for (let n = 0; n < 5; n++) {
+      await cluster.settle(b.connectClient('alice', message => void taken.push(message.body)))
+      connectMs.push(cluster.nowMs)
+      await cluster.run(150)
+    }
+    const receipt = await cluster.settle(b.sendMessage('alice', 'hi'))
+    t.equal(receipt.status, 'delivered')
+    cluster.kill('hub')
+    await cluster.until(() => taken.length > 0, 10_000)
+    const waitedMs = cluster.nowMs - connectMs.at(-1)!
+    t.ok(waitedMs > 1_000, `${waitedMs} ms: it was unsure`)
+    t.ok(waitedMs <= 2_000, `${waitedMs} ms`)
+  },
+  { options: { whenStoreIsDown: 'stop' } },
 )

@@ -82,6 +82,18 @@ function readerWasFirst(world: World, readMs: number): void {
   world.until(20_000)
 }
 
+/** What a former owner took until 6.15 s goes ahead of what waits here since 6.052 s; the client takes something that was sent at `sentMs`, and ends. */
+function takesWhatIsAhead(world: World, sentMs: number): void {
+  const { a, b, c, d } = world.cast
+  const former = b.connects(10, 'bob')
+  const owner = c.connects(6_000, 'bob')
+  d.sends(6_050, 'bob', 'one').gets(6_052, 'delivered')
+  const two = a.sends(sentMs, 'bob', 'two').gets(sentMs + 2, 'delivered')
+  former.ends(6_150, 'displaced')
+  owner.takes(6_160, two).isBusy(6_160).ends(6_200, 'disconnected')
+  world.until(20_000)
+}
+
 export const goodHandOvers: readonly Story[] = [
   {
     name: 'a reader was disconnected before what was handed over came, and read what came by itself',
@@ -98,6 +110,10 @@ export const goodHandOvers: readonly Story[] = [
   {
     name: 'a reader was disconnected, and read what it had before the next one got what was before that',
     tell: (_, world) => readerWasFirst(world, 6_200),
+  },
+  {
+    name: 'a client was disconnected behind what was handed over to it, which had been sent after what it left',
+    tell: (_, world) => takesWhatIsAhead(world, 6_150),
   },
 ]
 
@@ -128,5 +144,10 @@ export const badHandOvers: readonly Story[] = [
     name: 'a reader takes what came later, and the next one what came first',
     rule: 'H3',
     tell: (_, world) => readerWasFirst(world, 6_199),
+  },
+  {
+    name: 'a client takes what no former owner can have handed over, and what came before that is lost',
+    rule: 'H1',
+    tell: (_, world) => takesWhatIsAhead(world, 6_151),
   },
 ]

@@ -1,5 +1,6 @@
 import t from 'tap'
 import type { Probe } from '../../lib/sessions/directory.ts'
+import { PeerRecords } from '../../lib/sessions/peer-records.ts'
 import { ownerOf, seed, whats, World } from './world.ts'
 
 t.comment(`seed ${seed}`)
@@ -116,6 +117,55 @@ t.test(
     )
   },
 )
+
+t.test('a store that went back to a former run which had left: its successor is not fenced by it, for all its beats', async t => {
+  const world = new World(seed)
+  const key = 'homing:test:peers:a'
+  const first = await world.peer('one', { identity: 'a' })
+  await world.time.run(30_000)
+  const before = world.engine.get(key)!
+  await world.soon(first.directory.leave(first.env.clock.monotonicMs() + 5_000))
+  const second = await world.peer('two', { identity: 'a' })
+  const other = await world.peer('b')
+  await second.claim('alice')
+  world.engine.put(key, before.bytes, {})
+  world.engine.delete('homing:test:sessions:alice', undefined)
+  for (const { store } of [second, other]) store.lose()
+  await world.time.run(15_000)
+  t.equal(
+    whats(second).find(what => /fenced|displaced/.test(what)),
+    undefined,
+  )
+  t.equal(second.directory.lease, 'sure')
+  t.equal(other.directory.member('a')?.incarnation, second.self.incarnation)
+  t.match(await world.soon(other.directory.find('alice')), { owner: ownerOf(second, 1) })
+
+  // Once it has renewed its lease after a loss, whoever has the identity came later.
+  await world.time.run(15_000)
+  const third = await world.peer('three', { identity: 'b2' })
+  const record = new PeerRecords(world.engine.connect(), 'test')
+  const { version, beat } = (await record.get('a'))!
+  await record.put({ member: { ...third.self, identity: 'a' }, beat: beat + 1 }, version)
+  await world.time.run(3_500)
+  t.equal(whats(second).at(-1), `fenced by ${third.self.incarnation}`)
+})
+
+t.test('a store that went back to a former run which lives: that one keeps its identity', async t => {
+  const world = new World(seed)
+  const key = 'homing:test:peers:a'
+  const first = await world.peer('one', { identity: 'a' })
+  await world.time.run(30_000)
+  const before = world.engine.get(key)!
+  world.engine.delete(key, undefined)
+  first.store.down = true
+  const second = await world.peer('two', { identity: 'a' })
+  world.engine.put(key, before.bytes, {})
+  first.store.down = false
+  for (const { store } of [first, second]) store.lose()
+  await world.time.run(15_000)
+  t.equal(whats(second).at(-1), `fenced by ${first.self.incarnation}`)
+  t.equal(first.directory.lease, 'sure')
+})
 
 t.test('a store that forgot a peer, and had its identity taken by another that lives: the other stays', async t => {
   const world = new World(seed)

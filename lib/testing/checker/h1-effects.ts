@@ -5,7 +5,7 @@
  * Excuses, for messages (docs/guarantees.md, promise 1): it waited in the inbox of a client when its process was killed, when the application
  * disconnected that client or closed its peer, or when the world ended; or it was left behind in a hand-over that was reported incomplete.
  * Only a client that can have had it counts: one that was there when the message was accepted, or to which the address moved from such a one;
- * which took nothing that came later; and whose handler was busy since (`Holder.mayHaveKept`). A hand-over excuses no more messages than it
+ * which took nothing that came later, but for what may have been handed over ahead of it; and whose handler was busy since (`Holder.mayHaveKept`). A hand-over excuses no more messages than it
  * said were missing, where it said so. What a displaced client left may have waited with its process, when that was killed and nobody had come;
  * with a reader's that was disconnected before what was handed over came (`Holder.endedHeld`); and on its way through the hands of several
  * who had the address and lost it before they had it.
@@ -60,7 +60,7 @@ class Messages {
       if (++owners > ownersMax) return false
       if (owner.connectingMs > Math.max(message.acceptedMs, carriedUntilMs)) continue
       const cameLate = owner.connectingMs <= carriedUntilMs && owner.endedHeld(2 * handOverMs, slackMs + blurMs)
-      if (!cameLate && !owner.mayHaveKept(message, 2 * handOverMs, slackMs + blurMs)) continue
+      if (!cameLate && !owner.mayHaveKept(message, this.#handedOverMs(owner), 2 * handOverMs, slackMs + blurMs)) continue
       // What a connect that failed had accepted is its process's to keep: it goes on to the next owner, as from who was displaced.
       const handsOver = owner.end === 'displaced' || owner.end === 'failed'
       if (!handsOver || this.#wasLeftBehind(owner, message) || this.#diedKeeping(owner)) return true
@@ -68,6 +68,17 @@ class Messages {
       carriedSinceMs = Math.min(carriedSinceMs, owner.connectingMs)
     }
     return this.#wasPassedOn(message, address, fromMs, carriedSinceMs)
+  }
+
+  /** Until then one that had the address before, and did not know yet that it had lost it, may have taken what is handed over to `owner`. */
+  #handedOverMs(owner: Holder): number {
+    let untilMs = -Infinity
+    let owners = 0
+    for (const { run, end, endMs, connectedMs } of this.#facts.holdersFrom(owner.address, owner.connectingMs)) {
+      if (++owners > ownersMax) break
+      if (run !== owner.run && end === 'displaced' && connectedMs <= owner.connectedMs) untilMs = endMs
+    }
+    return untilMs
   }
 
   /**

@@ -67,12 +67,14 @@ export class Holder {
 
   /**
    * Whether a message that it may have had can have waited in its inbox to its end. An inbox gives out in the order in which it took in: what
-   * was accepted before something was sent that this client took, did not wait any more. And what waits for a handler waits because that is
+   * was accepted before something was sent that this client took, did not wait any more. Only what is handed over goes ahead of what came by
+   * itself: it was sent by `handedOverMs`, the last moment at which a former owner took anything, and before the inbox opened. And what waits for a handler waits because that is
    * busy, or because the inbox is not open yet: until it gave out something, and `heldMs` after the connect, at the longest.
    */
-  mayHaveKept(message: Accepted, heldMs: number, slackMs: number): boolean {
+  mayHaveKept(message: Accepted, handedOverMs: number, heldMs: number, slackMs: number): boolean {
     const { origin, number, acceptedMs } = message
-    if ((this.last.get(origin) ?? -1) >= number || this.lastSentMs > acceptedMs) return false
+    const aheadMs = Math.min(handedOverMs, this.firstTakenMs)
+    if ((this.last.get(origin) ?? -1) >= number || this.lastSentMs > Math.max(acceptedMs, aheadMs)) return false
     const openMs = Math.min(this.#openByMs(heldMs, slackMs), this.firstTakenMs)
     return Math.max(acceptedMs, openMs) >= this.#waitsSinceMs(slackMs) - slackMs
   }

@@ -75,6 +75,20 @@ function takerDies(world: World, nextMs: number): void {
 }
 
 /**
+ * Records of the last `lostMs` are lost, among them perhaps that of a busy client that connected at 4.8 s, which so finds somebody else in its
+ * place; and its process is killed a second later.
+ */
+function losesItsClaim(world: World, lostMs: number): void {
+  const { a, b, c } = world.cast
+  const former = b.connects(4_800, 'bob').isBusyWithOneOf(a, 'two')
+  world.fault(5_500, { fault: 'storeForgot', lostMs })
+  c.connects(5_600, 'bob')
+  former.ends(5_700, 'displaced')
+  world.kill(6_700, b)
+  world.until(20_000)
+}
+
+/**
  * The address went over `c`, which connected at `viaMs` and had taken something at `tookMs`, to `d`; the former owner hears of it only later, and
  * has taken a message meanwhile.
  */
@@ -123,6 +137,7 @@ export const goodHandOvers: readonly Story[] = [
     name: 'a former owner died whose taker had died before it, and who came then asked that one',
     tell: (_, world) => takerDies(world, 6_100),
   },
+  { name: 'a former owner died whose claim the datastore had lost', tell: (_, world) => losesItsClaim(world, 800) },
   {
     name: 'a reader was disconnected, and read what it had before the next one got what was before that',
     tell: (_, world) => readerWasFirst(world, 6_200),
@@ -161,6 +176,11 @@ export const badHandOvers: readonly Story[] = [
     name: 'a former owner dies that could be asked by who came while its first taker was dying',
     rule: 'H1',
     tell: (_, world) => takerDies(world, 5_900),
+  },
+  {
+    name: 'a former owner dies whose claim was written long before what was lost',
+    rule: 'H1',
+    tell: (_, world) => losesItsClaim(world, 600),
   },
   {
     name: 'a reader takes what came later, and the next one what came first',

@@ -90,7 +90,7 @@ class Messages {
   /**
    * Its process died while it kept what its client had left, and nobody was there to ask for that: whoever displaced it died too, or failed, and
    * those after that one ask that one alone; or had asked in vain before this one knew of it; or it was one before it, because a datastore lost
-   * the newer claim; or one after whose claim had been withdrawn, and had never heard of this one.
+   * the newer claim, of which nobody hears then; or one after whose claim had been withdrawn, and had never heard of this one.
    */
   #diedKeeping(owner: Holder): boolean {
     const { diedMs } = owner.run
@@ -98,6 +98,7 @@ class Messages {
     // While it was being filled it was kept again, for as long.
     const keptFromMs = Math.max(owner.endMs, Math.min(owner.endMs, owner.connectedMs) + handOverMs)
     if (diedMs > owner.run.doneBy(owner.endMs, keptFromMs + keptMs, slackMs)) return false
+    if (this.#wasForgotten(owner)) return true
     const withdrawnMs = this.#withdrawnMs(owner)
     let owners = 0
     for (const other of this.#facts.holdersFrom(owner.address, owner.endMs)) {
@@ -110,6 +111,15 @@ class Messages {
       if (mayAsk && !this.#asksAnother(other, owner)) return false
     }
     return true
+  }
+
+  /** Whether its claim was among records that were lost right before it was displaced: it looked then, and found another one. */
+  #wasForgotten({ connectingMs, connectedMs, endMs }: Holder): boolean {
+    const { losses, bounds } = this.#facts
+    return losses.some(
+      ({ atMs, sinceMs }) =>
+        sinceMs <= connectedMs && connectingMs < atMs && atMs <= endMs && endMs <= atMs + bounds.renewEveryMs,
+    )
   }
 
   /** Whether somebody had the address between `owner` and `other`, whose process died before `owner` knew of it: `other` asks that one alone. */

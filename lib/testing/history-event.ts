@@ -132,8 +132,8 @@ export type Fault =
   /** `slowMs`: there and back. */
   | { fault: 'storeSlow'; name?: string; slowMs: number }
   | { fault: 'storeAmbiguous'; name?: string; ambiguous: boolean }
-  /** The last writes were lost. */
-  | { fault: 'storeForgot'; name?: string }
+  /** The writes of the last `lostMs` were lost; without it, any. */
+  | { fault: 'storeForgot'; name?: string; lostMs?: number }
   /** Anything else: it excuses nothing. */
   | { fault: 'other' }
 

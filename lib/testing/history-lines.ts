@@ -50,7 +50,16 @@ const shapes: Readonly<Record<What, Fields>> = {
   topicReaderEnded: atReader,
   siteExported: { ...atPeer, source: 'text', seq: 'number', hash: 'text?' },
   siteImported: { ...atPeer, site: 'text', source: 'text', seq: 'number', hash: 'text?' },
-  fault: { fault: 'text', text: 'text', name: 'text?', from: 'text?', to: 'text?', forMs: 'number?', slowMs: 'number?' },
+  fault: {
+    fault: 'text',
+    text: 'text',
+    name: 'text?',
+    from: 'text?',
+    to: 'text?',
+    forMs: 'number?',
+    slowMs: 'number?',
+    lostMs: 'number?',
+  },
   exit: { name: 'text', code: 'number or null', signal: 'text or null' },
 }
 

@@ -59,11 +59,45 @@ function bothDie(world: World, alive: boolean): void {
   world.until(20_000)
 }
 
-/** The address went over `c`, which connected at `viaMs`, to `d`; the former owner hears of it only later, and has taken a message meanwhile. */
-function passedOn(world: World, viaMs: number): void {
+/**
+ * Somebody takes the address from a busy client, and is killed before that one knows of it; `d` connects at `nextMs`, and the former owner's
+ * process is killed a second after it knew.
+ */
+function takerDies(world: World, nextMs: number): void {
+  const former = busyWithOneMore(world)
+  const { c, d } = world.cast
+  c.connects(5_900, 'bob')
+  world.kill(5_950, c)
+  former.ends(6_000, 'displaced')
+  d.connects(nextMs, 'bob')
+  world.kill(7_000, former.by)
+  world.until(20_000)
+}
+
+/**
+ * Records of the last `lostMs` are lost, among them perhaps that of a busy client that connected at 4.8 s, which so finds somebody else in its
+ * place; and its process is killed a second later.
+ */
+function losesItsClaim(world: World, lostMs: number): void {
+  const { a, b, c } = world.cast
+  const former = b.connects(4_800, 'bob').isBusyWithOneOf(a, 'two')
+  world.fault(5_500, { fault: 'storeForgot', lostMs })
+  c.connects(5_600, 'bob')
+  former.ends(5_700, 'displaced')
+  world.kill(6_700, b)
+  world.until(20_000)
+}
+
+/**
+ * The address went over `c`, which connected at `viaMs` and had taken something at `tookMs`, to `d`; the former owner hears of it only later, and
+ * has taken a message meanwhile.
+ */
+function passedOn(world: World, viaMs: number, end: 'displaced' | 'disconnected' = 'displaced', tookMs?: number): void {
   const { a, b, c, d } = world.cast
   const former = b.connects(10, 'bob').isBusyWithOneOf(a)
-  const between = c.connects(viaMs, 'bob').ends(5_405, 'displaced')
+  const between = c.connects(viaMs, 'bob')
+  if (tookMs !== undefined) between.takes(tookMs, d.sends(5_300, 'bob', 'here').gets(5_302, 'delivered'))
+  between.ends(5_405, end)
   d.connects(5_400, 'bob').lacks(6_400, between)
   a.sends(5_500, 'bob', 'two').gets(5_502, 'delivered')
   former.ends(5_700, 'displaced')
@@ -108,6 +142,15 @@ export const goodHandOvers: readonly Story[] = [
     tell: (_, world) => passedOn(world, 5_200),
   },
   {
+    name: 'what a former owner took late was left behind with one that had been disconnected before',
+    tell: (_, world) => passedOn(world, 5_200, 'disconnected'),
+  },
+  {
+    name: 'a former owner died whose taker had died before it, and who came then asked that one',
+    tell: (_, world) => takerDies(world, 6_100),
+  },
+  { name: 'a former owner died whose claim the datastore had lost', tell: (_, world) => losesItsClaim(world, 800) },
+  {
     name: 'a reader was disconnected, and read what it had before the next one got what was before that',
     tell: (_, world) => readerWasFirst(world, 6_200),
   },
@@ -139,6 +182,21 @@ export const badHandOvers: readonly Story[] = [
     name: 'what a former owner took late was left behind with one that did not wait any more',
     rule: 'H1',
     tell: (_, world) => passedOn(world, 4_000),
+  },
+  {
+    name: 'what a former owner took late was left behind with one that gave out messages already',
+    rule: 'H1',
+    tell: (_, world) => passedOn(world, 5_200, 'disconnected', 5_301),
+  },
+  {
+    name: 'a former owner dies that could be asked by who came while its first taker was dying',
+    rule: 'H1',
+    tell: (_, world) => takerDies(world, 5_900),
+  },
+  {
+    name: 'a former owner dies whose claim was written long before what was lost',
+    rule: 'H1',
+    tell: (_, world) => losesItsClaim(world, 600),
   },
   {
     name: 'a reader takes what came later, and the next one what came first',

@@ -30,6 +30,8 @@ export class Facts {
 
   /** For a lease after the datastore lost records, one that is missing need not be a goodbye. */
   readonly forgot = new Spans()
+  /** When the datastore lost records, and since when what was written is lost. */
+  readonly losses: { readonly atMs: number; readonly sinceMs: number }[] = []
   /** Times in which some line was so slow that what is on its way comes late, and not silent. */
   readonly drips = new Spans()
   /** The datastore was not to be had, for anybody: by cause, because one may go on when another ends. */
@@ -238,6 +240,7 @@ export class Facts {
       case 'storeForgot':
         // Whoever is affected finds it out at its next renewal.
         this.forgot.add(atMs, atMs + this.bounds.leaseMs)
+        this.losses.push({ atMs, sinceMs: atMs - (event.lostMs ?? Infinity) })
         return this.#storeSpans(event.name, 'forgot').add(atMs, atMs + this.bounds.renewEveryMs)
       case 'start':
         this.#killed.delete(event.name)

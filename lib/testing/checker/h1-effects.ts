@@ -82,15 +82,16 @@ class Messages {
   }
 
   /**
-   * The former owner did not know of those after it, each of whom had been displaced before the message was even sent: it went from one to the
-   * next, as long as each waited for what it was to get, and was left behind on that way.
+   * The former owner did not know of those after it, each of whom had been displaced, or disconnected, before the message was even sent: it went
+   * from one to the next, as long as each waited for what it was to get, and was left behind on that way.
    */
   #wasPassedOn(message: Accepted, address: string, fromMs: number, sinceMs: number): boolean {
     const { handOverMs, slackMs } = this.#facts.bounds
     let owners = 0
     for (const owner of this.#facts.holdersFrom(address, fromMs - handOverMs)) {
       if (owner.endMs >= fromMs || ++owners > ownersMax) return false
-      if (owner.end !== 'displaced' || owner.connectedMs < sinceMs) continue
+      const gaveOut = owner.firstTakenMs < owner.endMs // it had what it was to get
+      if (!hasLost(owner) || gaveOut || owner.connectedMs < sinceMs) continue
       const waitedMs = owner.run.doneBy(owner.connectedMs, owner.connectedMs + handOverMs, slackMs)
       if (waitedMs >= fromMs && this.#wasLeftBehind(owner, message)) return true
     }
@@ -98,9 +99,9 @@ class Messages {
   }
 
   /**
-   * Its process died while it kept what its client had left, and nobody was there to ask for that: whoever displaced it died too, or failed; or had
-   * asked in vain before this one knew of it; or it was one before it, because a datastore lost the newer claim; or one after whose claim had been
-   * withdrawn, and had never heard of this one.
+   * Its process died while it kept what its client had left, and nobody was there to ask for that: whoever displaced it died too, or failed, and
+   * those after that one ask that one alone; or had asked in vain before this one knew of it; or it was one before it, because a datastore lost
+   * the newer claim, of which nobody hears then; or one after whose claim had been withdrawn, and had never heard of this one.
    */
   #diedKeeping(owner: Holder): boolean {
     const { diedMs } = owner.run
@@ -108,6 +109,7 @@ class Messages {
     // While it was being filled it was kept again, for as long.
     const keptFromMs = Math.max(owner.endMs, Math.min(owner.endMs, owner.connectedMs) + handOverMs)
     if (diedMs > owner.run.doneBy(owner.endMs, keptFromMs + keptMs, slackMs)) return false
+    if (this.#wasForgotten(owner)) return true
     const withdrawnMs = this.#withdrawnMs(owner)
     let owners = 0
     for (const other of this.#facts.holdersFrom(owner.address, owner.endMs)) {
@@ -116,9 +118,30 @@ class Messages {
       // An inbox opens without what did not come within that time, and nobody asks for it any more; the first question ends the former client.
       const openedMs = other.run.doneBy(other.connectedMs, other.connectedMs + handOverMs, slackMs)
       const askedInVain = openedMs < Math.max(owner.endMs, owner.connectedMs)
-      if (asks && other.endMs > owner.endMs && !askedInVain && other.connectedMs < withdrawnMs) return false
+      const mayAsk = asks && other.endMs > owner.endMs && !askedInVain && other.connectedMs < withdrawnMs
+      if (mayAsk && !this.#asksAnother(other, owner)) return false
     }
     return true
+  }
+
+  /** Whether its claim was among records that were lost right before it was displaced: it looked then, and found another one. */
+  #wasForgotten({ connectingMs, connectedMs, endMs }: Holder): boolean {
+    const { losses, bounds } = this.#facts
+    return losses.some(
+      ({ atMs, sinceMs }) =>
+        sinceMs <= connectedMs && connectingMs < atMs && atMs <= endMs && endMs <= atMs + bounds.renewEveryMs,
+    )
+  }
+
+  /** Whether somebody had the address between `owner` and `other`, whose process died before `owner` knew of it: `other` asks that one alone. */
+  #asksAnother(other: Holder, owner: Holder): boolean {
+    let owners = 0
+    for (const between of this.#facts.holdersFrom(owner.address, owner.connectedMs)) {
+      if (++owners > ownersMax) return false
+      const isBetween = between.connectingMs >= owner.connectedMs && between.connectedMs <= other.connectingMs
+      if (isBetween && between.run.diedMs <= owner.endMs) return true
+    }
+    return false
   }
 
   /**
@@ -145,6 +168,11 @@ class Messages {
     }
     return false
   }
+}
+
+/** It held the address, and does not any more. */
+function hasLost({ end }: Holder): boolean {
+  return end === 'displaced' || end === 'disconnected'
 }
 
 /**

@@ -151,7 +151,7 @@ export const faults: Readonly<Record<FaultName, Fault>> = {
     if (!scene.amnesic) return false
     const lostMs = Math.round(scene.draw.spread(1, 1_000))
     scene.amnesic.failOver(lostMs)
-    scene.cluster.did(`datastore failed over and lost the last ${lostMs} ms`, { fault: 'storeForgot' })
+    scene.cluster.did(`datastore failed over and lost the last ${lostMs} ms`, { fault: 'storeForgot', lostMs })
   },
   storeSplit: scene => {
     if (!scene.eventual) return false

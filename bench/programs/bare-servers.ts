@@ -114,15 +114,15 @@ async function riakStore({ nodes, bucketType, bucket }: PlaceOf<'riak'>): Promis
           ask((error, response) => (error ? reject(error as Error) : resolve(meaning(response?.values ?? [])))),
         ),
     )
-  const claim = (key: string, bytes: Uint8Array): Promise<boolean> =>
+  const claim = (key: string, record: Uint8Array): Promise<boolean> =>
     asked(
-      answer => client.storeValue({ ...at(key), value: Buffer.from(bytes), ifNoneMatch: true }, answer),
+      answer => client.storeValue({ ...at(key), value: Buffer.from(record), ifNoneMatch: true }, answer),
       () => true,
     )
   /** With what says when it was written and how long it lives, and what lists it; the version comes back. */
-  const claimFully = (key: string, bytes: Uint8Array): Promise<boolean> => {
+  const claimFully = (key: string, record: Uint8Array): Promise<boolean> => {
     const value = new riak.Commands.KV.RiakObject()
-      .setValue(Buffer.from(bytes))
+      .setValue(Buffer.from(record))
       .setContentType('application/octet-stream')
       .setUserMeta([{ key: 'bench', value: `${Date.now()} writer-of-this 9007199254740991` }])
       .addToIndex('bench_bin', `${key} 9007199254740991`)
@@ -147,9 +147,9 @@ async function riakStore({ nodes, bucketType, bucket }: PlaceOf<'riak'>): Promis
     )
   return {
     readMany,
-    claimMany: (keys, bytes) => countTrue(keys.map(key => claim(key, bytes))),
-    async claimFullyMany(keys, bytes) {
-      const [count] = await Promise.all([countTrue(keys.map(key => claimFully(key, bytes))), lookAgain()])
+    claimMany: (keys, recordOf) => countTrue(keys.map(key => claim(key, recordOf()))),
+    async claimFullyMany(keys, recordOf) {
+      const [count] = await Promise.all([countTrue(keys.map(key => claimFully(key, recordOf()))), lookAgain()])
       claimed.push({ atMs: Date.now(), keys })
       return count
     },
@@ -213,9 +213,9 @@ async function couchbaseStore(place: PlaceOf<'couchbase'>): Promise<Store> {
       throw error
     }
   }
-  const claim = async (key: string, bytes: Uint8Array): Promise<boolean> => {
+  const claim = async (key: string, record: Uint8Array): Promise<boolean> => {
     try {
-      await documents.insert(key, Buffer.from(bytes), options)
+      await documents.insert(key, Buffer.from(record), options)
       return true
     } catch (error) {
       if (error instanceof couchbase.DocumentExistsError) return false
@@ -234,8 +234,8 @@ async function couchbaseStore(place: PlaceOf<'couchbase'>): Promise<Store> {
   }
   return {
     readMany: keys => Promise.all(keys.map(read)),
-    claimMany: (keys, bytes) => countTrue(keys.map(key => claim(key, bytes))),
-    async claimFullyMany(keys, bytes) {
+    claimMany: (keys, recordOf) => countTrue(keys.map(key => claim(key, recordOf()))),
+    async claimFullyMany(keys, recordOf) {
       const logs = new Map<string, string[]>()
       for (const key of keys) {
         const log = logOf(key)
@@ -244,7 +244,7 @@ async function couchbaseStore(place: PlaceOf<'couchbase'>): Promise<Store> {
         else logs.set(log, [key])
       }
       await Promise.all([...logs].map(([log, listed]) => addTo(log, Buffer.from(listed.join('\n')))))
-      return countTrue(keys.map(key => claim(key, bytes)))
+      return countTrue(keys.map(key => claim(key, recordOf())))
     },
     removeMany: keys => inParts(keys, key => documents.remove(key)),
     close: () => cluster.close(),
@@ -292,18 +292,18 @@ async function zooKeeperStore({ servers }: PlaceOf<'zookeeper'>): Promise<Store>
   const markOf = (key: string): string => `/mark:${key}`
   return {
     readMany: keys => Promise.all(keys.map(key => asked<Buffer>(answer => client.getData(pathOf(key), answer), 'NO_NODE'))),
-    claimMany: (keys, bytes) =>
+    claimMany: (keys, recordOf) =>
       countTrue(
         keys.map(async key => {
-          const made = await asked<string>(answer => client.create(pathOf(key), Buffer.from(bytes), answer), 'NODE_EXISTS')
+          const made = await asked<string>(answer => client.create(pathOf(key), Buffer.from(recordOf()), answer), 'NODE_EXISTS')
           return made !== undefined
         }),
       ),
     // A second node beside it: the versions of one that is made anew begin at zero again, so something else tells its lives apart.
-    claimFullyMany: (keys, bytes) =>
+    claimFullyMany: (keys, recordOf) =>
       countTrue(
         keys.map(async key => {
-          const both = client.transaction().create(pathOf(key), Buffer.from(bytes)).create(markOf(key), Buffer.alloc(0))
+          const both = client.transaction().create(pathOf(key), Buffer.from(recordOf())).create(markOf(key), Buffer.alloc(0))
           return (await asked(answer => both.commit(answer), 'NODE_EXISTS')) !== undefined
         }),
       ),

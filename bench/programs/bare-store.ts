@@ -15,10 +15,10 @@ import { removeFolder, urlOf, type StoreSetup } from './homing-store.ts'
 
 export interface Store {
   readMany(keys: readonly string[]): Promise<(Uint8Array | null | undefined)[]>
-  /** Resolves to how many were written, each only where nothing was. */
-  claimMany(keys: readonly string[], bytes: Uint8Array): Promise<number>
+  /** Resolves to how many were written, each only where nothing was. `recordOf` makes the next one's record: each has a number of its own. */
+  claimMany(keys: readonly string[], recordOf: () => Uint8Array): Promise<number>
   /** The same with all that Homing asks of this engine for it, where that is more than one request or a larger record. */
-  claimFullyMany?(keys: readonly string[], bytes: Uint8Array): Promise<number>
+  claimFullyMany?(keys: readonly string[], recordOf: () => Uint8Array): Promise<number>
   removeMany(keys: readonly string[]): Promise<void>
   close(): Promise<void>
 }
@@ -59,11 +59,11 @@ function memoryStore(): Store {
   const rows = new Map<string, Uint8Array>()
   return {
     readMany: async keys => keys.map(key => rows.get(key)),
-    async claimMany(keys, bytes) {
+    async claimMany(keys, recordOf) {
       let written = 0
       for (const key of keys) {
         if (rows.has(key)) continue
-        rows.set(key, bytes)
+        rows.set(key, recordOf())
         written++
       }
       return written
@@ -85,8 +85,8 @@ function lmdbStore(folder: string): Store {
       rows.resetReadTxn() // what others wrote is seen, as by Homing
       return keys.map(key => rows.getBinary(key))
     },
-    async claimMany(keys, bytes) {
-      const written = await Promise.all(keys.map(key => rows.put(key, bytes as Buffer, 1, onlyIfAbsent)))
+    async claimMany(keys, recordOf) {
+      const written = await Promise.all(keys.map(key => rows.put(key, recordOf() as Buffer, 1, onlyIfAbsent)))
       return written.filter(Boolean).length
     },
     removeMany: async () => {}, // the file is
@@ -99,9 +99,9 @@ function redisStore(url: string): Store {
   const client = new Redis(url)
   return {
     readMany: keys => client.mgetBuffer(keys),
-    async claimMany(keys, bytes) {
+    async claimMany(keys, recordOf) {
       const pipeline = client.pipeline()
-      for (const key of keys) pipeline.set(key, bytes, 'NX')
+      for (const key of keys) pipeline.set(key, recordOf(), 'NX')
       const done = await pipeline.exec()
       return done.filter(([, answer]) => answer === 'OK').length
     },
@@ -138,8 +138,9 @@ function keyIn(part: Part): (address: string) => string {
   return address => `homing:${cluster}:sessions:${address}`
 }
 
-function sessionOf(claim: number): Uint8Array {
-  return packr.pack({ i: 'holder', n: '0123456789abcdef', c: claim } satisfies Session)
+function records(): () => Uint8Array {
+  let claim = 0
+  return () => packr.pack({ i: 'holder', n: '0123456789abcdef', c: ++claim } satisfies Session)
 }
 
 function claimer(store: Store, how: 'simply' | 'fully'): Store['claimMany'] {
@@ -152,8 +153,9 @@ async function looker(part: Part): Promise<Role> {
   const keyOf = keyIn(part)
   const ways = waysTo(sessions)
   const keys = ways.map(({ to }) => keyOf(to))
+  const recordOf = records()
   for (let from = 0; from < keys.length; from += keysAtOnce) {
-    await claimer(store, 'fully')(keys.slice(from, from + keysAtOnce), sessionOf(from))
+    await claimer(store, 'fully')(keys.slice(from, from + keysAtOnce), recordOf)
   }
   const routes = new Routes(ways, 'at random')
   const lookUps = new LookUps(store)
@@ -186,13 +188,14 @@ async function connecting(part: Part, how: 'simply' | 'fully'): Promise<Role> {
   const store = await openStore(urlOf(part))
   const claimMany = claimer(store, how)
   const keyOf = keyIn(part)
+  const recordOf = records()
   let next = 0
   let refused = 0
   // Whoever holds clients finds them by their address.
   const clients = new Map<string, { readonly address: string; readonly take: () => void }>()
   const series = new Series(async () => {
     const addresses = Array.from({ length: batch }, () => `client-${next++}`)
-    refused += batch - (await claimMany(addresses.map(keyOf), sessionOf(next)))
+    refused += batch - (await claimMany(addresses.map(keyOf), recordOf))
     for (const address of addresses) clients.set(address, { address, take() {} })
     return batch
   })

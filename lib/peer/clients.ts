@@ -9,6 +9,7 @@ import { HandOver, type Former } from '../hand-over.ts'
 import type { Settings } from '../options.ts'
 import { Inbox } from '../router/inbox.ts'
 import type { Router } from '../router/router.ts'
+import { passing } from '../sessions/deadline.ts'
 import type { Directory, Held, Owner, Run } from '../sessions/directory.ts'
 import { Departures } from './departures.ts'
 
@@ -34,8 +35,8 @@ export interface ClientsSetup {
 
 /** Claims of one call that are written together: enough to fill a batch, few enough that a call with 100,000 stays small in memory. */
 const rowMax = 500
-/** Rows of one call under way: while the datastore writes one, the next is made. */
-const lanesMax = 2
+/** Rows of one call are in two lanes: while the datastore writes one row, the next is made. */
+const staggerMs = 1
 /** How long the end waits for the claims to be released, ms. */
 const releaseMs = 1_000
 /** More time for those with many clients, ms a claim: engines remove tens of thousands a second. */
@@ -122,7 +123,10 @@ export class Clients {
         rows[from / rowMax] = await this.#connectSome(addresses.slice(from, from + rowMax), host, untilMs)
       }
     }
-    const lanes = await Promise.allSettled(Array.from({ length: lanesMax }, lane))
+    // The second one begins a little later: rows that are written together are answered together, and nothing is made meanwhile.
+    const lanes = await Promise.allSettled(
+      addresses.length <= rowMax ? [lane()] : [lane(), passing(this.#env, staggerMs).then(lane)],
+    )
     for (const outcome of lanes) {
       if (outcome.status === 'fulfilled') continue
       await this.#setup.quietly('undo', Promise.all(rows.flat().map(client => this.disconnect(client))))

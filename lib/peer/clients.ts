@@ -164,7 +164,7 @@ export class Clients {
       const claimed = await this.#directory.claim(inboxes, untilMs)
       if (this.#closed) throw this.#closed
       this.#checkStillAllowed(inboxes, untilMs)
-      for (const [at, { previous }] of claimed.entries()) this.#connected(clients[at]!, inboxes[at]!, previous)
+      claimed.forEach(({ previous }, at) => this.#connected(clients[at]!, inboxes[at]!, previous))
       return clients
     } catch (error) {
       for (const inbox of inboxes) inbox.close(false)

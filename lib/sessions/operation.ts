@@ -85,7 +85,7 @@ export function others(op: Op, told: Owner | undefined): Owner[] {
  * to take what that one had at once. By its note alone it would hear of that seconds later, and what it took meanwhile would come late.
  */
 export function named(op: Op, result: Moved): Moved {
-  if (result.kind !== 'claim' || result.previous) return result
+  if (op.suspects.length === 0 || result.kind !== 'claim' || result.previous) return result
   const previous = others(op, undefined).at(-1)
   return previous ? { kind: 'claim', previous } : result
 }

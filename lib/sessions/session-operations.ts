@@ -95,7 +95,7 @@ export class SessionOperations {
       if (op.kind === 'revoke') this.#hint(op, op.suspects, true)
     } else if (op.call) {
       if (result.kind === 'claim') {
-        this.#hint(op, others(op, found.kind === 'claim' ? found.previous : undefined), false)
+        if (op.suspects.length > 0) this.#hint(op, others(op, found.kind === 'claim' ? found.previous : undefined), false)
         this.#secondLook?.watch(op)
       }
       this.#report(op, result)
@@ -259,14 +259,14 @@ export class SessionOperations {
   #learn(planned: readonly Planned[], outcome: PromiseSettledResult<(string | boolean | undefined)[]>): void {
     const rejected = outcome.status === 'rejected'
     const parts = !rejected ? outcome.value : outcome.reason instanceof PartialFailure ? outcome.reason.parts : undefined
-    for (const [index, { op, step }] of planned.entries()) {
+    planned.forEach(({ op, step }, index) => {
       const part: unknown = parts?.[index]
       if (!parts || part instanceof HomingError) doubtful(op, step)
       else if (part) {
         if (op.kind === 'reassert') this.#secondLook?.watch(op)
         this.#settle(op, step.then)
       } else op.races++
-    }
+    })
   }
 
   #again(op: Op): void {

@@ -1,33 +1,29 @@
 /** `npm run soak`: long runs with real processes, and what they take of memory. docs/faults.md, "Memory". */
-import { Command } from 'commander'
+import { InvalidArgumentError } from 'commander'
+import { newCommand, runProgram } from '../../lib/cli/program.ts'
+import { oneOrMore } from '../../lib/cli/typed-number.ts'
 import { connects, operations, trouble } from './crowds.ts'
 import { mixed, type Sample } from './mixed.ts'
 
 interface Flags {
-  minutes: string
+  minutes: number
   json?: true
-  connects?: string
-  operations?: string
+  connects?: number
+  operations?: number
   store?: string[]
   flood?: true
   neverReads?: true
-  seconds: string
+  seconds: number
 }
 
 const mib = 2 ** 20
 
-const flags = new Command('soak')
-  .description('Mixed load with a kill a minute; or, by an option, one of the other long runs.')
-  .option('--minutes <m>', 'how long', '10')
-  .option('--connects <n>', 'so many clients come and go, each with a claim and a release')
-  .option('--operations <n>', 'so many turns of the mixed load, as fast as they are answered')
-  .option('--store <url...>', 'the stores for --connects (default: memory: and lmdb:)')
-  .option('--flood', 'a member that sends 100,000 messages a second')
-  .option('--never-reads', 'a client that never reads')
-  .option('--seconds <s>', 'how long --flood and --never-reads look', '10')
-  .option('--json', 'the result as JSON, and nothing else')
-  .parse()
-  .opts<Flags>()
+let flags: Flags
+
+function minutes(typed: string): number {
+  if (!(Number(typed) > 0)) throw new InvalidArgumentError('It is a number of minutes above 0.')
+  return Number(typed)
+}
 
 function say(text: string): void {
   if (!flags.json) process.stdout.write(`${text}\n`)
@@ -42,7 +38,7 @@ async function run(): Promise<unknown> {
   if (flags.connects !== undefined) {
     const results = []
     for (const store of flags.store ?? ['memory:', 'lmdb:']) {
-      const result = await connects(store, Number(flags.connects))
+      const result = await connects(store, flags.connects)
       const grown = (100 * (result.heapMiBAfter - result.heapMiBBefore)) / result.heapMiBBefore
       say(
         `${store}  ${result.connects} connects and disconnects, ${Math.round(result.perSecond)} a second: ` +
@@ -54,12 +50,12 @@ async function run(): Promise<unknown> {
     return results
   }
   if (flags.operations !== undefined) {
-    return operations(Number(flags.operations), result =>
+    return operations(flags.operations, result =>
       say(`${String(result.operations).padStart(9)} operations: heap ${result.heapMiB.toFixed(2)} MiB`),
     )
   }
   if (flags.flood || flags.neverReads) {
-    const seconds = Number(flags.seconds)
+    const { seconds } = flags
     const result = flags.flood
       ? await trouble('flood', { never: false, perSecond: 100_000, bodyBytes: 16, seconds })
       : await trouble('never reads', { never: true, perSecond: 2_000, bodyBytes: 16_000, seconds })
@@ -69,12 +65,32 @@ async function run(): Promise<unknown> {
     say(`the victim: heap ${pair(result.heapMiB)} MiB, resident ${pair(result.residentMiB)} MiB`)
     return result
   }
-  const result = await mixed(Number(flags.minutes), sampled)
+  const result = await mixed(flags.minutes, sampled)
   for (const [of, { heap, resident }] of Object.entries(result.slopes))
     say(`${of}: heap ${heap.toFixed(2)} MiB an hour, resident ${resident.toFixed(2)} MiB an hour, after the warm-up`)
   say(`${result.kills} kills; of the peer that lived: ${JSON.stringify(result.statuses)}`)
   return result
 }
 
-const result = await run()
-if (flags.json) process.stdout.write(`${JSON.stringify(result)}\n`)
+await runProgram('soak', async ending => {
+  const program = newCommand('soak')
+    .description('Mixed load with a kill a minute; or, by an option, one of the other long runs.')
+    .option('--minutes <m>', 'how long', minutes, 10)
+    .option('--connects <n>', 'so many clients come and go, each with a claim and a release', oneOrMore)
+    .option('--operations <n>', 'so many turns of the mixed load, as fast as they are answered', oneOrMore)
+    .option('--store <url...>', 'the stores for --connects (default: memory: and lmdb:)')
+    .option('--flood', 'a member that sends 100,000 messages a second')
+    .option('--never-reads', 'a client that never reads')
+    .option('--seconds <s>', 'how long --flood and --never-reads look', oneOrMore, 10)
+    .option('--json', 'the result as JSON, and nothing else')
+  let code = 0
+  program.action(async (given: Flags) => {
+    flags = given
+    const result = await Promise.race([run(), ending.requested])
+    if (result === undefined)
+      code = 130 // what a shell reports for a process that SIGINT ended
+    else if (flags.json) process.stdout.write(`${JSON.stringify(result)}\n`)
+  })
+  await program.parseAsync(process.argv.slice(2), { from: 'user' })
+  return code
+})

@@ -542,8 +542,11 @@ export class Router implements FlowHost {
     this.#flows.forgetPeers(run => this.#locator.mesh.find(run) !== undefined)
   }
 
+  /** Whoever has not said that it has a request may stand still, and read of it later: it hears then that nobody waits for it any more. */
   #overdue(send: Send, channel: Channel, nowMs: number): void {
-    if (send.deadlineAtMs <= nowMs && !send.settled) send.flow.unanswered(send, channel)
+    if (send.deadlineAtMs > nowMs || send.settled) return
+    if (send.kind === REQUEST || send.kind === CALL) this.#cancel(send.callId, channel)
+    send.flow.unanswered(send, channel)
   }
 
   /** What a send to `address` would meet now, in words; for `explain`. */

@@ -221,3 +221,16 @@ inMode('broker', 'a connect that was given up while the broker stood still is no
   t.match(await cluster.settle(c.whereIs('carl')), { identity: 'a' })
   t.equal((await cluster.settle(c.sendMessage('carl', 1))).status, 'delivered')
 })
+
+inMode('broker', 'a connect that was given up and withdrawn leaves the address with whoever had it', async (t, cluster) => {
+  const [a, b, c] = await threePeers(cluster)
+  const carl = await cluster.settle(a.connectClient('carl', () => {}))
+  cluster.storeSlow(140, 0, 'hub')
+  await t.rejects(cluster.settle(b.connectClients(['carl'], () => {}, { deadlineMs: 300 })), { code: 'DATASTORE' })
+  await cluster.run(500)
+  cluster.storeSlow(0.5, 0.5, 'hub')
+  await cluster.run(10_000)
+  t.equal(carl.end, undefined)
+  t.match(await cluster.settle(c.whereIs('carl')), { identity: 'a' })
+  t.equal((await cluster.settle(c.sendMessage('carl', 1))).status, 'delivered')
+})

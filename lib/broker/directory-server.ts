@@ -50,7 +50,7 @@ export class DirectoryServer {
     else peers.check(from)
     switch (question.op) {
       case 'claim':
-        return this.#claim(from, question)
+        return this.#claim(from, question, signal)
       case 'release':
         return this.#release(from, question)
       case 'reassert':
@@ -126,10 +126,19 @@ export class DirectoryServer {
     return { members: [...directory.members()], told: told() }
   }
 
-  async #claim(from: Run, question: Question & { op: 'claim' }): Promise<Answers['claim']> {
+  /**
+   * A claim that its asker has given up is not written any more: while this broker stood still, that one's time has passed, not ours. It would go over
+   * whoever holds the address, for a client that is not there.
+   */
+  async #claim(from: Run, question: Question & { op: 'claim' }, signal: AbortSignal): Promise<Answers['claim']> {
     this.#check(from, question.claims)
     const { peers, sessions } = this.#setup
-    const claimed = await sessions.claimMany(from, question.claims, this.#until(question), () => peers.isConfirmed(from))
+    const claimed = await sessions.claimMany(
+      from,
+      question.claims,
+      this.#until(question),
+      () => !signal.aborted && peers.isConfirmed(from),
+    )
     const previous = await Promise.all(claimed.map(({ previous }) => this.#living(from, previous)))
     for (const { address } of question.claims) this.#setup.connected(from, address)
     return { previous }

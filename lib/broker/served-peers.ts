@@ -7,6 +7,7 @@ import type { Departure, Member, Probe, Run } from '../sessions/directory.ts'
 import { Joining } from '../sessions/joining.ts'
 import type { SessionOptions } from '../sessions/options.ts'
 import type { PeerRecords, Renewal } from '../sessions/peer-records.ts'
+import type { Note } from '../sessions/records.ts'
 import type { SessionStore, Stale } from '../sessions/session-store.ts'
 import type { News } from './directory-protocol.ts'
 
@@ -373,13 +374,31 @@ export class ServedPeers {
       const stored = await sessions.readNotes(run.identity)
       if (!stored) return
       if (stored.overflow) tell(run, { op: 'revalidate' })
-      for (const { address, incarnation, claim, by } of stored.notes) {
-        if (incarnation === run.incarnation) tell(run, { op: 'displaced', address, claim, by })
-      }
+      await this.#act(
+        run,
+        stored.notes.filter(({ incarnation }) => incarnation === run.incarnation),
+      )
       await sessions.dropNotes(run.identity, stored)
     } catch (error) {
       trouble(homingError(error, 'DATASTORE', `the notes for '${run.identity}' could not be read`))
     }
+  }
+
+  /**
+   * As `HeldAudit` does for a peer with a datastore of its own: a note is a hint, and the session's own record says who holds it. A missing one
+   * means that the newer owner has come and gone, or, where that claim was withdrawn, that the address is the peer's still.
+   */
+  async #act(run: Run, notes: readonly Note[]): Promise<void> {
+    const { sessions, tell } = this.#setup
+    let orphaned = false
+    const found = await sessions.readMany(notes.map(({ address }) => address))
+    for (const [at, { address, claim, by, withdrawn }] of notes.entries()) {
+      const owner = found[at]?.owner
+      if (owner?.incarnation === run.incarnation) continue
+      if (!owner && withdrawn) orphaned = true
+      else tell(run, { op: 'displaced', address, claim, by: owner ?? by })
+    }
+    if (orphaned) tell(run, { op: 'revalidate' })
   }
 
   /**

@@ -160,11 +160,13 @@ export class Clients {
     const answer = new Promise<void>(resolve => (answered = resolve))
     const underWay = { from: inboxes[0]!.claim, to: inboxes.at(-1)!.claim, answer }
     this.#underWay.add(underWay)
+    const { doubts } = this.#router
     try {
       const claimed = await this.#directory.claim(inboxes, untilMs)
       if (this.#closed) throw this.#closed
       this.#checkStillAllowed(inboxes, untilMs)
-      claimed.forEach(({ previous }, at) => this.#connected(clients[at]!, inboxes[at]!, previous))
+      const doubted = this.#router.doubts !== doubts
+      claimed.forEach(({ previous }, at) => this.#connected(clients[at]!, inboxes[at]!, previous, doubted))
       return clients
     } catch (error) {
       for (const inbox of inboxes) inbox.close(false)
@@ -182,7 +184,7 @@ export class Clients {
     return inbox
   }
 
-  #connected(client: Client, inbox: Inbox, previous: Owner | undefined): void {
+  #connected(client: Client, inbox: Inbox, previous: Owner | undefined, doubted: boolean): void {
     const { events, self } = this.#setup
     const { reception } = this.#router
     // Both may be: another peer took it from our former client, which has not heard of that yet.
@@ -206,7 +208,7 @@ export class Clients {
       return
     }
     inbox.claimed('held')
-    this.#fill(inbox, former && { inbox: former, left: left! }, elsewhere)
+    this.#fill(inbox, former && { inbox: former, left: left! }, elsewhere, doubted ? this.#lookAgain(inbox) : undefined)
   }
 
   /** A newer connect was answered before this one, because its deadline came first: its claim was written over this one's. */
@@ -216,8 +218,8 @@ export class Clients {
     this.#setup.events.emit('displaced', { address: client.address, by: this.#ownerOf(newer) })
   }
 
-  #fill(inbox: Inbox, former: Former | undefined, elsewhere: Owner | undefined): void {
-    void this.#handOver.fill(inbox, this.#ownerOf(inbox), former, elsewhere).then(missing => {
+  #fill(inbox: Inbox, former: Former | undefined, elsewhere: Owner | undefined, looked?: Promise<void>): void {
+    void this.#handOver.fill(inbox, this.#ownerOf(inbox), former, elsewhere, looked).then(missing => {
       if (missing === 0 || !elsewhere) return
       this.#setup.events.emit('handOverIncomplete', { address: inbox.address, from: elsewhere, missing })
     })
@@ -341,6 +343,20 @@ export class Clients {
     } catch (error) {
       if (error instanceof HomingError) return false
       throw error
+    }
+  }
+
+  /**
+   * This peer was unsure while the claim was written, and is sure again perhaps: of what it held by then, not of this one. It has slept, say, and was
+   * overtaken meanwhile. Rejects never: where the datastore cannot be asked, nobody is believed to have taken it.
+   */
+  async #lookAgain({ address, claim }: Held): Promise<void> {
+    try {
+      const owner = (await this.#directory.find(address))?.owner
+      if (!owner || (owner.incarnation === this.#setup.self.incarnation && owner.claim >= claim)) return
+      await this.displaced(address, claim, owner)
+    } catch (error) {
+      if (!(error instanceof HomingError)) throw error
     }
   }
 

@@ -70,6 +70,7 @@ export class Router implements FlowHost {
   readonly #locator: Locator
   #directory: Directory | undefined
   #sure = true
+  #doubts = 0
   #closed: HomingError | undefined
 
   readonly #flows: Flows
@@ -137,6 +138,11 @@ export class Router implements FlowHost {
   connect(directory: Directory): void {
     this.#directory = directory
     this.#locator.connect(directory)
+  }
+
+  /** How often this peer was unsure of what it holds: a claim that was under way meanwhile may have been overtaken, unheard. */
+  get doubts(): number {
+    return this.#doubts
   }
 
   /** Of a call that names none, ms. */
@@ -497,7 +503,10 @@ export class Router implements FlowHost {
   setSure(sure: boolean): void {
     if (this.#sure === sure) return
     this.#sure = sure
-    if (!sure) return
+    if (!sure) {
+      this.#doubts++
+      return
+    }
     this.reception.sureAgain()
     const waiting = [...this.#unsure]
     this.#unsure.clear()
@@ -533,8 +542,11 @@ export class Router implements FlowHost {
     this.#flows.forgetPeers(run => this.#locator.mesh.find(run) !== undefined)
   }
 
+  /** Whoever has not said that it has a request may stand still, and read of it later: it hears then that nobody waits for it any more. */
   #overdue(send: Send, channel: Channel, nowMs: number): void {
-    if (send.deadlineAtMs <= nowMs && !send.settled) send.flow.unanswered(send, channel)
+    if (send.deadlineAtMs > nowMs || send.settled) return
+    if (send.kind === REQUEST || send.kind === CALL) this.#cancel(send.callId, channel)
+    send.flow.unanswered(send, channel)
   }
 
   /** What a send to `address` would meet now, in words; for `explain`. */

@@ -209,3 +209,28 @@ inMode('broker', 'a connect that the killed broker had is not asked again behind
   t.equal(carl.end, undefined)
   t.match(await cluster.settle(c.whereIs('carl')), { identity: 'b' })
 })
+
+inMode('broker', 'a connect that was given up while the broker stood still is not done afterwards', async (t, cluster) => {
+  const [a, b, c] = await threePeers(cluster)
+  const carl = await cluster.settle(a.connectClient('carl', () => {}))
+  cluster.stall('hub', 1_500)
+  const connect = b.connectClients(['carl'], () => {}, { deadlineMs: 300 })
+  await t.rejects(cluster.settle(connect), { code: 'DATASTORE' })
+  await cluster.run(15_000)
+  t.equal(carl.end, undefined)
+  t.match(await cluster.settle(c.whereIs('carl')), { identity: 'a' })
+  t.equal((await cluster.settle(c.sendMessage('carl', 1))).status, 'delivered')
+})
+
+inMode('broker', 'a connect that was given up and withdrawn leaves the address with whoever had it', async (t, cluster) => {
+  const [a, b, c] = await threePeers(cluster)
+  const carl = await cluster.settle(a.connectClient('carl', () => {}))
+  cluster.storeSlow(140, 0, 'hub')
+  await t.rejects(cluster.settle(b.connectClients(['carl'], () => {}, { deadlineMs: 300 })), { code: 'DATASTORE' })
+  await cluster.run(500)
+  cluster.storeSlow(0.5, 0.5, 'hub')
+  await cluster.run(10_000)
+  t.equal(carl.end, undefined)
+  t.match(await cluster.settle(c.whereIs('carl')), { identity: 'a' })
+  t.equal((await cluster.settle(c.sendMessage('carl', 1))).status, 'delivered')
+})

@@ -227,3 +227,36 @@ inMode(
     t.same(check(cluster.history.events), [])
   },
 )
+
+inMode(
+  'brokerless',
+  'promise 2: who slept while a claim was under way, and is sure again before its answer comes, gives out nothing that it was handed',
+  async (t, cluster) => {
+    const [a, b, c] = await threePeers(cluster)
+    let free = (): void => undefined
+    const busy = new Promise<void>(resolve => (free = resolve))
+    await cluster.settle(c.connectClient('alice', async () => busy))
+    const send = (body: string): Promise<Receipt> => cluster.settle(b.sendMessage('alice', body))
+    t.equal((await send('with the handler')).status, 'delivered')
+    t.equal((await send('older')).status, 'delivered')
+
+    // Three answers: that somebody holds it, who, and that it was written over.
+    cluster.storeSlow(0, 400, 'a')
+    const slept = taker()
+    const claim = a.connectClient('alice', slept.take)
+    await cluster.run(850)
+    cluster.storeSlow(0.5, 0.5, 'a')
+    cluster.cut('a', 'b')
+    cluster.suspend('a', 1_500)
+    const awake = taker()
+    await cluster.settle(b.connectClient('alice', awake.take))
+    t.equal((await send('newer')).status, 'delivered')
+    await cluster.until(() => awake.bodies.includes('newer'), 1_400)
+    await cluster.settle(claim)
+    await cluster.run(10_000)
+    free()
+    t.same(slept.bodies, [])
+    t.equal((await cluster.settle(b.whereIs('alice')))?.identity, 'b')
+    t.same(check(cluster.history.events), [])
+  },
+)

@@ -229,11 +229,18 @@ export class HandOver {
   /**
    * Fills a held inbox with what was left before it, oldest first, and opens it: what a former client of the address on this peer had not
    * taken, and what `previous` had not, who is told by this that the address is ours. At the latest after `handOverMs`; after twice that while
-   * this peer is not sure of what it holds. Where `previous` does not answer soon, it is left a note in the datastore. Resolves to how many
-   * messages are missing: 0, a number, or undefined where it is not known. Never rejects.
+   * this peer is not sure of what it holds, or `revalidate` asks: it is given a time for that, ms, and ends the inbox where the address has
+   * gone on. Where `previous` does not answer soon, it is left a note in the datastore. Resolves to how many messages are missing: 0, a
+   * number, or undefined where it is not known. Never rejects.
    */
-  fill(inbox: Inbox, by: Owner, former: Former | undefined, previous: Owner | undefined): Promise<number | undefined> {
-    const filled = this.#fill(inbox, by, former, previous)
+  fill(
+    inbox: Inbox,
+    by: Owner,
+    former: Former | undefined,
+    previous: Owner | undefined,
+    revalidate: (withinMs: number) => Promise<void> | undefined,
+  ): Promise<number | undefined> {
+    const filled = this.#fill(inbox, by, former, previous, revalidate)
     const key = keyOf(inbox)
     const filling = filled.then(() => {
       this.#filling.delete(key)
@@ -243,7 +250,13 @@ export class HandOver {
     return filled
   }
 
-  async #fill(inbox: Inbox, by: Owner, former: Former | undefined, previous: Owner | undefined): Promise<number | undefined> {
+  async #fill(
+    inbox: Inbox,
+    by: Owner,
+    former: Former | undefined,
+    previous: Owner | undefined,
+    revalidate: (withinMs: number) => Promise<void> | undefined,
+  ): Promise<number | undefined> {
     const untilMs = this.#env.clock.monotonicMs() + 2 * this.#waitMs
     const got: BytesMessage[] = []
     let missing: number | undefined = 0
@@ -257,6 +270,7 @@ export class HandOver {
       // A process that has slept may hear of a claim that it made before, and that has been overtaken since: what it is handed is older than
       // what others have given out, and is not given out before it knows.
       await this.#router.untilSure(this.#leftOf(untilMs))
+      if (got.length > 0 && inbox.state === 'held') await revalidate(this.#leftOf(untilMs))
     } finally {
       if (inbox.state === 'held') inbox.open(got)
       else this.#keepAhead(inbox, got)

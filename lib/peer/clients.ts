@@ -9,7 +9,7 @@ import { HandOver, type Former } from '../hand-over.ts'
 import type { Settings } from '../options.ts'
 import { Inbox } from '../router/inbox.ts'
 import type { Router } from '../router/router.ts'
-import { passing } from '../sessions/deadline.ts'
+import { passing, settledBy } from '../sessions/deadline.ts'
 import type { Directory, Held, Owner, Run } from '../sessions/directory.ts'
 import { Departures } from './departures.ts'
 
@@ -153,6 +153,7 @@ export class Clients {
 
   async #connectSome(addresses: readonly string[], host: ClientHost, untilMs: number): Promise<Client[]> {
     const { reception } = this.#router
+    const askedMs = this.#env.clock.monotonicMs()
     const clients = addresses.map(address => new Client(address, host))
     const inboxes = clients.map(client => this.#inboxFor(client))
     reception.claiming(inboxes)
@@ -164,7 +165,7 @@ export class Clients {
       const claimed = await this.#directory.claim(inboxes, untilMs)
       if (this.#closed) throw this.#closed
       this.#checkStillAllowed(inboxes, untilMs)
-      claimed.forEach(({ previous }, at) => this.#connected(clients[at]!, inboxes[at]!, previous))
+      claimed.forEach(({ previous }, at) => this.#connected(clients[at]!, inboxes[at]!, previous, askedMs))
       return clients
     } catch (error) {
       for (const inbox of inboxes) inbox.close(false)
@@ -182,7 +183,7 @@ export class Clients {
     return inbox
   }
 
-  #connected(client: Client, inbox: Inbox, previous: Owner | undefined): void {
+  #connected(client: Client, inbox: Inbox, previous: Owner | undefined, askedMs: number): void {
     const { events, self } = this.#setup
     const { reception } = this.#router
     // Both may be: another peer took it from our former client, which has not heard of that yet.
@@ -191,7 +192,7 @@ export class Clients {
     if (newer && newer.claim > inbox.claim) {
       this.#overtaken(client, inbox, newer)
       // What the former owner left is older than what the newer client has taken: it is fetched, so that that one knows, and reported.
-      if (elsewhere) this.#fill(inbox, undefined, elsewhere)
+      if (elsewhere) this.#fill(inbox, undefined, elsewhere, askedMs)
       return
     }
     const former = reception.claimed(inbox)
@@ -206,7 +207,7 @@ export class Clients {
       return
     }
     inbox.claimed('held')
-    this.#fill(inbox, former && { inbox: former, left: left! }, elsewhere)
+    this.#fill(inbox, former && { inbox: former, left: left! }, elsewhere, askedMs)
   }
 
   /** A newer connect was answered before this one, because its deadline came first: its claim was written over this one's. */
@@ -216,11 +217,30 @@ export class Clients {
     this.#setup.events.emit('displaced', { address: client.address, by: this.#ownerOf(newer) })
   }
 
-  #fill(inbox: Inbox, former: Former | undefined, elsewhere: Owner | undefined): void {
-    void this.#handOver.fill(inbox, this.#ownerOf(inbox), former, elsewhere).then(missing => {
+  #fill(inbox: Inbox, former: Former | undefined, elsewhere: Owner | undefined, askedMs: number): void {
+    const revalidate = (withinMs: number): Promise<void> | undefined => this.#revalidate(inbox, askedMs, withinMs)
+    void this.#handOver.fill(inbox, this.#ownerOf(inbox), former, elsewhere, revalidate).then(missing => {
       if (missing === 0 || !elsewhere) return
       this.#setup.events.emit('handOverIncomplete', { address: inbox.address, from: elsewhere, missing })
     })
+  }
+
+  /**
+   * A claim that was asked for at `askedMs` and answered late may have been overtaken since, by somebody who has stopped waiting for what we
+   * are to hand over: what is handed over to us is older than what that one has given out. Undefined: there was no time for that.
+   */
+  #revalidate({ address, claim }: Held, askedMs: number, withinMs: number): Promise<void> | undefined {
+    const { self, settings } = this.#setup
+    const nowMs = this.#env.clock.monotonicMs()
+    if (nowMs - askedMs < settings.router.handOverMs) return undefined
+    const late = (): HomingError => new HomingError('DATASTORE', `it is not known in time who holds '${address}'`)
+    return settledBy(this.#env, nowMs + withinMs, this.#directory.find(address), late).then(
+      located => {
+        const by = located?.owner
+        return by && by.incarnation !== self.incarnation ? this.displaced(address, claim, by) : undefined
+      },
+      (error: unknown) => settings.logger?.warn({ error }, 'a claim that was answered late could not be looked at again'),
+    )
   }
 
   #ownerOf({ claim }: Pick<Held, 'claim'>): Owner {

@@ -229,17 +229,18 @@ export class HandOver {
   /**
    * Fills a held inbox with what was left before it, oldest first, and opens it: what a former client of the address on this peer had not
    * taken, and what `previous` had not, who is told by this that the address is ours. At the latest after `handOverMs`; after twice that while
-   * this peer is not sure of what it holds, or has not `looked` whether this is still its own. Where `previous` does not answer soon, it is left a note in the datastore. Resolves to how many
-   * messages are missing: 0, a number, or undefined where it is not known. Never rejects.
+   * this peer is not sure of what it holds, or `revalidate` asks: it is given a time for that, ms, and ends the inbox where the address has
+   * gone on. Where `previous` does not answer soon, it is left a note in the datastore. Resolves to how many messages are missing: 0, a
+   * number, or undefined where it is not known. Never rejects.
    */
   fill(
     inbox: Inbox,
     by: Owner,
     former: Former | undefined,
     previous: Owner | undefined,
-    looked?: Promise<void>,
+    revalidate: (withinMs: number) => Promise<void> | undefined,
   ): Promise<number | undefined> {
-    const filled = this.#fill(inbox, by, former, previous, looked)
+    const filled = this.#fill(inbox, by, former, previous, revalidate)
     const key = keyOf(inbox)
     const filling = filled.then(() => {
       this.#filling.delete(key)
@@ -254,7 +255,7 @@ export class HandOver {
     by: Owner,
     former: Former | undefined,
     previous: Owner | undefined,
-    looked: Promise<void> | undefined,
+    revalidate: (withinMs: number) => Promise<void> | undefined,
   ): Promise<number | undefined> {
     const untilMs = this.#env.clock.monotonicMs() + 2 * this.#waitMs
     const got: BytesMessage[] = []
@@ -269,7 +270,7 @@ export class HandOver {
       // A process that has slept may hear of a claim that it made before, and that has been overtaken since: what it is handed is older than
       // what others have given out, and is not given out before it knows.
       await this.#router.untilSure(this.#leftOf(untilMs))
-      if (looked) await this.#orAfter(looked, this.#leftOf(untilMs))
+      if (got.length > 0 && inbox.state === 'held') await revalidate(this.#leftOf(untilMs))
     } finally {
       if (inbox.state === 'held') inbox.open(got)
       else this.#keepAhead(inbox, got)
@@ -284,13 +285,6 @@ export class HandOver {
   #leftOf(untilMs: number): number {
     const leftMs = untilMs - this.#env.clock.monotonicMs()
     return leftMs < -this.#waitMs / 10 ? this.#waitMs : Math.min(this.#waitMs, Math.max(0, leftMs))
-  }
-
-  async #orAfter(done: Promise<void>, waitMs: number): Promise<void> {
-    let enough!: () => void
-    const timer = this.#env.timers.after(waitMs, () => enough())
-    await Promise.race([done, new Promise<void>(resolve => (enough = resolve))])
-    timer.cancel()
   }
 
   /** Keeps the messages that a former client here had not taken for whoever displaced it. Returns its requests, which cannot move. */

@@ -9,7 +9,7 @@ import { HandOver, type Former } from '../hand-over.ts'
 import type { Settings } from '../options.ts'
 import { Inbox } from '../router/inbox.ts'
 import type { Router } from '../router/router.ts'
-import { passing } from '../sessions/deadline.ts'
+import { passing, settledBy } from '../sessions/deadline.ts'
 import type { Directory, Held, Owner, Run } from '../sessions/directory.ts'
 import { Departures } from './departures.ts'
 
@@ -31,6 +31,12 @@ export interface ClientsSetup {
   handlerFailed(where: string, error: unknown): void
   /** Waits for work that may fail: the lease takes care of what it leaves behind. Never rejects. */
   quietly(what: string, work: PromiseLike<unknown>): Promise<void>
+}
+
+/** When a claim was asked for, and how often this peer had doubted what it holds by then. */
+interface Asked {
+  readonly atMs: number
+  readonly doubts: number
 }
 
 /** Claims of one call that are written together: enough to fill a batch, few enough that a call with 100,000 stays small in memory. */
@@ -153,6 +159,7 @@ export class Clients {
 
   async #connectSome(addresses: readonly string[], host: ClientHost, untilMs: number): Promise<Client[]> {
     const { reception } = this.#router
+    const asked: Asked = { atMs: this.#env.clock.monotonicMs(), doubts: this.#router.doubts }
     const clients = addresses.map(address => new Client(address, host))
     const inboxes = clients.map(client => this.#inboxFor(client))
     reception.claiming(inboxes)
@@ -160,13 +167,11 @@ export class Clients {
     const answer = new Promise<void>(resolve => (answered = resolve))
     const underWay = { from: inboxes[0]!.claim, to: inboxes.at(-1)!.claim, answer }
     this.#underWay.add(underWay)
-    const { doubts } = this.#router
     try {
       const claimed = await this.#directory.claim(inboxes, untilMs)
       if (this.#closed) throw this.#closed
       this.#checkStillAllowed(inboxes, untilMs)
-      const doubted = this.#router.doubts !== doubts
-      claimed.forEach(({ previous }, at) => this.#connected(clients[at]!, inboxes[at]!, previous, doubted))
+      claimed.forEach(({ previous }, at) => this.#connected(clients[at]!, inboxes[at]!, previous, asked))
       return clients
     } catch (error) {
       for (const inbox of inboxes) inbox.close(false)
@@ -184,7 +189,7 @@ export class Clients {
     return inbox
   }
 
-  #connected(client: Client, inbox: Inbox, previous: Owner | undefined, doubted: boolean): void {
+  #connected(client: Client, inbox: Inbox, previous: Owner | undefined, asked: Asked): void {
     const { events, self } = this.#setup
     const { reception } = this.#router
     // Both may be: another peer took it from our former client, which has not heard of that yet.
@@ -193,7 +198,7 @@ export class Clients {
     if (newer && newer.claim > inbox.claim) {
       this.#overtaken(client, inbox, newer)
       // What the former owner left is older than what the newer client has taken: it is fetched, so that that one knows, and reported.
-      if (elsewhere) this.#fill(inbox, undefined, elsewhere)
+      if (elsewhere) this.#fill(inbox, undefined, elsewhere, asked)
       return
     }
     const former = reception.claimed(inbox)
@@ -208,7 +213,7 @@ export class Clients {
       return
     }
     inbox.claimed('held')
-    this.#fill(inbox, former && { inbox: former, left: left! }, elsewhere, doubted ? this.#lookAgain(inbox) : undefined)
+    this.#fill(inbox, former && { inbox: former, left: left! }, elsewhere, asked)
   }
 
   /** A newer connect was answered before this one, because its deadline came first: its claim was written over this one's. */
@@ -218,11 +223,31 @@ export class Clients {
     this.#setup.events.emit('displaced', { address: client.address, by: this.#ownerOf(newer) })
   }
 
-  #fill(inbox: Inbox, former: Former | undefined, elsewhere: Owner | undefined, looked?: Promise<void>): void {
-    void this.#handOver.fill(inbox, this.#ownerOf(inbox), former, elsewhere, looked).then(missing => {
+  #fill(inbox: Inbox, former: Former | undefined, elsewhere: Owner | undefined, asked: Asked): void {
+    const revalidate = (withinMs: number): Promise<void> | undefined => this.#revalidate(inbox, asked, withinMs)
+    void this.#handOver.fill(inbox, this.#ownerOf(inbox), former, elsewhere, revalidate).then(missing => {
       if (missing === 0 || !elsewhere) return
       this.#setup.events.emit('handOverIncomplete', { address: inbox.address, from: elsewhere, missing })
     })
+  }
+
+  /**
+   * A claim that was answered late, or was under way while this peer was unsure of what it holds, may have been overtaken since, by somebody
+   * who has stopped waiting for what we are to hand over: what is handed over to us is older than what that one has given out. Undefined:
+   * there was no time for that.
+   */
+  #revalidate({ address, claim }: Held, asked: Asked, withinMs: number): Promise<void> | undefined {
+    const { self, settings } = this.#setup
+    const nowMs = this.#env.clock.monotonicMs()
+    if (nowMs - asked.atMs < settings.router.handOverMs && this.#router.doubts === asked.doubts) return undefined
+    const late = (): HomingError => new HomingError('DATASTORE', `it is not known in time who holds '${address}'`)
+    return settledBy(this.#env, nowMs + withinMs, this.#directory.find(address), late).then(
+      located => {
+        const by = located?.owner
+        return by && by.incarnation !== self.incarnation ? this.displaced(address, claim, by) : undefined
+      },
+      (error: unknown) => settings.logger?.warn({ error }, 'a claim that may have been overtaken could not be looked at again'),
+    )
   }
 
   #ownerOf({ claim }: Pick<Held, 'claim'>): Owner {
@@ -343,20 +368,6 @@ export class Clients {
     } catch (error) {
       if (error instanceof HomingError) return false
       throw error
-    }
-  }
-
-  /**
-   * This peer was unsure while the claim was written, and is sure again perhaps: of what it held by then, not of this one. It has slept, say, and was
-   * overtaken meanwhile. Rejects never: where the datastore cannot be asked, nobody is believed to have taken it.
-   */
-  async #lookAgain({ address, claim }: Held): Promise<void> {
-    try {
-      const owner = (await this.#directory.find(address))?.owner
-      if (!owner || (owner.incarnation === this.#setup.self.incarnation && owner.claim >= claim)) return
-      await this.displaced(address, claim, owner)
-    } catch (error) {
-      if (!(error instanceof HomingError)) throw error
     }
   }
 

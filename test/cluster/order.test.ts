@@ -114,6 +114,38 @@ inBothModes(
   },
 )
 
+inMode(
+  'brokerless',
+  'promise 2: whose claim was answered late gives out nothing that is older than what its successor gave out meanwhile',
+  async (t, cluster) => {
+    const [a, b, c] = await threePeers(cluster)
+    const bob = [taker(), taker(), taker()] as const
+    await cluster.settle(
+      b.connectClient('bob', message => {
+        bob[1].take(message)
+        return new Promise(() => {})
+      }),
+    )
+    for (const n of [1, 2]) t.equal((await cluster.settle(c.sendMessage('bob', n))).status, 'delivered')
+    cluster.cut('a', 'c') // so that its successor cannot tell it
+    cluster.storeSlow(0, 800, 'a') // it fails to write where nobody is, reads, writes, and looks at whom it displaced
+    const late = a.connectClient('bob', bob[0].take)
+    await cluster.run(1_700) // written, and not answered
+    await cluster.settle(c.connectClient('bob', bob[2].take))
+    t.equal((await cluster.settle(c.sendMessage('bob', 3))).status, 'delivered')
+    await cluster.until(() => bob[2].bodies.length > 0, 1_100)
+    cluster.storeSlow(0, 0, 'a')
+    await cluster.settle(late)
+    await cluster.run(5_000)
+    t.same([bob[0].bodies, bob[1].bodies, bob[2].bodies], [[], [1], [3]])
+    t.match(
+      cluster.history.of('handOverIncomplete').filter(({ peer }) => peer === 'a'),
+      [{ address: 'bob', missing: 1 }],
+    )
+    t.same(check(cluster.history.events), [])
+  },
+)
+
 inBothModes('F15: a stale route costs one round trip and one look-up more', async (t, cluster) => {
   const [a, b, c] = await threePeers(cluster)
   await cluster.settle(b.connectClient('bob', () => {}))
@@ -129,6 +161,30 @@ inBothModes('F15: a stale route costs one round trip and one look-up more', asyn
   const staleMs = cluster.nowMs - startedMs
   t.ok(staleMs <= 4 * steadyMs + 2, `${staleMs} ms against ${steadyMs} ms`)
 })
+
+inBothModes(
+  'F15: an address that went away and came back to its peer is not absent, whatever was refused and given up meanwhile',
+  async (t, cluster, mode) => {
+    const [a, b] = await threePeers(cluster)
+    await cluster.settle(a.connectClient('bob', () => {}))
+    t.equal((await cluster.settle(b.sendMessage('bob', 0))).status, 'delivered')
+    await cluster.settle(a.disconnectClient('bob'))
+    const bob = taker()
+    const oneWayMs = mode === 'broker' ? 200 : 100
+    const givenUp = [b.sendMessage('bob', 1, { deadlineMs: 50 })] // refused, after it was given up
+    await cluster.run(20)
+    const first = b.sendMessage('bob', 2)
+    await cluster.run(oneWayMs - 18)
+    const back = a.connectClient('bob', bob.take) // refused because of that one, `first` comes when bob is there again
+    await cluster.run(oneWayMs / 2)
+    givenUp.push(b.sendMessage('bob', 3, { deadlineMs: 50 })) // and is sent again behind this one, which is refused because of it
+    await cluster.settle(back)
+    t.match(await cluster.settle(first), { status: 'delivered' })
+    t.match(await Promise.all(givenUp), [{ status: 'unknown' }, { status: 'unknown' }])
+    t.same(bob.bodies, [2])
+  },
+  { network: { latencyMs: 100 } },
+)
 
 inBothModes('F15: an address that nobody releases properly is no loop', async (t, cluster) => {
   const [a, b] = await threePeers(cluster)

@@ -145,7 +145,7 @@ const ears: readonly Ear[] = [
   async body => {
     const doors = new Doors(body)
     doors.inbox.claimed('held')
-    const missing = handOverOf(doors).fill(doors.inbox, { ...self, claim: 4 }, undefined, owner)
+    const missing = handOverOf(doors).fill(doors.inbox, { ...self, claim: 4 }, undefined, owner, () => undefined)
     const left = await missing
     claim(left === undefined || (Number.isSafeInteger(left) && left >= 0), `${String(left)} messages are missing`)
     claim(doors.inbox.state === 'open', 'the inbox stays shut')

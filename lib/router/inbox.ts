@@ -146,6 +146,12 @@ export class Inbox {
     })
   }
 
+  /** It would not make a sender wait, unless all queues of the process together are full. */
+  get hasRoom(): boolean {
+    const isTaking = this.#state === 'held' || this.#state === 'open'
+    return isTaking && this.waitingBytes <= this.#host.inboxBytesMax / 2
+  }
+
   /** Calls `waiter` once when there is room, or when the inbox closes. */
   whenRoom(waiter: RoomWaiter): void {
     const waiting = (this.#waiting ??= new Waiting())

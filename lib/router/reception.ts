@@ -37,6 +37,8 @@ interface Refusal {
   reason: number
   /** Number of our last refusal for the address. */
   sequence: number
+  /** At the end of this turn the sender is told that there is room. */
+  roomDue: boolean
 }
 
 export class Reception {
@@ -181,13 +183,29 @@ export class Reception {
 
   /**
    * The same answer as before. Where its cause has ended meanwhile, this may have been sent in answer to that news, before a break of the
-   * path: then it is told once more, or the sender would wait for it for ever.
+   * path: then it is told once more, or the sender would wait for it for ever. But that an address is not here is not said while it is here
+   * again: its sender may have heard of that from the datastore, and would take it for absent.
    */
-  #again({ reason }: Refusal, channel: Channel, to: string, inbox: Inbox | undefined): number {
-    if (reason === FULL && inbox && inbox.state !== 'closed') this.#tellRoom(channel, inbox)
-    else if (reason === UNSURE && !this.#host.isSure()) this.#putOff(channel, to)
-    else if (reason === FULL || reason === UNSURE) this.#env.timers.soon(() => tellRoom(channel, to))
+  #again(refused: Refusal, channel: Channel, to: string, inbox: Inbox | undefined): number {
+    const { reason } = refused
+    if (reason !== UNSURE && inbox && inbox.state !== 'closed') {
+      if (inbox.hasRoom) this.#tellRoomSoon(refused, channel, to)
+      else this.#tellRoom(channel, inbox)
+      return FULL
+    }
+    if (reason === UNSURE && !this.#host.isSure()) this.#putOff(channel, to)
+    else if (reason === FULL || reason === UNSURE) this.#tellRoomSoon(refused, channel, to)
     return reason
+  }
+
+  #tellRoomSoon(refused: Refusal, channel: Channel, to: string): void {
+    if (refused.roomDue) return
+    refused.roomDue = true
+    this.#env.timers.soon(() => {
+      const last = this.#refusals.get(channel)?.get(to)
+      if (last) last.roomDue = false
+      tellRoom(channel, to)
+    })
   }
 
   #putOff(channel: Channel, to: string): void {
@@ -200,7 +218,8 @@ export class Reception {
     if (ofOneFrame.has(reason)) return
     let refusals = this.#refusals.get(channel)
     if (!refusals) this.#refusals.set(channel, (refusals = new Map()))
-    refusals.set(to, { reason, sequence: channel.nextSequence })
+    const roomDue = refusals.get(to)?.roomDue ?? false
+    refusals.set(to, { reason, sequence: channel.nextSequence, roomDue })
   }
 
   #tellRoom(channel: Channel, inbox: Inbox): void {

@@ -130,6 +130,30 @@ inBothModes('F15: a stale route costs one round trip and one look-up more', asyn
   t.ok(staleMs <= 4 * steadyMs + 2, `${staleMs} ms against ${steadyMs} ms`)
 })
 
+inBothModes(
+  'F15: an address that went away and came back to its peer is not absent, whatever was refused and given up meanwhile',
+  async (t, cluster, mode) => {
+    const [a, b] = await threePeers(cluster)
+    await cluster.settle(a.connectClient('bob', () => {}))
+    t.equal((await cluster.settle(b.sendMessage('bob', 0))).status, 'delivered')
+    await cluster.settle(a.disconnectClient('bob'))
+    const bob = taker()
+    const oneWayMs = mode === 'broker' ? 200 : 100
+    const givenUp = [b.sendMessage('bob', 1, { deadlineMs: 50 })] // refused, after it was given up
+    await cluster.run(20)
+    const first = b.sendMessage('bob', 2)
+    await cluster.run(oneWayMs - 18)
+    const back = a.connectClient('bob', bob.take) // refused because of that one, `first` comes when bob is there again
+    await cluster.run(oneWayMs / 2)
+    givenUp.push(b.sendMessage('bob', 3, { deadlineMs: 50 })) // and is sent again behind this one, which is refused because of it
+    await cluster.settle(back)
+    t.match(await cluster.settle(first), { status: 'delivered' })
+    t.match(await Promise.all(givenUp), [{ status: 'unknown' }, { status: 'unknown' }])
+    t.same(bob.bodies, [2])
+  },
+  { network: { latencyMs: 100 } },
+)
+
 inBothModes('F15: an address that nobody releases properly is no loop', async (t, cluster) => {
   const [a, b] = await threePeers(cluster)
   await cluster.settle(b.connectClient('bob', () => {}))

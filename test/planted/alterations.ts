@@ -142,7 +142,7 @@ const sends: readonly PlantedBug[] = [
     name: 'refusals-forgotten',
     what: 'what was written behind a refused message, before its sender knew, is not refused',
     module: 'router/reception.js',
-    find: 'refusals.set(to, { reason, sequence: channel.nextSequence });',
+    find: 'refusals.set(to, { reason, sequence: channel.nextSequence, roomDue });',
     replace: '',
   },
   {

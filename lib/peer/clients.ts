@@ -161,11 +161,13 @@ export class Clients {
     const underWay = { from: inboxes[0]!.claim, to: inboxes.at(-1)!.claim, answer }
     this.#underWay.add(underWay)
     const { doubts } = this.#router
+    // A successor waits for what we are to hand over from when it has claimed, whether we know of our claim by then or not.
+    const lateMs = this.#env.clock.monotonicMs() + this.#setup.settings.router.handOverMs / 4
     try {
       const claimed = await this.#directory.claim(inboxes, untilMs)
       if (this.#closed) throw this.#closed
       this.#checkStillAllowed(inboxes, untilMs)
-      const doubted = this.#router.doubts !== doubts
+      const doubted = this.#router.doubts !== doubts || this.#env.clock.monotonicMs() > lateMs
       claimed.forEach(({ previous }, at) => this.#connected(clients[at]!, inboxes[at]!, previous, doubted))
       return clients
     } catch (error) {
@@ -348,7 +350,8 @@ export class Clients {
 
   /**
    * This peer was unsure while the claim was written, and is sure again perhaps: of what it held by then, not of this one. It has slept, say, and was
-   * overtaken meanwhile. Rejects never: where the datastore cannot be asked, nobody is believed to have taken it.
+   * overtaken meanwhile. Or it was answered late: who has taken the address since may have stopped waiting for what we are to hand over, and have
+   * given out what is later. Rejects never: where the datastore cannot be asked, nobody is believed to have taken it.
    */
   async #lookAgain({ address, claim }: Held): Promise<void> {
     try {

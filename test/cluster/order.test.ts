@@ -114,6 +114,38 @@ inBothModes(
   },
 )
 
+inMode(
+  'brokerless',
+  'promise 2: whose claim was answered late gives out nothing that is older than what its successor gave out meanwhile',
+  async (t, cluster) => {
+    const [a, b, c] = await threePeers(cluster)
+    const bob = [taker(), taker(), taker()] as const
+    await cluster.settle(
+      b.connectClient('bob', message => {
+        bob[1].take(message)
+        return new Promise(() => {})
+      }),
+    )
+    for (const n of [1, 2]) t.equal((await cluster.settle(c.sendMessage('bob', n))).status, 'delivered')
+    cluster.cut('a', 'c') // so that its successor cannot tell it
+    cluster.storeSlow(0, 800, 'a') // it fails to write where nobody is, reads, writes, and looks at whom it displaced
+    const late = a.connectClient('bob', bob[0].take)
+    await cluster.run(1_700) // written, and not answered
+    await cluster.settle(c.connectClient('bob', bob[2].take))
+    t.equal((await cluster.settle(c.sendMessage('bob', 3))).status, 'delivered')
+    await cluster.until(() => bob[2].bodies.length > 0, 1_100)
+    cluster.storeSlow(0, 0, 'a')
+    await cluster.settle(late)
+    await cluster.run(5_000)
+    t.same([bob[0].bodies, bob[1].bodies, bob[2].bodies], [[], [1], [3]])
+    t.match(
+      cluster.history.of('handOverIncomplete').filter(({ peer }) => peer === 'a'),
+      [{ address: 'bob', missing: 1 }],
+    )
+    t.same(check(cluster.history.events), [])
+  },
+)
+
 inBothModes('F15: a stale route costs one round trip and one look-up more', async (t, cluster) => {
   const [a, b, c] = await threePeers(cluster)
   await cluster.settle(b.connectClient('bob', () => {}))

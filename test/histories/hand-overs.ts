@@ -7,13 +7,13 @@ function busyWithOneMore(world: World): Holding {
   return b.connects(10, 'bob').isBusyWithOneOf(a, 'two')
 }
 
-/** It moves at 6 s to a reader that is disconnected at 6.2 s, and reads at `readMs` what came to it by itself. */
-function readerLeaves(world: World, readMs: number): void {
+/** It moves at 6 s to a reader that is disconnected at 6.2 s, or its peer closed, and reads at `readMs` what came to it by itself. */
+function readerLeaves(world: World, readMs: number, end: 'disconnected' | 'closed' = 'disconnected'): void {
   const former = busyWithOneMore(world)
   const { c, d } = world.cast
   const reader = c.connects(6_000, 'bob', { reads: true })
   former.ends(6_010, 'displaced')
-  reader.takes(readMs, d.sends(6_100, 'bob', 'three').gets(6_102, 'delivered')).ends(6_200, 'disconnected')
+  reader.takes(readMs, d.sends(6_100, 'bob', 'three').gets(6_102, 'delivered')).ends(6_200, end)
   world.until(20_000)
 }
 
@@ -133,6 +133,10 @@ export const goodHandOvers: readonly Story[] = [
     name: 'a reader was disconnected before what was handed over came, and read what came by itself',
     tell: (_, world) => readerLeaves(world, 6_200),
   },
+  {
+    name: 'the peer of a reader was closed before what was handed over came, and the reader read what came by itself',
+    tell: (_, world) => readerLeaves(world, 6_200, 'closed'),
+  },
   { name: 'an inbox was not open yet, because its machine slept meanwhile', tell: (_, world) => sleepsAndDies(world, 2_000) },
   { name: 'a former owner died while it kept what nobody was there to ask for', tell: (_, world) => bothDie(world, false) },
   { name: 'a former owner died while it kept what had been asked for in vain', tell: (_, world) => diesKeeping(world, 7_200) },
@@ -165,6 +169,11 @@ export const badHandOvers: readonly Story[] = [
     name: 'a reader takes what came later, is disconnected, and what came first is lost',
     rule: 'H1',
     tell: (_, world) => readerLeaves(world, 6_199),
+  },
+  {
+    name: 'a reader takes what came later, its peer is closed, and what came first is lost',
+    rule: 'H1',
+    tell: (_, world) => readerLeaves(world, 6_199, 'closed'),
   },
   { name: 'an inbox has been open for long when its process is killed', rule: 'H1', tell: (_, world) => sleepsAndDies(world, 0) },
   {

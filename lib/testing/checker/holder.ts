@@ -80,12 +80,13 @@ export class Holder {
   }
 
   /**
-   * Whether its client was disconnected before its inbox opened: what its reader took after that had come to it by itself, and says nothing of
+   * Whether its client was disconnected, or its peer closed, before its inbox opened: what its reader took after that had come to it by itself, and says nothing of
    * what a former owner handed over, which came too late for it.
    */
   endedHeld(heldMs: number, slackMs: number): boolean {
     const { reads, end, endMs } = this
-    return reads && end === 'disconnected' && this.firstTakenMs >= endMs && endMs <= this.#openByMs(heldMs, slackMs)
+    const wasEnded = end === 'disconnected' || end === 'closed'
+    return reads && wasEnded && this.firstTakenMs >= endMs && endMs <= this.#openByMs(heldMs, slackMs)
   }
 
   /** An inbox opens `heldMs` after the connect, by the clocks of its process. */

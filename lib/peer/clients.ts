@@ -233,13 +233,13 @@ export class Clients {
 
   /**
    * A claim that was answered late, or was under way while this peer was unsure of what it holds, may have been overtaken since, by somebody
-   * who has stopped waiting for what we are to hand over: what is handed over to us is older than what that one has given out. Undefined:
-   * there was no time for that.
+   * who has stopped waiting for what we are to hand over: what is handed over to us is older than what that one has given out. It waits from
+   * its own claim on, whether we know of ours by then or not. Undefined: there was no time for that.
    */
   #revalidate({ address, claim }: Held, asked: Asked, withinMs: number): Promise<void> | undefined {
     const { self, settings } = this.#setup
     const nowMs = this.#env.clock.monotonicMs()
-    if (nowMs - asked.atMs < settings.router.handOverMs && this.#router.doubts === asked.doubts) return undefined
+    if (nowMs - asked.atMs < settings.router.handOverMs / 4 && this.#router.doubts === asked.doubts) return undefined
     const late = (): HomingError => new HomingError('DATASTORE', `it is not known in time who holds '${address}'`)
     return settledBy(this.#env, nowMs + withinMs, this.#directory.find(address), late).then(
       located => {

@@ -104,6 +104,19 @@ function passedOn(world: World, viaMs: number, end: 'displaced' | 'disconnected'
   world.until(20_000)
 }
 
+/**
+ * The address went over `c`, which connected at `viaMs`, after the message, to `d`; the former owner hears of it at `knowsMs`, when `c` has lost
+ * the address.
+ */
+function passedOnLate(world: World, knowsMs: number): void {
+  const { b, c, d } = world.cast
+  const former = b.connects(10, 'bob').isBusyWithOneOf(world.cast.a, 'two')
+  const between = c.connects(5_200, 'bob').ends(5_405, 'displaced')
+  d.connects(5_400, 'bob').lacks(6_400, between)
+  former.ends(knowsMs, 'displaced')
+  world.until(20_000)
+}
+
 /** A reader was disconnected while it waited for what a former owner had, and read what it had itself at `readMs`; the next one gets all else. */
 function readerWasFirst(world: World, readMs: number): void {
   const { a, b, c, d } = world.cast
@@ -144,6 +157,10 @@ export const goodHandOvers: readonly Story[] = [
   {
     name: 'what a former owner took late was left behind with one that had lost the address before',
     tell: (_, world) => passedOn(world, 5_200),
+  },
+  {
+    name: 'what a former owner had was left behind with one that lost the address before the former owner knew',
+    tell: (_, world) => passedOnLate(world, 5_700),
   },
   {
     name: 'what a former owner took late was left behind with one that had been disconnected before',
@@ -191,6 +208,11 @@ export const badHandOvers: readonly Story[] = [
     name: 'what a former owner took late was left behind with one that did not wait any more',
     rule: 'H1',
     tell: (_, world) => passedOn(world, 4_000),
+  },
+  {
+    name: 'what a former owner had was left behind with one that did not wait any more when the former owner knew',
+    rule: 'H1',
+    tell: (_, world) => passedOnLate(world, 6_350),
   },
   {
     name: 'what a former owner took late was left behind with one that gave out messages already',

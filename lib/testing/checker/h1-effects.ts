@@ -55,6 +55,8 @@ class Messages {
     /** Until then somebody may have asked for what was left by a former owner that had the message; and who connected after that owner began to. */
     let carriedUntilMs = -Infinity
     let carriedSinceMs = Infinity
+    /** When the first of those knew that it had lost the address. */
+    let leftMs = Infinity
     let owners = 0
     for (const owner of this.#facts.holdersFrom(address, fromMs)) {
       if (++owners > ownersMax) return false
@@ -66,8 +68,9 @@ class Messages {
       if (!handsOver || this.#wasLeftBehind(owner, message) || this.#diedKeeping(owner)) return true
       carriedUntilMs = Math.max(carriedUntilMs, owner.endMs + keptMs)
       carriedSinceMs = Math.min(carriedSinceMs, owner.connectingMs)
+      leftMs = Math.min(leftMs, owner.endMs)
     }
-    return this.#wasPassedOn(message, address, fromMs, carriedSinceMs)
+    return this.#wasPassedOn(message, address, fromMs, carriedSinceMs, leftMs)
   }
 
   /** Until then one that had the address before, and did not know yet that it had lost it, may have taken what is handed over to `owner`. */
@@ -82,18 +85,19 @@ class Messages {
   }
 
   /**
-   * The former owner did not know of those after it, each of whom had been displaced, or disconnected, before the message was even sent: it went
-   * from one to the next, as long as each waited for what it was to get, and was left behind on that way.
+   * The former owner did not know of those after it, each of whom had been displaced, or disconnected, before the message was even sent, or before
+   * the former owner knew, at `leftMs`: it went from one to the next, as long as each waited for what it was to get, and was left behind on that
+   * way.
    */
-  #wasPassedOn(message: Accepted, address: string, fromMs: number, sinceMs: number): boolean {
+  #wasPassedOn(message: Accepted, address: string, fromMs: number, sinceMs: number, leftMs: number): boolean {
     const { handOverMs, slackMs } = this.#facts.bounds
     let owners = 0
     for (const owner of this.#facts.holdersFrom(address, fromMs - handOverMs)) {
-      if (owner.endMs >= fromMs || ++owners > ownersMax) return false
+      if (owner.endMs >= Math.max(fromMs, leftMs) || leftMs === Infinity || ++owners > ownersMax) return false
       const gaveOut = owner.firstTakenMs < owner.endMs // it had what it was to get
       if (!hasLost(owner) || gaveOut || owner.connectedMs < sinceMs) continue
       const waitedMs = owner.run.doneBy(owner.connectedMs, owner.connectedMs + handOverMs, slackMs)
-      if (waitedMs >= fromMs && this.#wasLeftBehind(owner, message)) return true
+      if (waitedMs >= (owner.endMs < fromMs ? fromMs : leftMs) && this.#wasLeftBehind(owner, message)) return true
     }
     return false
   }

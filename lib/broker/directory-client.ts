@@ -67,6 +67,8 @@ export class DirectoryClient implements Directory {
   readonly #turns = new Turns()
   readonly #claimsAsked: ClaimsAsked
   #checkedMs = 0
+  /** When the first such check was begun that was not answered, or failed. */
+  #uncheckedMs: number | undefined
   readonly #standstill: Standstill
   readonly #ticker: Timer
   #storeUp = true
@@ -136,6 +138,7 @@ export class DirectoryClient implements Directory {
     const held = [...this.#setup.handler.held()]
     for (let from = 0; from < held.length; from += claimsMax) await this.#reassert(broker, held.slice(from, from + claimsMax))
     this.#heardMs = this.#setup.env.clock.monotonicMs()
+    this.#uncheckedMs = undefined
     this.#becomes('sure', undefined)
   }
 
@@ -159,11 +162,20 @@ export class DirectoryClient implements Directory {
     for (let next = this.#auditing.next(); !next.done; next = this.#auditing.next())
       if (claims.push(next.value) === someMax) break
     if (claims.length < someMax) this.#auditing = undefined
-    if (claims.length === 0) return
-    this.#reassert(broker, claims).catch((error: unknown) => {
+    if (claims.length > 0) void this.#check(broker, claims)
+  }
+
+  async #check(broker: Run, claims: readonly Held[]): Promise<void> {
+    this.#uncheckedMs ??= this.#setup.env.clock.monotonicMs()
+    try {
+      await this.#reassert(broker, claims)
+      if (this.#broker !== broker) return
+      this.#uncheckedMs = undefined
+      if (this.#joined && this.#storeUp && this.#lease === 'unsure') await this.#revalidateAgain(broker)
+    } catch (error) {
       if (error instanceof HomingError) this.#setup.trouble(error)
       else throw error
-    })
+    }
   }
 
   #hear(from: Run, news: News | undefined): void {
@@ -225,11 +237,12 @@ export class DirectoryClient implements Directory {
       return
     }
     if (this.#joined && this.#storeUp) {
-      this.#heardMs = nowMs
       if (this.#broker && nowMs - this.#checkedMs >= options.renewEveryMs) {
         this.#checkedMs = nowMs
         this.#checkSome(this.#broker)
       }
+      if (nowMs - (this.#uncheckedMs ?? nowMs) < trustedMs(options) - options.renewEveryMs) this.#heardMs = nowMs
+      else if (this.#lease === 'sure') this.#becomes('unsure', 'store')
       return
     }
     // That its datastore fails, the broker may have noticed as late as its next renewal.

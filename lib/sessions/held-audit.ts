@@ -30,6 +30,8 @@ export class HeldAudit {
   #notesDue = false
   #someDue = false
   #running: Promise<void> | undefined
+  /** When the first was asked that has no answer yet, or failed. */
+  #askedMs: number | undefined
   #stopped = false
   #turn: Iterator<Held> | undefined
 
@@ -40,6 +42,11 @@ export class HeldAudit {
   /** Nothing is due and nothing is under way. */
   get idle(): boolean {
     return !this.#allDue && !this.#notesDue && !this.#running
+  }
+
+  /** For how long the datastore has answered nothing that was asked here, ms, whatever else it answers; 0 where nothing is open. */
+  unansweredMs(nowMs: number): number {
+    return this.#askedMs === undefined ? 0 : nowMs - this.#askedMs
   }
 
   /** Everything held is to be checked, from a moment after this call on. */
@@ -64,6 +71,7 @@ export class HeldAudit {
 
   resume(): void {
     if (this.#running || this.#stopped || !this.#isDue) return
+    this.#askedMs ??= this.#options.env.clock.monotonicMs()
     this.#running = this.#run().then(complete => {
       this.#running = undefined
       if (this.#stopped) return
@@ -98,6 +106,7 @@ export class HeldAudit {
         return false
       }
     }
+    this.#askedMs = undefined
     return true
   }
 
@@ -121,6 +130,7 @@ export class HeldAudit {
   async #reassert(batch: readonly Held[]): Promise<void> {
     const { sessions, run, env, batchTimeoutMs, displaced } = this.#options
     const owners = await sessions.reassertMany(run, batch, env.clock.monotonicMs() + batchTimeoutMs)
+    this.#askedMs = env.clock.monotonicMs()
     for (const [index, by] of owners.entries()) {
       if (by && !this.#stopped) displaced(batch[index]!.address, batch[index]!.claim, by)
     }

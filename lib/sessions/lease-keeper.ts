@@ -252,9 +252,14 @@ export class LeaseKeeper implements AsyncDisposable {
     if (stoodMs > this.#options.renewEveryMs / 2) this.#handler.late()
     if (this.#noticeSuspend(nowMs)) return
     this.#mergePulse()
-    if (this.#stillMs(nowMs) < trustedMs(this.#options)) return
+    const trusted = trustedMs(this.#options)
+    if (this.#stillMs(nowMs) < trusted) {
+      // It answers renewals, and not what is held: who took an address meanwhile can neither be seen nor say so.
+      if (this.#audit.unansweredMs(nowMs) >= trusted - this.#options.renewEveryMs) this.#doubted('store')
+      return
+    }
     // The datastore is to blame only if it was asked, and this loop was there to ask it.
-    this.#doubted(this.#tried && stoodMs < trustedMs(this.#options) / 2 ? 'store' : 'late')
+    this.#doubted(this.#tried && stoodMs < trusted / 2 ? 'store' : 'late')
   }
 
   /** How long ago the last renewal began, a short suspend since included. */

@@ -478,6 +478,28 @@ t.test('a store that is down makes the lease unsure for the store; a long stall 
   t.equal(whats(b).at(-1), 'lease sure')
 })
 
+t.test('promise 8: who can renew and not look at what it holds is unsure as soon as who cannot renew', async t => {
+  const world = new World(seed)
+  const options = { whenStoreIsDown: 'stop' } as const
+  const a = await world.peer('a', { options })
+  const b = await world.peer('b', { options })
+  await a.claim('bob')
+  await world.time.run(10_000)
+  t.notOk(whats(a).includes('lease unsure store'))
+  a.store.away = key => key.includes(':sessions:')
+  await b.claim('bob') // and is killed before it can say so
+  const claimedMs = world.time.clock.monotonicMs()
+  await world.time.until(() => whats(a).includes('lease unsure store'), 5_000)
+  t.ok(world.time.clock.monotonicMs() - claimedMs <= 5_000)
+  t.equal(a.directory.lease, 'unsure')
+  t.notOk(whats(a).includes('displaced bob 1 by b'))
+  await world.time.run(10_000)
+  t.equal(a.directory.lease, 'unsure')
+  a.store.away = undefined
+  await world.time.until(() => whats(a).includes('lease sure'), 4_000)
+  t.ok(whats(a).includes('displaced bob 1 by b'))
+})
+
 t.test('a flapping and ambiguous store changes no owner and judges nobody', async t => {
   const { world, a, b } = await pair()
   await a.claim('alice')

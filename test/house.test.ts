@@ -23,7 +23,6 @@ const order = [
   'members.ts',
   'events.ts',
   'broker-events.ts',
-  'hand-over.ts',
   'broadcast.ts',
   'peer',
   'peer.ts',

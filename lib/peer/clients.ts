@@ -5,7 +5,7 @@ import { Client, type ClientEnd, type ClientHandlers, type ClientHost } from '..
 import type { Env } from '../env/env.ts'
 import { HomingError, homingError } from '../errors.ts'
 import type { PeerEvents } from '../events.ts'
-import { HandOver, type Former } from '../hand-over.ts'
+import { HandOver, type Former } from './hand-over.ts'
 import type { Settings } from '../options.ts'
 import { Inbox } from '../router/inbox.ts'
 import type { Router } from '../router/router.ts'
@@ -40,7 +40,7 @@ interface Asked {
 }
 
 /** Claims of one call that are written together: enough to fill a batch, few enough that a call with 100,000 stays small in memory. */
-const rowMax = 500
+const rowMax = 1_000
 /** Rows of one call are in two lanes: while the datastore writes one row, the next is made. */
 const staggerMs = 1
 /** How long the end waits for the claims to be released, ms. */
@@ -342,7 +342,7 @@ export class Clients {
     const claiming = this.#answerTo(claim)
     if (claiming) await claiming
     const left = this.#giveUp(address, claim, by)
-    if (by) this.#handOver.keep(address, claim, left)
+    if (by) this.#handOver.keep({ address, claim }, left)
     else this.#dropped({ address, claim }, left)
   }
 

@@ -68,14 +68,14 @@ export const failpoints: readonly Failpoint[] = [
   }),
   after('given-up-not-handed-over', {
     what: 'a former owner has given up, and not answered with what was left',
-    module: 'hand-over.js',
+    module: 'peer/leftovers.js',
     role: 'peer',
     timesMax: 3,
     find: 'const messages = kept?.taker === taker ? kept.messages.slice(part) : [];',
   }),
   after('handed-over-not-open', {
     what: 'what was left has come, and is not in the inbox yet',
-    module: 'hand-over.js',
+    module: 'peer/hand-over.js',
     role: 'peer',
     timesMax: 4,
     find: 'part += answer.messages.length;',

@@ -226,7 +226,7 @@ const moves: readonly PlantedBug[] = [
   {
     name: 'hand-over-called-complete',
     what: 'a hand-over that could not be fetched is called complete',
-    module: 'hand-over.js',
+    module: 'peer/hand-over.js',
     shows: plan => cuts(plan) || standstills(plan),
     find: `if (error.code === 'ABSENT' && !waited)
                 left = 0;`,
@@ -235,7 +235,7 @@ const moves: readonly PlantedBug[] = [
   {
     name: 'taken-before-answer',
     what: 'a former owner whose claim has no answer yet says that it has nothing to hand over',
-    module: 'hand-over.js',
+    module: 'peer/hand-over.js',
     find: `if (claiming)
                     await claiming;`,
     replace: '',

@@ -2,7 +2,7 @@
 import { Access } from '../../../lib/access/access.ts'
 import { Broadcasts } from '../../../lib/broadcast.ts'
 import { readQuestion } from '../../../lib/broker/directory-protocol.ts'
-import { HandOver } from '../../../lib/hand-over.ts'
+import { HandOver } from '../../../lib/peer/hand-over.ts'
 import { Inbox } from '../../../lib/router/inbox.ts'
 import { Budget } from '../../../lib/router/budget.ts'
 import { BytesMessage } from '../../../lib/router/message.ts'

@@ -1,68 +1,19 @@
 /** What a client had not taken goes with its address, from the former owner to the new one. */
-import type { Access } from './access/access.ts'
-import type { Env } from './env/env.ts'
-import { HomingError } from './errors.ts'
-import type { Inbox } from './router/inbox.ts'
-import { BytesMessage, type Sender } from './router/message.ts'
-import type { Router } from './router/router.ts'
-import type { Directory, Held, Owner, Run } from './sessions/directory.ts'
-import { isCount } from './wire/count.ts'
-import { isName } from './wire/name.ts'
+import type { Access } from '../access/access.ts'
+import type { Env } from '../env/env.ts'
+import { HomingError } from '../errors.ts'
+import type { Inbox } from '../router/inbox.ts'
+import type { BytesMessage, Sender } from '../router/message.ts'
+import type { Router } from '../router/router.ts'
+import type { Directory, Held, Owner, Run } from '../sessions/directory.ts'
+import { handOverProtocol, identityIn, isOf, readPart, readTake, type Moved, type Part, type Take } from './hand-over-protocol.ts'
+import { keyOf, Leftovers } from './leftovers.ts'
 
-const protocol = 'sessions/1'
 /** How long a former owner has before it is looked whether it lives at all, ms. */
 const lookAfterMs = 30
-/** Bytes of messages in one answer: within the smallest usual limit of a body. */
-const partBytes = 256 * 1024
-/** For how long what a displaced client left is kept for its new owner, ms. */
-const keepMs = 2_000
 /** Tries to leave a note, in about ten minutes: so long the datastore may be down. */
 const noteTriesMax = 300
 const noteRetryMsMax = 2_000
-
-/** One message on its way to the new owner. */
-interface Moved {
-  from: string
-  bytes: Uint8Array
-  /** Identity of the peer that sent it; a former owner of an older version says it in `origin` only. */
-  peer?: string
-  origin: string
-  number: number
-}
-
-/** A question of the new owner: that address, of that claim of yours, is mine. What is left, from `part` on? Told instead: it has come, up to `part`. */
-interface Take {
-  address: string
-  claim: number
-  by: Owner
-  part: number
-  /** Who asks will tell when it has come. */
-  confirms?: boolean
-}
-
-interface Part {
-  messages: Moved[]
-  /** Messages that are still to come after this part. */
-  left: number
-}
-
-/** One message that waits for its new owner. */
-interface KeptMessage {
-  readonly from: string
-  readonly bytes: Buffer
-  readonly sender: Sender
-  readonly number: number
-}
-
-/** What a displaced client left, and who has begun to take it. */
-interface Kept extends Held {
-  readonly messages: readonly KeptMessage[]
-  /** What they take of the peer's memory, overhead counted. */
-  readonly bytes: number
-  taker: string | undefined
-  /** The taker is to tell when it has them, and has not: they may be lost with it, or on the way. */
-  unconfirmed: boolean
-}
 
 /** Ends the client here under (address, claim), if it is one, and returns what it had not taken. */
 export type GiveUp = (address: string, claim: number, by: Owner) => BytesMessage[]
@@ -83,8 +34,7 @@ export class HandOver {
   readonly #access: Access
   readonly #trouble: (error: unknown) => void
   #unclaimed: (held: Held, missing: number | undefined) => void = () => {}
-  /** What displaced clients left, by address and claim. */
-  readonly #kept = new Map<string, Kept>()
+  readonly #leftovers: Leftovers
   /** Of those that are being filled: addresses that were given back. Nobody comes for what was on its way there. */
   readonly #released = new Set<string>()
   /** Inboxes that are being filled, by address and claim: whoever takes the address over meanwhile gets that too. */
@@ -108,6 +58,7 @@ export class HandOver {
     this.#isGone = isGone
     this.#access = access
     this.#trouble = trouble
+    this.#leftovers = new Leftovers({ env, router, unclaimed: (held, missing) => this.#unclaimed(held, missing) })
   }
 
   /**
@@ -123,7 +74,7 @@ export class HandOver {
     unclaimed: (held: Held, missing: number | undefined) => void,
   ): void {
     this.#unclaimed = unclaimed
-    this.#router.serveProtocol(protocol, {
+    this.#router.serveProtocol(handOverProtocol, {
       call: async (from, body, { signal }) => {
         const take = readTake(body)
         const { identity } = from
@@ -137,41 +88,24 @@ export class HandOver {
         if (take.part === 0) {
           if (await isOurs(take.address, take.claim)) return { messages: [], left: 0 } satisfies Part
           const left = giveUp(take.address, take.claim, take.by)
-          if (left.length > 0) this.keep(take.address, take.claim, left)
+          if (left.length > 0) this.#leftovers.keep(take, left)
         }
         const filling = this.#filling.get(keyOf(take))
         if (filling) await filling
         // Whoever asks next may have it; or it is reported, with how many there are.
         if (signal.aborted) throw new HomingError('TIMEOUT', 'who takes the address waits for this no more')
-        return this.#part(take)
+        return this.#leftovers.part(take)
       },
       tell: (from, body) => {
         const take = readTake(body)
-        if (isOf(take.by, from)) this.#arrived(take)
+        if (isOf(take.by, from)) this.#leftovers.arrived(take)
       },
     })
   }
 
-  /** Keeps what a displaced client left until its new owner asks for it. Requests among it are lost: their askers hear so. */
-  keep(address: string, claim: number, left: readonly BytesMessage[]): void {
-    const messages: KeptMessage[] = []
-    let bytes = 0
-    for (const message of left) {
-      if (message.serve) void message.serve(message)
-      else {
-        messages.push({ from: message.from ?? '', bytes: message.bytes, sender: message.sender, number: message.number })
-        bytes += message.size
-      }
-    }
-    if (messages.length === 0) return
-    const key = keyOf({ address, claim })
-    const kept: Kept = { address, claim, messages, bytes, taker: undefined, unconfirmed: false }
-    this.#forget(key)
-    this.#kept.set(key, kept)
-    this.#router.budget.force(bytes) // it was accepted, and may not be lost; what comes now finds the less room
-    this.#env.timers.after(keepMs, () => {
-      if (this.#kept.get(key) === kept) this.#giveUp(key)
-    })
+  /** Keeps what a displaced client left until its new owner asks for it. */
+  keep(held: Held, left: readonly BytesMessage[]): void {
+    this.#leftovers.keep(held, left)
   }
 
   /**
@@ -181,49 +115,12 @@ export class HandOver {
   released(held: Held): void {
     const key = keyOf(held)
     if (this.#filling.has(key)) this.#released.add(key)
-    else if (this.#kept.get(key)?.taker === undefined) this.#giveUp(key)
-  }
-
-  #forget(key: string): Kept | undefined {
-    const kept = this.#kept.get(key)
-    this.#kept.delete(key)
-    if (kept) this.#router.budget.give(kept.bytes)
-    return kept
-  }
-
-  /** Nobody comes for it any more; or somebody did, and has not said that it came. */
-  #giveUp(key: string): void {
-    const kept = this.#forget(key)
-    if (!kept) return
-    if (kept.taker === undefined) this.#unclaimed(kept, kept.messages.length)
-    else if (kept.unconfirmed) this.#unclaimed(kept, undefined)
-  }
-
-  #arrived({ address, claim, by, part }: Take): void {
-    const kept = this.#kept.get(keyOf({ address, claim }))
-    if (kept?.taker === takerOf(by) && part >= kept.messages.length) kept.unconfirmed = false
+    else this.#leftovers.giveUp(held)
   }
 
   /** Nobody can come for anything any more. */
   close(): void {
-    for (const key of this.#kept.keys()) this.#giveUp(key)
-  }
-
-  /** All parts go to the one that asks first: a claim that was written twice has two that it displaced, or was displaced by. */
-  #part({ address, claim, by, part, confirms = false }: Take): Part {
-    const kept = this.#kept.get(keyOf({ address, claim }))
-    const taker = takerOf(by)
-    if (kept && kept.taker === undefined) {
-      kept.taker = taker
-      kept.unconfirmed = confirms
-    }
-    const messages = kept?.taker === taker ? kept.messages.slice(part) : []
-    let bytes = 0
-    let count = 0
-    while (count < messages.length && (count === 0 || bytes + messages[count]!.bytes.length <= partBytes)) {
-      bytes += messages[count++]!.bytes.length
-    }
-    return { messages: messages.slice(0, count).map(movedOf), left: messages.length - count }
+    this.#leftovers.close()
   }
 
   /**
@@ -244,7 +141,7 @@ export class HandOver {
     const key = keyOf(inbox)
     const filling = filled.then(() => {
       this.#filling.delete(key)
-      if (this.#released.delete(key) && this.#kept.get(key)?.taker === undefined) this.#giveUp(key)
+      if (this.#released.delete(key)) this.#leftovers.giveUp(inbox)
     })
     this.#filling.set(key, filling)
     return filled
@@ -273,7 +170,7 @@ export class HandOver {
       if (got.length > 0 && inbox.state === 'held') await revalidate(this.#leftOf(untilMs))
     } finally {
       if (inbox.state === 'held') inbox.open(got)
-      else this.#keepAhead(inbox, got)
+      else this.#leftovers.keepAhead(inbox, got) // displaced meanwhile: it is older than what came to it by itself
     }
     return missing
   }
@@ -288,42 +185,30 @@ export class HandOver {
   }
 
   /** Keeps the messages that a former client here had not taken for whoever displaced it. Returns its requests, which cannot move. */
-  #leaveFor({ inbox: { address, claim }, left }: Former): BytesMessage[] {
+  #leaveFor({ inbox, left }: Former): BytesMessage[] {
     const messages = left.filter(({ serve }) => !serve)
-    if (messages.length > 0) this.keep(address, claim, messages)
+    if (messages.length > 0) this.#leftovers.keep(inbox, messages)
     return left.filter(({ serve }) => serve)
   }
 
   /** What a former inbox of this peer was still to get when it was closed, and what was kept of it that nobody has asked for. */
   async #lateOf(former: Inbox): Promise<BytesMessage[]> {
-    const key = keyOf(former)
-    await this.#filling.get(key)
-    const late = this.#forget(key)
-    if (!late || late.taker !== undefined) return []
-    return late.messages.map(kept => this.#restored(former.address, kept))
+    await this.#filling.get(keyOf(former))
+    return this.#leftovers.unasked(former)
   }
 
   /**
    * What a former client here had not taken, where nobody who came between has asked for it. Not what was handed over to that one after its
    * end: that is older than what those between have given out, and is left for them alone.
    */
-  #unaskedOf({ inbox: { address, claim }, left }: Former): BytesMessage[] {
-    const key = keyOf({ address, claim })
-    if (this.#kept.get(key)?.taker !== undefined) return []
-    const kept = (this.#forget(key)?.messages ?? []).map(message => this.#restored(address, message))
+  #unaskedOf({ inbox, left }: Former): BytesMessage[] {
+    const kept = this.#leftovers.unasked(inbox)
     const own = new Set(left.map(({ id }) => id))
-    this.keep(
-      address,
-      claim,
+    this.#leftovers.keep(
+      inbox,
       kept.filter(({ id }) => !own.has(id)),
     )
     return kept.filter(({ id }) => own.has(id))
-  }
-
-  /** It was displaced while it was filled: what it got goes to its new owner, ahead of what came to it by itself. */
-  #keepAhead({ address, claim }: Inbox, got: readonly BytesMessage[]): void {
-    const kept = this.#kept.get(keyOf({ address, claim }))?.messages ?? []
-    this.keep(address, claim, [...got, ...kept.map(message => this.#restored(address, message))])
   }
 
   /** Adds to `got` what `previous` gives; resolves to what is missing. */
@@ -349,7 +234,8 @@ export class HandOver {
       do {
         const take: Take = { address, claim: previous.claim, by, part, confirms: true }
         const deadlineMs = Math.max(1, untilMs - this.#env.clock.monotonicMs())
-        const answer = this.#readPart(await this.#router.call(previous, protocol, take, { deadlineMs, signal: nobody.signal }))
+        const body = await this.#router.call(previous, handOverProtocol, take, { deadlineMs, signal: nobody.signal })
+        const answer = readPart(body, bytes => this.#router.isBody(bytes))
         note.cancel()
         left = answer.left
         part += answer.messages.length
@@ -370,35 +256,14 @@ export class HandOver {
 
   /** So that the former owner need not report it as left behind. */
   #confirm(previous: Run, take: Take): void {
-    this.#router.tell(previous, protocol, take).catch((error: unknown) => this.#trouble(error))
-  }
-
-  /** Bodies in it are decoded by the client: they are checked as those that come in messages. Throws `REMOTE`. */
-  #readPart(body: unknown): Part {
-    const { messages, left } = (body ?? {}) as Partial<Record<keyof Part, unknown>>
-    // Nothing, and more to come, again and again: it would be asked for ever.
-    const fine = Array.isArray(messages) && isCount(left) && (left === 0 || messages.length > 0)
-    if (!fine || !messages.every((moved): moved is Moved => this.#isMoved(moved))) {
-      throw new HomingError('REMOTE', 'not an answer of sessions/1')
-    }
-    return { messages, left }
-  }
-
-  #isMoved(value: unknown): value is Moved {
-    const { from, bytes, peer, origin, number } = (value ?? {}) as Partial<Record<keyof Moved, unknown>>
-    const named = typeof from === 'string' && typeof origin === 'string' && (peer === undefined || isName(peer))
-    return named && Number.isSafeInteger(number) && bytes instanceof Uint8Array && this.#router.isBody(bytes)
+    this.#router.tell(previous, handOverProtocol, take).catch((error: unknown) => this.#trouble(error))
   }
 
   /** What another peer handed over: that one says who sent it. */
   #incoming(address: string, { from, bytes, peer, origin, number }: Moved, vouchedBy: string): BytesMessage {
     const owned = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length)
     const sender: Sender = { identity: peer ?? identityIn(origin), origin, vouchedBy }
-    return this.#restored(address, { from, bytes: owned, sender, number })
-  }
-
-  #restored(address: string, { from, bytes, sender, number }: KeptMessage): BytesMessage {
-    return new BytesMessage(from, address, bytes, 0, bytes.length, sender, number, this.#router.via, undefined)
+    return this.#leftovers.restored(address, { from, bytes: owned, sender, number })
   }
 
   /** Tries until it is stored: the datastore may be down just now, and nothing else tells a former owner whose own lease is fine. */
@@ -415,35 +280,4 @@ export class HandOver {
       }
     }
   }
-}
-
-function takerOf({ incarnation, claim }: Owner): string {
-  return `${incarnation} ${claim}`
-}
-
-function isOf({ identity, incarnation }: Owner, run: Run): boolean {
-  return identity === run.identity && incarnation === run.incarnation
-}
-
-function keyOf({ address, claim }: Held): string {
-  return `${claim} ${address}`
-}
-
-function readTake(body: unknown): Take {
-  const { address, claim, by, part, confirms } = (body ?? {}) as Partial<Record<keyof Take, unknown>>
-  const { identity, incarnation, claim: claimed } = (by ?? {}) as Partial<Record<keyof Owner, unknown>>
-  const named = isName(address) && isName(identity) && isName(incarnation)
-  if (!named || !isCount(claim) || !isCount(claimed) || !isCount(part)) {
-    throw new HomingError('REFUSED', 'not a question of sessions/1')
-  }
-  return { address, claim, by: { identity, incarnation, claim: claimed }, part, confirms: confirms === true }
-}
-
-function movedOf({ from, bytes, sender: { identity, origin }, number }: KeptMessage): Moved {
-  return { from, bytes, peer: identity, origin, number }
-}
-
-/** An origin is identity/incarnation, and an incarnation of this library has no slash. */
-function identityIn(origin: string): string {
-  return origin.slice(0, Math.max(0, origin.lastIndexOf('/')))
 }

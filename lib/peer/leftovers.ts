@@ -1,0 +1,151 @@
+/** What displaced clients left: kept for a while for whoever took their address, and reported where nobody comes for it. */
+import type { Env } from '../env/env.ts'
+import { BytesMessage, type Sender } from '../router/message.ts'
+import type { Router } from '../router/router.ts'
+import type { Held, Owner } from '../sessions/directory.ts'
+import type { Moved, Part, Take } from './hand-over-protocol.ts'
+
+/** Bytes of messages in one answer: within the smallest usual limit of a body. */
+const partBytes = 256 * 1024
+/** For how long it is kept, ms. */
+const keepMs = 2_000
+
+/** One message that waits for its new owner. */
+export interface KeptMessage {
+  readonly from: string
+  readonly bytes: Buffer
+  readonly sender: Sender
+  readonly number: number
+}
+
+/** What a displaced client left, and who has begun to take it. */
+interface Kept extends Held {
+  readonly messages: readonly KeptMessage[]
+  /** What they take of the peer's memory, overhead counted. */
+  readonly bytes: number
+  taker: string | undefined
+  /** The taker is to tell when it has them, and has not: they may be lost with it, or on the way. */
+  unconfirmed: boolean
+}
+
+export interface LeftoversSetup {
+  readonly env: Env
+  readonly router: Pick<Router, 'budget' | 'via'>
+  /** Nobody came for so many, or it is not known whether they came where they were to. */
+  unclaimed(held: Held, missing: number | undefined): void
+}
+
+export class Leftovers {
+  readonly #setup: LeftoversSetup
+  /** By address and claim. */
+  readonly #kept = new Map<string, Kept>()
+
+  constructor(setup: LeftoversSetup) {
+    this.#setup = setup
+  }
+
+  /** Keeps what a displaced client left until its new owner asks for it. Requests among it are lost: their askers hear so. */
+  keep({ address, claim }: Held, left: readonly BytesMessage[]): void {
+    const messages: KeptMessage[] = []
+    let bytes = 0
+    for (const message of left) {
+      if (message.serve) void message.serve(message)
+      else {
+        messages.push({ from: message.from ?? '', bytes: message.bytes, sender: message.sender, number: message.number })
+        bytes += message.size
+      }
+    }
+    if (messages.length === 0) return
+    const key = keyOf({ address, claim })
+    const kept: Kept = { address, claim, messages, bytes, taker: undefined, unconfirmed: false }
+    this.#forget(key)
+    this.#kept.set(key, kept)
+    const { env, router } = this.#setup
+    router.budget.force(bytes) // it was accepted, and may not be lost; what comes now finds the less room
+    env.timers.after(keepMs, () => {
+      if (this.#kept.get(key) === kept) this.#giveUp(key)
+    })
+  }
+
+  /** Keeps `left` ahead of what is kept already. */
+  keepAhead(held: Held, left: readonly BytesMessage[]): void {
+    this.keep(held, [...left, ...this.#messagesOf(this.#kept.get(keyOf(held)))])
+  }
+
+  /** Takes out what was kept, where nobody has asked for it. */
+  unasked(held: Held): BytesMessage[] {
+    const key = keyOf(held)
+    return this.#kept.get(key)?.taker === undefined ? this.#messagesOf(this.#forget(key)) : []
+  }
+
+  /** Nobody will come for it, if nobody has yet. */
+  giveUp(held: Held): void {
+    const key = keyOf(held)
+    if (this.#kept.get(key)?.taker === undefined) this.#giveUp(key)
+  }
+
+  /** All parts go to the one that asks first: a claim that was written twice has two that it displaced, or was displaced by. */
+  part({ address, claim, by, part, confirms = false }: Take): Part {
+    const kept = this.#kept.get(keyOf({ address, claim }))
+    const taker = takerOf(by)
+    if (kept && kept.taker === undefined) {
+      kept.taker = taker
+      kept.unconfirmed = confirms
+    }
+    const messages = kept?.taker === taker ? kept.messages.slice(part) : []
+    let bytes = 0
+    let count = 0
+    while (count < messages.length && (count === 0 || bytes + messages[count]!.bytes.length <= partBytes)) {
+      bytes += messages[count++]!.bytes.length
+    }
+    return { messages: messages.slice(0, count).map(movedOf), left: messages.length - count }
+  }
+
+  /** Who took it says so. */
+  arrived({ address, claim, by, part }: Take): void {
+    const kept = this.#kept.get(keyOf({ address, claim }))
+    if (kept?.taker === takerOf(by) && part >= kept.messages.length) kept.unconfirmed = false
+  }
+
+  /** Nobody can come for anything any more. */
+  close(): void {
+    for (const key of this.#kept.keys()) this.#giveUp(key)
+  }
+
+  /** A message as it was when it was kept, or elsewhere before it was handed over. */
+  restored(address: string, { from, bytes, sender, number }: KeptMessage): BytesMessage {
+    return new BytesMessage(from, address, bytes, 0, bytes.length, sender, number, this.#setup.router.via, undefined)
+  }
+
+  #messagesOf(kept: Kept | undefined): BytesMessage[] {
+    return kept ? kept.messages.map(message => this.restored(kept.address, message)) : []
+  }
+
+  #forget(key: string): Kept | undefined {
+    const kept = this.#kept.get(key)
+    this.#kept.delete(key)
+    if (kept) this.#setup.router.budget.give(kept.bytes)
+    return kept
+  }
+
+  /** Nobody comes for it any more; or somebody did, and has not said that it came. */
+  #giveUp(key: string): void {
+    const kept = this.#forget(key)
+    if (!kept) return
+    if (kept.taker === undefined) this.#setup.unclaimed(kept, kept.messages.length)
+    else if (kept.unconfirmed) this.#setup.unclaimed(kept, undefined)
+  }
+}
+
+/** Names a client of this peer, past ones too. */
+export function keyOf({ address, claim }: Held): string {
+  return `${claim} ${address}`
+}
+
+function takerOf({ incarnation, claim }: Owner): string {
+  return `${incarnation} ${claim}`
+}
+
+function movedOf({ from, bytes, sender: { identity, origin }, number }: KeptMessage): Moved {
+  return { from, bytes, peer: identity, origin, number }
+}

@@ -376,12 +376,18 @@ class LmdbDatastore implements Datastore {
 
   async #pump(): Promise<void> {
     await Promise.resolve() // the rest of what is written at once goes along
+    let answer = (): void => undefined
     for (let file = this.#file; file && this.#jobs.length > 0;) {
-      await this.#commit(file, this.#takeJobs())
-      if (file !== this.#file) return // given up meanwhile; another pump runs on the new one
+      const committed = this.#commit(file, this.#takeJobs())
+      // lmdb begins to write in the next turn. Only then what was written before is answered: so callers go on while it writes.
+      await turn()
+      answer()
+      answer = await committed
+      if (file !== this.#file) return answer() // given up meanwhile; another pump runs on the new one
       this.#sweep(file)
     }
     this.#pumping = undefined
+    answer()
   }
 
   #takeJobs(): Job[] {
@@ -391,13 +397,13 @@ class LmdbDatastore implements Datastore {
     return this.#jobs.splice(0, count)
   }
 
-  /** One transaction. Settles every job. */
-  async #commit(file: File, taken: Job[]): Promise<void> {
+  /** One transaction. Resolves when it ended, to what settles its jobs. */
+  async #commit(file: File, taken: Job[]): Promise<() => void> {
     const nowMs = performance.now()
     const jobs = taken.filter(job => job.untilMs > nowMs)
     for (const job of taken)
       if (job.untilMs <= nowMs) job.reject(new HomingError('DATASTORE', 'lmdb: the write came too late to be begun'))
-    if (jobs.length === 0) return
+    if (jobs.length === 0) return () => undefined
     try {
       const writes: Promise<boolean>[][] = []
       const batch = file.batch(() => {
@@ -408,14 +414,17 @@ class LmdbDatastore implements Datastore {
       const heard = Promise.allSettled(each)
       await batch
       const results = await heard
-      results.forEach((result, i) => {
-        if (result.status === 'fulfilled') jobs[i]!.resolve(result.value)
-        else jobs[i]!.reject(failure('writing', result.reason))
-      })
+      return () =>
+        results.forEach((result, i) => {
+          if (result.status === 'fulfilled') jobs[i]!.resolve(result.value)
+          else jobs[i]!.reject(failure('writing', result.reason))
+        })
     } catch (error) {
       const cause = await reasonOf(error)
-      for (const job of jobs) job.reject(failure('writing', cause))
       if (codeOf(cause) === panic) this.#reopen(file)
+      return () => {
+        for (const job of jobs) job.reject(failure('writing', cause))
+      }
     }
   }
 

@@ -1,7 +1,7 @@
 /** The bounded place where the messages of one client wait for its handler or reader. */
 import type { Timers } from '../env/env.ts'
 import type { Budget } from './budget.ts'
-import type { BytesMessage, Serve } from './message.ts'
+import { messageOverheadBytes, type BytesMessage, type Serve } from './message.ts'
 import { Queue } from './queue.ts'
 import { inSendOrder } from './send-order.ts'
 
@@ -146,10 +146,10 @@ export class Inbox {
     })
   }
 
-  /** It would not make a sender wait, unless all queues of the process together are full. */
-  get hasRoom(): boolean {
+  /** It would not make the sender of a body of so many bytes wait. */
+  hasRoom(bytes: number): boolean {
     const isTaking = this.#state === 'held' || this.#state === 'open'
-    return isTaking && this.waitingBytes <= this.#host.inboxBytesMax / 2
+    return isTaking && this.waitingBytes <= this.#host.inboxBytesMax / 2 && this.#host.budget.admits(bytes + messageOverheadBytes)
   }
 
   /** Calls `waiter` once when there is room, or when the inbox closes. */

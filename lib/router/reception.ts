@@ -159,7 +159,7 @@ export class Reception {
     if (scanBody(buffer, at, end, this.#limits) < 0) return BAD_BODY
     if (this.#refusals.size > 0) {
       const refused = this.#refusals.get(channel)?.get(to)
-      if (refused) return this.#again(refused, channel, to, inbox)
+      if (refused) return this.#again(refused, channel, to, inbox, end - at)
     }
     if (!inbox || inbox.state === 'closed') {
       if (this.hasMoved(to)) return MOVING
@@ -186,10 +186,10 @@ export class Reception {
    * path: then it is told once more, or the sender would wait for it for ever. But that an address is not here is not said while it is here
    * again: its sender may have heard of that from the datastore, and would take it for absent.
    */
-  #again(refused: Refusal, channel: Channel, to: string, inbox: Inbox | undefined): number {
+  #again(refused: Refusal, channel: Channel, to: string, inbox: Inbox | undefined, bytes: number): number {
     const { reason } = refused
     if (reason !== UNSURE && inbox && inbox.state !== 'closed') {
-      if (inbox.hasRoom) this.#tellRoomSoon(refused, channel, to)
+      if (inbox.hasRoom(bytes)) this.#tellRoomSoon(refused, channel, to)
       else this.#tellRoom(channel, inbox)
       return FULL
     }

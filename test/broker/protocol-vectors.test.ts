@@ -84,7 +84,8 @@ function shapeOf(value: unknown, key = ''): string {
   if (value === null) return 'null'
   if (ArrayBuffer.isView(value)) return 'bytes'
   if (Array.isArray(value)) return '[]'
-  if (typeof value !== 'object') return key === 'op' || key === 'at' ? String(value) : typeof value
+  // A place in a list is any; what became of something is said in words.
+  if (typeof value !== 'object') return key === 'op' || (key === 'at' && typeof value === 'string') ? String(value) : typeof value
   if (key === 'metadata') return 'map'
   const entries = Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1))
   return `{${entries.map(([key, item]) => `${key}: ${shapeOf(item, key)}`).join(', ')}}`

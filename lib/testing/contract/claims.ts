@@ -12,21 +12,27 @@ import { roundsDefault, type Statement } from './statement.ts'
 const claimersCount = 100
 const connectionsCount = 10
 
-/** With a thousand rounds everybody waits for everybody. Here, what was not answered in time could not be told from what was lost. */
-const timeoutMs = 300_000
+/**
+ * All rounds race at once, and everybody waits for everybody: the more there are, the longer. What was not answered in time could not be told
+ * from what was lost.
+ */
+const timeoutMsMin = 300_000
+const timeoutMsPerRound = 1_000
 
 export const claimStatements: readonly Statement[] = [
   states(
     `of ${claimersCount} runs that claim an address at once, one owns it in the end, and each of the others was displaced`,
     async ({ driver, made }) => {
+      const rounds = driver.rounds ?? roundsDefault
+      const timeoutMs = Math.max(timeoutMsMin, rounds * timeoutMsPerRound)
       const stores = await Promise.all(
         Array.from({ length: connectionsCount }, () => driver.open({ operationTimeoutMs: timeoutMs })),
       )
       try {
         const cluster = `contract-${freshMark()}`
-        const addresses = Array.from({ length: driver.rounds ?? roundsDefault }, (_, i) => `address-${i}`)
+        const addresses = Array.from({ length: rounds }, (_, i) => `address-${i}`)
         for (const address of addresses) made(`homing:${cluster}:sessions:${address}`)
-        await race(stores, cluster, addresses)
+        await race(stores, cluster, addresses, timeoutMs)
       } finally {
         for (const store of stores) await store[Symbol.asyncDispose]()
       }
@@ -35,7 +41,12 @@ export const claimStatements: readonly Statement[] = [
   ),
 ]
 
-async function race(stores: readonly Datastore[], cluster: string, addresses: readonly string[]): Promise<void> {
+async function race(
+  stores: readonly Datastore[],
+  cluster: string,
+  addresses: readonly string[],
+  timeoutMs: number,
+): Promise<void> {
   const env = realEnv()
   const claimers = Array.from({ length: claimersCount }, (_, i) => ({
     run: { identity: `peer-${i}`, incarnation: freshMark() },
@@ -43,7 +54,7 @@ async function race(stores: readonly Datastore[], cluster: string, addresses: re
   }))
   try {
     const claims = addresses.map((address, i): Held => ({ address, claim: i + 1 }))
-    const claimed = await Promise.all(claimers.map(({ run, sessions }) => claimedAll(sessions, run, claims)))
+    const claimed = await Promise.all(claimers.map(({ run, sessions }) => claimedAll(sessions, run, claims, timeoutMs)))
     const owners = await claimers[0]!.sessions.readMany(addresses)
     for (const [i, address] of addresses.entries()) {
       const owner = owners[i]?.owner
@@ -60,12 +71,17 @@ async function race(stores: readonly Datastore[], cluster: string, addresses: re
   }
 }
 
-async function claimedAll(sessions: SessionStore, run: Run, claims: readonly Held[]): Promise<Pick<Claimed, 'previous'>[]> {
-  return Promise.all(claims.map(claim => claimedOne(sessions, run, claim)))
+async function claimedAll(
+  sessions: SessionStore,
+  run: Run,
+  claims: readonly Held[],
+  timeoutMs: number,
+): Promise<Pick<Claimed, 'previous'>[]> {
+  return Promise.all(claims.map(claim => claimedOne(sessions, run, claim, timeoutMs)))
 }
 
 /** A session store gives up a race that it lost too often, and says so: whoever is told `DATASTORE` asks again. */
-async function claimedOne(sessions: SessionStore, run: Run, claim: Held): Promise<Pick<Claimed, 'previous'>> {
+async function claimedOne(sessions: SessionStore, run: Run, claim: Held, timeoutMs: number): Promise<Pick<Claimed, 'previous'>> {
   for (const untilMs = nowMs() + timeoutMs; ;) {
     try {
       const [claimed] = await sessions.claimMany(run, [claim], untilMs)

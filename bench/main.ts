@@ -3,7 +3,7 @@ import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { InvalidArgumentError } from 'commander'
 import { ProgramError, UsageError } from '../lib/cli/failure.ts'
-import { newCommand, runProgram } from '../lib/cli/program.ts'
+import { interrupted, newCommand, runProgram } from '../lib/cli/program.ts'
 import { Progress } from '../lib/cli/progress.ts'
 import type { Ending } from '../lib/cli/ending.ts'
 import { oneOrMore } from '../lib/cli/typed-number.ts'
@@ -28,7 +28,6 @@ interface Flags {
 
 const name = 'bench'
 const defaults = { rounds: 3, seconds: 2 }
-const interrupted = 130
 
 function positive(typed: string): number {
   const value = Number(typed)

@@ -6,7 +6,7 @@ import { exitCodeOf, isExpected, sentence, stackOf } from './failure.ts'
 /** How long a program may take to close after an error that nobody expected, ms. */
 const closingMs = 5_000
 /** What a shell reports for a process that SIGINT ended. */
-const interrupted = 130
+export const interrupted = 130
 
 /**
  * Runs `work` and exits with the code that it returns. SIGINT and SIGTERM ask it to end, a second one exits at once; so does SIGHUP, unless

@@ -151,11 +151,6 @@ const notFinished = (timeoutMs: number) =>
     outcome: 'unknown',
   })
 
-/**
- * Reads are made at once, on the newest state. Writes are native conditional ones, gathered while a transaction is under way: one
- * transaction of ours at a time, so that one that hangs (another process was stopped while it held the lock) costs one thread and no more.
- * Never a transaction callback: it would hold the lock of all processes while our event loop is blocked.
- */
 /** Most readers never ask for the version: its text costs as much as finding the entry. */
 class LmdbEntry implements Entry {
   readonly bytes: Uint8Array
@@ -171,6 +166,11 @@ class LmdbEntry implements Entry {
   }
 }
 
+/**
+ * Reads are made at once, on the newest state. Writes are native conditional ones, gathered while a transaction is under way: one
+ * transaction of ours at a time, so that one that hangs (another process was stopped while it held the lock) costs one thread and no more.
+ * Never a transaction callback: it would hold the lock of all processes while our event loop is blocked.
+ */
 class LmdbDatastore implements Datastore {
   readonly promises: Datastore['promises']
   readonly #engine: Engine

@@ -5,13 +5,13 @@ import { Client, type ClientEnd, type ClientHandlers, type ClientHost } from '..
 import type { Env } from '../env/env.ts'
 import { HomingError, homingError } from '../errors.ts'
 import type { PeerEvents } from '../events.ts'
-import { HandOver, type Former } from './hand-over.ts'
 import type { Settings } from '../options.ts'
 import { Inbox } from '../router/inbox.ts'
 import type { Router } from '../router/router.ts'
 import { passing, settledBy } from '../sessions/deadline.ts'
 import type { Directory, Held, Owner, Run } from '../sessions/directory.ts'
 import { Departures } from './departures.ts'
+import { HandOver, type Former } from './hand-over.ts'
 
 /** What a disconnect found: our record is gone; another peer holds the address; nobody held it. */
 export type Disconnected = { at: 'released' } | { at: 'elsewhere'; owner: Owner } | { at: 'absent' }
@@ -72,9 +72,16 @@ export class Clients {
     this.#directory = directory
     const { handOverMs } = settings.router
     const { noteAfterMs } = settings.sessions
-    this.#handOver = new HandOver(env, handOverMs, noteAfterMs, router, directory, isGone, access, error =>
-      logger?.warn({ error }, 'a former owner could not be told'),
-    )
+    this.#handOver = new HandOver({
+      env,
+      waitMs: handOverMs,
+      noteAfterMs,
+      router,
+      directory,
+      isGone,
+      access,
+      trouble: error => logger?.warn({ error }, 'a former owner could not be told'),
+    })
     this.#handOver.serve(
       (address, claim, by) => this.#giveUp(address, claim, by),
       claim => this.#answerTo(claim),
@@ -225,7 +232,7 @@ export class Clients {
 
   #fill(inbox: Inbox, former: Former | undefined, elsewhere: Owner | undefined, asked: Asked): void {
     const revalidate = (withinMs: number): Promise<void> | undefined => this.#revalidate(inbox, asked, withinMs)
-    void this.#handOver.fill(inbox, this.#ownerOf(inbox), former, elsewhere, revalidate).then(missing => {
+    void this.#handOver.fillInbox({ inbox, by: this.#ownerOf(inbox), former, previous: elsewhere, revalidate }).then(missing => {
       if (missing === 0 || !elsewhere) return
       this.#setup.events.emit('handOverIncomplete', { address: inbox.address, from: elsewhere, missing })
     })

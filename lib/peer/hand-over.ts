@@ -24,15 +24,32 @@ export interface Former {
   readonly left: readonly BytesMessage[]
 }
 
+export interface HandOverSetup {
+  readonly env: Env
+  /** How long a former owner is waited for, ms. */
+  readonly waitMs: number
+  /** When it is left a note, ms. */
+  readonly noteAfterMs: number
+  readonly router: Router
+  readonly directory: Directory
+  /** Whether a run is certainly dead, whatever its lease says. */
+  isGone(run: Run): Promise<boolean>
+  readonly access: Access
+  trouble(error: unknown): void
+}
+
+/** A held inbox, and what was there before it. */
+export interface Filling {
+  readonly inbox: Inbox
+  readonly by: Owner
+  readonly former: Former | undefined
+  readonly previous: Owner | undefined
+  /** Given a time, ms: ends the inbox where the address has gone on. Undefined: there was no time for that. */
+  revalidate(withinMs: number): Promise<void> | undefined
+}
+
 export class HandOver {
-  readonly #env: Env
-  readonly #waitMs: number
-  readonly #noteAfterMs: number
-  readonly #router: Router
-  readonly #directory: Directory
-  readonly #isGone: (run: Run) => Promise<boolean>
-  readonly #access: Access
-  readonly #trouble: (error: unknown) => void
+  readonly #setup: HandOverSetup
   #unclaimed: (held: Held, missing: number | undefined) => void = () => {}
   readonly #leftovers: Leftovers
   /** Of those that are being filled: addresses that were given back. Nobody comes for what was on its way there. */
@@ -40,24 +57,9 @@ export class HandOver {
   /** Inboxes that are being filled, by address and claim: whoever takes the address over meanwhile gets that too. */
   readonly #filling = new Map<string, Promise<void>>()
 
-  constructor(
-    env: Env,
-    waitMs: number,
-    noteAfterMs: number,
-    router: Router,
-    directory: Directory,
-    isGone: (run: Run) => Promise<boolean>,
-    access: Access,
-    trouble: (error: unknown) => void,
-  ) {
-    this.#env = env
-    this.#waitMs = waitMs
-    this.#noteAfterMs = noteAfterMs
-    this.#router = router
-    this.#directory = directory
-    this.#isGone = isGone
-    this.#access = access
-    this.#trouble = trouble
+  constructor(setup: HandOverSetup) {
+    this.#setup = setup
+    const { env, router } = setup
     this.#leftovers = new Leftovers({ env, router, unclaimed: (held, missing) => this.#unclaimed(held, missing) })
   }
 
@@ -74,13 +76,13 @@ export class HandOver {
     unclaimed: (held: Held, missing: number | undefined) => void,
   ): void {
     this.#unclaimed = unclaimed
-    this.#router.serveProtocol(handOverProtocol, {
+    this.#setup.router.serveProtocol(handOverProtocol, {
       call: async (from, body, { signal }) => {
         const take = readTake(body)
         const { identity } = from
         if (!isOf(take.by, from)) throw new HomingError('REFUSED', 'who takes an address speaks for itself')
         // What waits here is for whoever may connect there, whatever the datastore says of it by now.
-        if (!this.#access.may(identity, 'connect', take.address))
+        if (!this.#setup.access.may(identity, 'connect', take.address))
           throw new HomingError('REFUSED', `the allow-list does not let '${identity}' connect '${take.address}'`)
         const claiming = underWay(take.claim)
         if (claiming) await claiming
@@ -126,35 +128,23 @@ export class HandOver {
   /**
    * Fills a held inbox with what was left before it, oldest first, and opens it: what a former client of the address on this peer had not
    * taken, and what `previous` had not, who is told by this that the address is ours. At the latest after `handOverMs`; after twice that while
-   * this peer is not sure of what it holds, or `revalidate` asks: it is given a time for that, ms, and ends the inbox where the address has
-   * gone on. Where `previous` does not answer soon, it is left a note in the datastore. Resolves to how many messages are missing: 0, a
-   * number, or undefined where it is not known. Never rejects.
+   * this peer is not sure of what it holds, or `revalidate` asks. Where `previous` does not answer soon, it is left a note in the datastore.
+   * Resolves to how many messages are missing: 0, a number, or undefined where it is not known. Never rejects.
    */
-  fill(
-    inbox: Inbox,
-    by: Owner,
-    former: Former | undefined,
-    previous: Owner | undefined,
-    revalidate: (withinMs: number) => Promise<void> | undefined,
-  ): Promise<number | undefined> {
-    const filled = this.#fill(inbox, by, former, previous, revalidate)
+  fillInbox(filling: Filling): Promise<number | undefined> {
+    const { inbox } = filling
+    const filled = this.#fillNow(filling)
     const key = keyOf(inbox)
-    const filling = filled.then(() => {
+    const done = filled.then(() => {
       this.#filling.delete(key)
       if (this.#released.delete(key)) this.#leftovers.giveUp(inbox)
     })
-    this.#filling.set(key, filling)
+    this.#filling.set(key, done)
     return filled
   }
 
-  async #fill(
-    inbox: Inbox,
-    by: Owner,
-    former: Former | undefined,
-    previous: Owner | undefined,
-    revalidate: (withinMs: number) => Promise<void> | undefined,
-  ): Promise<number | undefined> {
-    const untilMs = this.#env.clock.monotonicMs() + 2 * this.#waitMs
+  async #fillNow({ inbox, by, former, previous, revalidate }: Filling): Promise<number | undefined> {
+    const untilMs = this.#setup.env.clock.monotonicMs() + 2 * this.#setup.waitMs
     const got: BytesMessage[] = []
     let missing: number | undefined = 0
     try {
@@ -166,7 +156,7 @@ export class HandOver {
       } else if (former) got.push(...(await this.#lateOf(former.inbox)), ...former.left)
       // A process that has slept may hear of a claim that it made before, and that has been overtaken since: what it is handed is older than
       // what others have given out, and is not given out before it knows.
-      await this.#router.untilSure(this.#leftOf(untilMs))
+      await this.#setup.router.untilSure(this.#leftOf(untilMs))
       if (got.length > 0 && inbox.state === 'held') await revalidate(this.#leftOf(untilMs))
     } finally {
       if (inbox.state === 'held') inbox.open(got)
@@ -180,8 +170,8 @@ export class HandOver {
    * spent more than there is stood still meanwhile, and has not heard yet what became of the address.
    */
   #leftOf(untilMs: number): number {
-    const leftMs = untilMs - this.#env.clock.monotonicMs()
-    return leftMs < -this.#waitMs / 10 ? this.#waitMs : Math.min(this.#waitMs, Math.max(0, leftMs))
+    const leftMs = untilMs - this.#setup.env.clock.monotonicMs()
+    return leftMs < -this.#setup.waitMs / 10 ? this.#setup.waitMs : Math.min(this.#setup.waitMs, Math.max(0, leftMs))
   }
 
   /** Keeps the messages that a former client here had not taken for whoever displaced it. Returns its requests, which cannot move. */
@@ -213,7 +203,7 @@ export class HandOver {
 
   /** Adds to `got` what `previous` gives; resolves to what is missing. */
   async #fetch(address: string, by: Owner, previous: Owner, got: BytesMessage[]): Promise<number | undefined> {
-    const untilMs = this.#env.clock.monotonicMs() + this.#waitMs
+    const untilMs = this.#setup.env.clock.monotonicMs() + this.#setup.waitMs
     let left: number | undefined
     let part = 0
     let noted = false
@@ -221,26 +211,26 @@ export class HandOver {
       if (!noted) void this.#leaveNote(previous, address, by)
       noted = true
     }
-    const note = this.#env.timers.after(this.#noteAfterMs, leaveNote)
+    const note = this.#setup.env.timers.after(this.#setup.noteAfterMs, leaveNote)
     // A process that is certainly dead is not waited for: its clients connect elsewhere right after it crashed.
     const nobody = new AbortController()
     // Who was gone when it was asked has left its client at its own end; who dies while it is asked may have ended that for us, told by a note.
     let waited = false
-    const look = this.#env.timers.after(lookAfterMs, () => {
+    const look = this.#setup.env.timers.after(lookAfterMs, () => {
       waited = true
-      void this.#isGone(previous).then(gone => gone && nobody.abort())
+      void this.#setup.isGone(previous).then(gone => gone && nobody.abort())
     })
     try {
       do {
         const take: Take = { address, claim: previous.claim, by, part, confirms: true }
-        const deadlineMs = Math.max(1, untilMs - this.#env.clock.monotonicMs())
-        const body = await this.#router.call(previous, handOverProtocol, take, { deadlineMs, signal: nobody.signal })
-        const answer = readPart(body, bytes => this.#router.isBody(bytes))
+        const deadlineMs = Math.max(1, untilMs - this.#setup.env.clock.monotonicMs())
+        const body = await this.#setup.router.call(previous, handOverProtocol, take, { deadlineMs, signal: nobody.signal })
+        const answer = readPart(body, bytes => this.#setup.router.isBody(bytes))
         note.cancel()
         left = answer.left
         part += answer.messages.length
         for (const moved of answer.messages) got.push(this.#incoming(address, moved, previous.identity))
-      } while (left > 0 && this.#env.clock.monotonicMs() < untilMs)
+      } while (left > 0 && this.#setup.env.clock.monotonicMs() < untilMs)
       if (part > 0 && left === 0) this.#confirm(previous, { address, claim: previous.claim, by, part })
     } catch (error) {
       if (!(error instanceof HomingError)) throw error
@@ -256,7 +246,7 @@ export class HandOver {
 
   /** So that the former owner need not report it as left behind. */
   #confirm(previous: Run, take: Take): void {
-    this.#router.tell(previous, handOverProtocol, take).catch((error: unknown) => this.#trouble(error))
+    this.#setup.router.tell(previous, handOverProtocol, take).catch((error: unknown) => this.#setup.trouble(error))
   }
 
   /** What another peer handed over: that one says who sent it. */
@@ -270,12 +260,12 @@ export class HandOver {
   async #leaveNote(to: Owner, address: string, by: Owner): Promise<void> {
     for (let tries = 0; ; tries++) {
       try {
-        return await this.#directory.leaveNote(to, address, by)
+        return await this.#setup.directory.leaveNote(to, address, by)
       } catch (error) {
         const again = error instanceof HomingError && error.code === 'DATASTORE' && tries < noteTriesMax
-        if (!again) return this.#trouble(error)
+        if (!again) return this.#setup.trouble(error)
         await new Promise<void>(
-          resolve => void this.#env.timers.after(Math.min(noteRetryMsMax, 100 * 2 ** Math.min(tries, 10)), resolve),
+          resolve => void this.#setup.env.timers.after(Math.min(noteRetryMsMax, 100 * 2 ** Math.min(tries, 10)), resolve),
         )
       }
     }

@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { InvalidArgumentError } from 'commander'
 import type { Ending } from '../../lib/cli/ending.ts'
-import { newCommand, runProgram } from '../../lib/cli/program.ts'
+import { interrupted, newCommand, runProgram } from '../../lib/cli/program.ts'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
 
@@ -27,7 +27,7 @@ async function main(faults: readonly string[], full: boolean, ending: Ending): P
   for (const file of files) {
     const began = performance.now()
     const { code, output } = await ended(join(root, file), full, ending.signal)
-    if (ending.isRequested) return 130 // what a shell reports for a process that SIGINT ended
+    if (ending.isRequested) return interrupted
     const figures = output.split('\n').flatMap(line => /# measured (.*)/.exec(line)?.[1] ?? [])
     const bad = output.split('\n').filter(line => /^\s*not ok (?!.*# (TODO|SKIP))/.test(line))
     const took = `${((performance.now() - began) / 1_000).toFixed(1)} s`

@@ -1,6 +1,6 @@
 /** `npm run planted [-- name ...]`: plants one bug after the other, and counts the seeds that the simulator takes to find it. */
 import { UsageError } from '../../lib/cli/failure.ts'
-import { newCommand, runProgram } from '../../lib/cli/program.ts'
+import { interrupted, newCommand, runProgram } from '../../lib/cli/program.ts'
 import { Progress } from '../../lib/cli/progress.ts'
 import type { Ending } from '../../lib/cli/ending.ts'
 import { oneOrMore } from '../../lib/cli/typed-number.ts'
@@ -17,7 +17,6 @@ interface Flags {
 }
 
 const name = 'planted'
-const interrupted = 130
 
 function chosen(names: readonly string[]): readonly PlantedBug[] {
   try {

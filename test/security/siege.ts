@@ -1,6 +1,6 @@
 /** `npm run siege`: F26 at full size. Prints what members and the broker felt of it; ends with 1 beyond the bounds. */
 import { oneOrMore } from '../../lib/cli/typed-number.ts'
-import { newCommand, runProgram } from '../../lib/cli/program.ts'
+import { interrupted, newCommand, runProgram } from '../../lib/cli/program.ts'
 import { Child } from '../support/processes.ts'
 import { besiege, percentile, type SiegeOutcome } from '../support/siege.ts'
 
@@ -13,8 +13,6 @@ interface Flags {
 const name = 'siege'
 const bounds = { p99Ms: 1_000, grownBytes: 64 * 2 ** 20 }
 const hosts = 250
-/** What a shell reports for a process that SIGINT ended. */
-const interrupted = 130
 
 function textOf({ sockets, strangers, latenciesMs, dials, firstMs, grownBytes }: SiegeOutcome & Flags): string {
   const ms = (value: number): string => `${value.toFixed(1)} ms`

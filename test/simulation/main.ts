@@ -2,7 +2,7 @@
 import { Option } from 'commander'
 import type { Ending } from '../../lib/cli/ending.ts'
 import { UsageError } from '../../lib/cli/failure.ts'
-import { newCommand, runProgram } from '../../lib/cli/program.ts'
+import { interrupted, newCommand, runProgram } from '../../lib/cli/program.ts'
 import { Progress } from '../../lib/cli/progress.ts'
 import { oneOrMore, zeroOrMore } from '../../lib/cli/typed-number.ts'
 import { timelineOf, type Mode } from '../../lib/testing/index.ts'
@@ -22,7 +22,6 @@ interface Flags {
 }
 
 const name = 'sim'
-const interrupted = 130
 
 /** In `both`, every other seed goes through brokers. */
 function modeOf(seed: number, mode: Flags['mode']): Mode {

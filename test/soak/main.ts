@@ -1,6 +1,6 @@
 /** `npm run soak`: long runs with real processes, and what they take of memory. docs/faults.md, "Memory". */
 import { InvalidArgumentError } from 'commander'
-import { newCommand, runProgram } from '../../lib/cli/program.ts'
+import { interrupted, newCommand, runProgram } from '../../lib/cli/program.ts'
 import { oneOrMore } from '../../lib/cli/typed-number.ts'
 import { connects, operations, trouble } from './crowds.ts'
 import { mixed, type Sample } from './mixed.ts'
@@ -18,23 +18,23 @@ interface Flags {
 
 const mib = 2 ** 20
 
-let flags: Flags
-
 function minutes(typed: string): number {
   if (!(Number(typed) > 0)) throw new InvalidArgumentError('It is a number of minutes above 0.')
   return Number(typed)
 }
 
-function say(text: string): void {
-  if (!flags.json) process.stdout.write(`${text}\n`)
+type Say = (text: string) => void
+
+function sampledTo(say: Say): (sample: Sample) => void {
+  return ({ of, minutes, heapBytes, residentBytes }) => {
+    const [heap, resident] = [heapBytes / mib, residentBytes / mib]
+    say(
+      `${minutes.toFixed(1).padStart(6)} min  ${of.padEnd(6)}  heap ${heap.toFixed(1)} MiB  resident ${resident.toFixed(1)} MiB`,
+    )
+  }
 }
 
-function sampled({ of, minutes, heapBytes, residentBytes }: Sample): void {
-  const [heap, resident] = [heapBytes / mib, residentBytes / mib]
-  say(`${minutes.toFixed(1).padStart(6)} min  ${of.padEnd(6)}  heap ${heap.toFixed(1)} MiB  resident ${resident.toFixed(1)} MiB`)
-}
-
-async function run(): Promise<unknown> {
+async function run(flags: Flags, say: Say): Promise<unknown> {
   if (flags.connects !== undefined) {
     const results = []
     for (const store of flags.store ?? ['memory:', 'lmdb:']) {
@@ -65,7 +65,7 @@ async function run(): Promise<unknown> {
     say(`the victim: heap ${pair(result.heapMiB)} MiB, resident ${pair(result.residentMiB)} MiB`)
     return result
   }
-  const result = await mixed(flags.minutes, sampled)
+  const result = await mixed(flags.minutes, sampledTo(say))
   for (const [of, { heap, resident }] of Object.entries(result.slopes))
     say(`${of}: heap ${heap.toFixed(2)} MiB an hour, resident ${resident.toFixed(2)} MiB an hour, after the warm-up`)
   say(`${result.kills} kills; of the peer that lived: ${JSON.stringify(result.statuses)}`)
@@ -84,11 +84,10 @@ await runProgram('soak', async ending => {
     .option('--seconds <s>', 'how long --flood and --never-reads look', oneOrMore, 10)
     .option('--json', 'the result as JSON, and nothing else')
   let code = 0
-  program.action(async (given: Flags) => {
-    flags = given
-    const result = await Promise.race([run(), ending.requested])
-    if (result === undefined)
-      code = 130 // what a shell reports for a process that SIGINT ended
+  program.action(async (flags: Flags) => {
+    const say: Say = text => void (flags.json || process.stdout.write(`${text}\n`))
+    const result = await Promise.race([run(flags, say), ending.requested])
+    if (result === undefined) code = interrupted
     else if (flags.json) process.stdout.write(`${JSON.stringify(result)}\n`)
   })
   await program.parseAsync(process.argv.slice(2), { from: 'user' })

@@ -99,8 +99,16 @@ const access = new Access(undefined, error => {
 })
 
 function handOverOf(doors: Doors): HandOver {
-  const gone = (): Promise<boolean> => Promise.resolve(false)
-  return new HandOver(doors.env, 1_000, 500, doors as unknown as Router, directory, gone, access, () => {})
+  return new HandOver({
+    env: doors.env,
+    waitMs: 1_000,
+    noteAfterMs: 500,
+    router: doors as unknown as Router,
+    directory,
+    isGone: () => Promise.resolve(false),
+    access,
+    trouble: () => {},
+  })
 }
 
 type Ear = (body: unknown) => Promise<string>
@@ -145,8 +153,13 @@ const ears: readonly Ear[] = [
   async body => {
     const doors = new Doors(body)
     doors.inbox.claimed('held')
-    const missing = handOverOf(doors).fill(doors.inbox, { ...self, claim: 4 }, undefined, owner, () => undefined)
-    const left = await missing
+    const left = await handOverOf(doors).fillInbox({
+      inbox: doors.inbox,
+      by: { ...self, claim: 4 },
+      former: undefined,
+      previous: owner,
+      revalidate: () => undefined,
+    })
     claim(left === undefined || (Number.isSafeInteger(left) && left >= 0), `${String(left)} messages are missing`)
     claim(doors.inbox.state === 'open', 'the inbox stays shut')
     doors.env.pass(3_000)

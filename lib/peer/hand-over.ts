@@ -159,8 +159,11 @@ export class HandOver {
       await this.#setup.router.untilSure(this.#leftOf(untilMs))
       if (got.length > 0 && inbox.state === 'held') await revalidate(this.#leftOf(untilMs))
     } finally {
-      if (inbox.state === 'held') inbox.open(got)
-      else this.#leftovers.keepAhead(inbox, got) // displaced meanwhile: it is older than what came to it by itself
+      if (inbox.state === 'held') {
+        // Whoever came between and asks only now would give it out after what this client gives out from here on.
+        if (former && previous) this.#leftovers.giveUp(former.inbox)
+        inbox.open(got)
+      } else this.#leftovers.keepAhead(inbox, got) // displaced meanwhile: it is older than what came to it by itself
     }
     return missing
   }
@@ -189,7 +192,7 @@ export class HandOver {
 
   /**
    * What a former client here had not taken, where nobody who came between has asked for it. Not what was handed over to that one after its
-   * end: that is older than what those between have given out, and is left for them alone.
+   * end: that is older than what those between have given out, and is left for them, until this client gives out messages of its own.
    */
   #unaskedOf({ inbox, left }: Former): BytesMessage[] {
     const kept = this.#leftovers.unasked(inbox)

@@ -1,0 +1,141 @@
+/** What goes from a former owner of an address to the next one, where three peers take it one after the other. */
+import t from 'tap'
+import { Access } from '../../lib/access/access.ts'
+import { HomingError } from '../../lib/errors.ts'
+import { HandOver } from '../../lib/peer/hand-over.ts'
+import type { Part, Take } from '../../lib/peer/hand-over-protocol.ts'
+import { Budget } from '../../lib/router/budget.ts'
+import { Inbox } from '../../lib/router/inbox.ts'
+import { BytesMessage } from '../../lib/router/message.ts'
+import type { ProtocolHandlers } from '../../lib/router/protocols.ts'
+import type { Router } from '../../lib/router/router.ts'
+import type { Directory, Held, Owner, Run } from '../../lib/sessions/directory.ts'
+import { encodeBody } from '../../lib/wire/body.ts'
+import { StillEnv } from '../fuzz/still-env.ts'
+
+const us: Run = { identity: 'us', incarnation: '1' }
+const ann: Owner = { identity: 'ann', incarnation: '2', claim: 1 }
+const ben: Owner = { identity: 'ben', incarnation: '3', claim: 7 }
+const context = { signal: new AbortController().signal, deadlineMs: 1_000 }
+
+/** A peer that holds `alice` for the second time; what it asks others waits for their answer. */
+class World {
+  readonly env = new StillEnv()
+  readonly got: unknown[] = []
+  readonly unclaimed: { held: Held; missing: number | undefined }[] = []
+  readonly handOver: HandOver
+  /** By identity: the answer of a former owner. */
+  readonly answers = new Map<string, PromiseWithResolvers>()
+  readonly #budget = new Budget(100_000)
+  #handlers!: ProtocolHandlers
+
+  constructor() {
+    const router = {
+      budget: this.#budget,
+      via: 'direct',
+      serveProtocol: (_name: string, handlers: ProtocolHandlers) => void (this.#handlers = handlers),
+      isBody: () => true,
+      untilSure: () => undefined,
+      tell: () => Promise.resolve(),
+      call: ({ identity }: Run) => this.answerOf(identity).promise,
+    }
+    this.handOver = new HandOver({
+      env: this.env,
+      waitMs: 1_000,
+      noteAfterMs: 500,
+      router: router as unknown as Router,
+      directory: { leaveNote: () => Promise.resolve() } as unknown as Directory,
+      isGone: () => Promise.resolve(false),
+      access: new Access(undefined, error => t.error(error)),
+      trouble: error => t.error(error),
+    })
+    this.handOver.serve(
+      () => [],
+      () => undefined,
+      () => Promise.resolve(false),
+      ({ address, claim }, missing) => void this.unclaimed.push({ held: { address, claim }, missing }),
+    )
+  }
+
+  answerOf(identity: string): PromiseWithResolvers {
+    let answer = this.answers.get(identity)
+    if (!answer) this.answers.set(identity, (answer = withResolvers()))
+    return answer
+  }
+
+  inbox(claim: number): Inbox {
+    const host = { inboxBytesMax: 10_000, requestsMax: 4, budget: this.#budget, timers: this.env.timers }
+    const take = ({ body }: BytesMessage): undefined => void this.got.push(body)
+    const inbox = new Inbox(claim, host, { address: 'alice', hasReader: false, wake() {}, take })
+    inbox.claimed('held')
+    return inbox
+  }
+
+  /** Somebody took `alice` from that claim of ours. */
+  take(by: Owner, claim: number): Promise<unknown> {
+    const take: Take = { address: 'alice', claim, by, part: 0 }
+    return Promise.resolve(this.#handlers.call!(by, take, context))
+  }
+}
+
+interface PromiseWithResolvers {
+  promise: Promise<Part>
+  resolve: (part: Part) => void
+  reject: (error: Error) => void
+}
+
+function withResolvers(): PromiseWithResolvers {
+  const made = {} as PromiseWithResolvers
+  made.promise = new Promise((resolve, reject) => Object.assign(made, { resolve, reject }))
+  return made
+}
+
+function handedOver(body: string): Part {
+  return { messages: [{ from: 'bob', bytes: encodeBody(body), peer: 'bo', origin: 'bo/1', number: 1 }], left: 0 }
+}
+
+function message(body: string, number: number): BytesMessage {
+  const bytes = encodeBody(body)
+  const sender = { identity: 'bo', origin: 'bo/1', vouchedBy: undefined }
+  return new BytesMessage('bob', 'alice', bytes, 0, bytes.length, sender, number, 'direct', undefined)
+}
+
+/** ann had it, then we, then ben, then we again: ben cannot be reached, and ann's answer comes late. Both clients of ours are there. */
+async function twiceHere(): Promise<World> {
+  const world = new World()
+  const { handOver } = world
+  const first = world.inbox(4)
+  const filled = handOver.fillInbox({
+    inbox: first,
+    by: { ...us, claim: 4 },
+    former: undefined,
+    previous: ann,
+    revalidate: () => undefined,
+  })
+  t.ok(first.offer(message('newer', 2)))
+  const left = first.close(false)
+  const second = world.inbox(5)
+  const filledAgain = handOver.fillInbox({
+    inbox: second,
+    by: { ...us, claim: 5 },
+    former: { inbox: first, left },
+    previous: ben,
+    revalidate: () => undefined,
+  })
+  world.answerOf('ann').resolve(handedOver('older'))
+  await filled
+  world.answerOf('ben').reject(new HomingError('TIMEOUT', 'it does not answer'))
+  t.equal(await filledAgain, undefined)
+  world.env.turn()
+  return world
+}
+
+t.test('what a client here gave out is not preceded elsewhere by older messages of the client before it', async t => {
+  const world = await twiceHere()
+  t.same(world.got, ['newer'])
+  // ben hears late that it may ask us, and not yet that it was displaced: it would give out `older` after `newer`.
+  t.same(await world.take(ben, 4), { messages: [], left: 0 })
+  t.same(world.unclaimed, [{ held: { address: 'alice', claim: 4 }, missing: 1 }])
+  world.env.pass(10_000)
+  t.equal(world.unclaimed.length, 1, 'reported once')
+})

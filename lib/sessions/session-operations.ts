@@ -73,16 +73,15 @@ export class SessionOperations {
       call.timer = this.#env.timers.after(leftMs, () => this.#giveUp(call, this.#late(call)))
       for (const op of ops) {
         op.call = call
-        if (kind === 'reassert' && this.#overtaken(op)) this.#report(op, { kind, by: undefined })
-        else this.#lines.enqueue(op)
+        this.#lines.enqueue(op)
       }
     })
   }
 
   /** A release or a newer claim of the same run is on its way: the claim is not to be put back. */
-  #overtaken(op: Op): boolean {
-    for (const other of this.#lines.at(op.address))
-      if (sameRun(other.run, op.run) && (other.kind === 'release' || other.claim > op.claim)) return true
+  isOvertaken(run: Run, { address, claim }: Held): boolean {
+    for (const other of this.#lines.at(address))
+      if (sameRun(other.run, run) && (other.kind === 'release' || other.claim > claim)) return true
     return false
   }
 

@@ -7,7 +7,7 @@ import type { Env } from '../env/env.ts'
 import { BatchedReads } from './batched-reads.ts'
 import type { Claimed, Held, Owner, Released, Run } from './directory.ts'
 import { NoteBox, type StoredNotes } from './note-box.ts'
-import { decodeOrTell, decodeSession, isUnreadable, Keys, type SessionRecord } from './records.ts'
+import { decodeOrTell, decodeSession, isUnreadable, Keys, sameRun, type SessionRecord } from './records.ts'
 import { SecondLook } from './second-look.ts'
 import { SessionOperations } from './session-operations.ts'
 
@@ -107,8 +107,26 @@ export class SessionStore implements AsyncDisposable {
 
   /** Puts claims back that are missing. In the order of `claims`: who holds the address instead, or `undefined` where it is ours. */
   async reassertMany(run: Run, claims: readonly Held[], untilMs: number): Promise<(Owner | undefined)[]> {
-    const moved = await this.#operations.call('reassert', run, claims, untilMs)
-    return moved.map(result => (result.kind === 'reassert' ? result.by : undefined))
+    const isOvertaken = claims.map(held => this.#operations.isOvertaken(run, held))
+    const [moved, found] = await Promise.all([
+      this.#operations.call(
+        'reassert',
+        run,
+        claims.filter((_, at) => !isOvertaken[at]),
+        untilMs,
+      ),
+      // Not put back; but what is on its way may be so for long, and the run is not to take itself for the owner until then.
+      this.readMany(claims.flatMap(({ address }, at) => (isOvertaken[at] ? [address] : []))),
+    ])
+    const [moves, sessions] = [moved.values(), found.values()]
+    return isOvertaken.map(overtaken => {
+      if (!overtaken) {
+        const result = moves.next().value
+        return result?.kind === 'reassert' ? result.by : undefined
+      }
+      const owner = sessions.next().value?.owner
+      return owner && !sameRun(owner, run) ? owner : undefined
+    })
   }
 
   /** Removes what still carries these claims. In the order of `claims`. */

@@ -341,6 +341,25 @@ t.test('missing claims are put back; those of others stay', async t => {
   t.equal(engine.get(key), undefined, 'not what is being released')
 })
 
+t.test('a claim is not put back behind a newer one of its run; who holds the address is told all the same', async t => {
+  const { engine, env, soon, user, inMs } = setUp()
+  const gate = new Gate()
+  const sessions = new SessionStore({ env, datastore: gate.datastore('a', engine.connect()), cluster: 'test' })
+  await soon(user().sessions.claimMany(a, alice(1), inMs(500)))
+  await soon(user().sessions.claimMany(b, alice(1), inMs(500)))
+  const newer = sessions.claimMany(a, alice(2), inMs(10_000))
+  const reasserted = sessions.reassertMany(a, alice(1), inMs(10_000))
+  await settle()
+  t.equal(gate.waiting.length, 2, 'the newer claim is on its way')
+  gate.take(1).run('pass')
+  t.same(await soon(reasserted), [{ ...b, claim: 1 }])
+  while (gate.waiting.length > 0) {
+    gate.take(0).run('pass')
+    await settle()
+  }
+  t.match(await soon(newer), [{ previous: b }])
+})
+
 t.test('F6: one lookup an address and 64 in all at a time, and each answer is younger than its question', async t => {
   const { engine, env, time } = setUp()
   const gate = new Gate()

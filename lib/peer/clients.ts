@@ -11,7 +11,7 @@ import type { Router } from '../router/router.ts'
 import { passing, settledBy } from '../sessions/deadline.ts'
 import type { Directory, Held, Owner, Run } from '../sessions/directory.ts'
 import { Departures } from './departures.ts'
-import { HandOver, type Former } from './hand-over.ts'
+import { HandOver, type Former, type GivenUp } from './hand-over.ts'
 
 /** What a disconnect found: our record is gone; another peer holds the address; nobody held it. */
 export type Disconnected = { at: 'released' } | { at: 'elsewhere'; owner: Owner } | { at: 'absent' }
@@ -348,23 +348,24 @@ export class Clients {
   async displaced(address: string, claim: number, by: Owner | undefined): Promise<void> {
     const claiming = this.#answerTo(claim)
     if (claiming) await claiming
-    const left = this.#giveUp(address, claim, by)
+    const { left } = this.#giveUp(address, claim, by)
     if (by) this.#handOver.keep({ address, claim }, left)
     else this.#dropped({ address, claim }, left)
   }
 
   /** Another peer has taken the address: end our client and return what it had not taken. */
-  #giveUp(address: string, claim: number, by: Owner | undefined): ReturnType<Inbox['close']> {
+  #giveUp(address: string, claim: number, by: Owner | undefined): GivenUp {
     this.#departures.cameElsewhere(address, claim)
     const inbox = this.#router.reception.serving(address)
     const client = clientOf(inbox)
-    if (!inbox || !client || inbox.claim !== claim) return []
+    if (!inbox || !client || inbox.claim !== claim) return { left: [], opened: false }
     this.#router.reception.remove(inbox)
+    const opened = inbox.state === 'open'
     const left = inbox.close(false)
     client.finish('displaced')
     this.#setup.events.emit('displaced', { address, by })
     this.#departures.check()
-    return left
+    return { left, opened }
   }
 
   /** Whether the datastore names our claim after all; where it cannot be asked, whoever says otherwise is believed. */

@@ -30,6 +30,8 @@ export interface Part {
   messages: Moved[]
   /** Messages that are still to come after this part. */
   left: number
+  /** With the first part: the client had begun to give out messages. Not said by an older version, nor where it had ended before. */
+  opened?: boolean
 }
 
 /** Throws `REFUSED`. */
@@ -45,13 +47,13 @@ export function readTake(body: unknown): Take {
 
 /** Bodies in it are decoded by the client: they are checked as those that come in messages. Throws `REMOTE`. */
 export function readPart(body: unknown, isBody: (bytes: Uint8Array) => boolean): Part {
-  const { messages, left } = (body ?? {}) as Partial<Record<keyof Part, unknown>>
+  const { messages, left, opened } = (body ?? {}) as Partial<Record<keyof Part, unknown>>
   // Nothing, and more to come, again and again: it would be asked for ever.
   const fine = Array.isArray(messages) && isCount(left) && (left === 0 || messages.length > 0)
   if (!fine || !messages.every((moved): moved is Moved => isMoved(moved, isBody))) {
     throw new HomingError('REMOTE', 'not an answer of sessions/1')
   }
-  return { messages, left }
+  return { messages, left, opened: opened === true }
 }
 
 function isMoved(value: unknown, isBody: (bytes: Uint8Array) => boolean): value is Moved {

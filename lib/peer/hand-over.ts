@@ -16,7 +16,13 @@ const noteTriesMax = 300
 const noteRetryMsMax = 2_000
 
 /** Ends the client here under (address, claim), if it is one, and returns what it had not taken. */
-export type GiveUp = (address: string, claim: number, by: Owner) => BytesMessage[]
+export type GiveUp = (address: string, claim: number, by: Owner) => GivenUp
+
+export interface GivenUp {
+  readonly left: BytesMessage[]
+  /** It had begun to give out messages. */
+  readonly opened: boolean
+}
 
 /** A client of the same address on this peer, displaced by a newer one, and what it had not taken. */
 export interface Former {
@@ -87,16 +93,19 @@ export class HandOver {
         const claiming = underWay(take.claim)
         if (claiming) await claiming
         // Only the first question ends the client: whoever asks for more has had an answer to that.
+        let opened = false
         if (take.part === 0) {
           if (await isOurs(take.address, take.claim)) return { messages: [], left: 0 } satisfies Part
-          const left = giveUp(take.address, take.claim, take.by)
-          if (left.length > 0) this.#leftovers.keep(take, left)
+          const given = giveUp(take.address, take.claim, take.by)
+          opened = given.opened
+          if (given.left.length > 0) this.#leftovers.keep(take, given.left)
         }
         const filling = this.#filling.get(keyOf(take))
         if (filling) await filling
         // Whoever asks next may have it; or it is reported, with how many there are.
         if (signal.aborted) throw new HomingError('TIMEOUT', 'who takes the address waits for this no more')
-        return this.#leftovers.part(take)
+        const part = this.#leftovers.part(take)
+        return opened ? { ...part, opened } : part
       },
       tell: (from, body) => {
         const take = readTake(body)
@@ -151,8 +160,10 @@ export class HandOver {
       if (previous) {
         // `previous` came between the former client here and this one: what that had left is for `previous` first, and comes through it.
         const requests = former ? this.#leaveFor(former) : []
-        missing = await this.#fetch(inbox.address, by, previous, got)
-        if (former) got.unshift(...this.#unaskedOf(former), ...requests)
+        const fetched = await this.#fetch(inbox.address, by, previous, got)
+        missing = fetched.missing
+        // Who gave out messages without having asked for what was here before has given out later ones.
+        if (former) got.unshift(...(fetched.opened ? [] : this.#unaskedOf(former)), ...requests)
       } else if (former) got.push(...(await this.#lateOf(former.inbox)), ...former.left)
       // A process that has slept may hear of a claim that it made before, and that has been overtaken since: what it is handed is older than
       // what others have given out, and is not given out before it knows.
@@ -204,10 +215,16 @@ export class HandOver {
     return kept.filter(({ id }) => own.has(id))
   }
 
-  /** Adds to `got` what `previous` gives; resolves to what is missing. */
-  async #fetch(address: string, by: Owner, previous: Owner, got: BytesMessage[]): Promise<number | undefined> {
+  /** Adds to `got` what `previous` gives; resolves to what is missing, and whether it is known to have given out messages. */
+  async #fetch(
+    address: string,
+    by: Owner,
+    previous: Owner,
+    got: BytesMessage[],
+  ): Promise<{ missing: number | undefined; opened: boolean }> {
     const untilMs = this.#setup.env.clock.monotonicMs() + this.#setup.waitMs
     let left: number | undefined
+    let opened = false
     let part = 0
     let noted = false
     const leaveNote = (): void => {
@@ -231,6 +248,7 @@ export class HandOver {
         const answer = readPart(body, bytes => this.#setup.router.isBody(bytes))
         note.cancel()
         left = answer.left
+        opened ||= answer.opened === true
         part += answer.messages.length
         for (const moved of answer.messages) got.push(this.#incoming(address, moved, previous.identity))
       } while (left > 0 && this.#setup.env.clock.monotonicMs() < untilMs)
@@ -244,7 +262,7 @@ export class HandOver {
       note.cancel()
       look.cancel()
     }
-    return left
+    return { missing: left, opened }
   }
 
   /** So that the former owner need not report it as left behind. */

@@ -2,7 +2,7 @@
 import t from 'tap'
 import { Access } from '../../lib/access/access.ts'
 import { HomingError } from '../../lib/errors.ts'
-import { HandOver } from '../../lib/peer/hand-over.ts'
+import { HandOver, type GivenUp } from '../../lib/peer/hand-over.ts'
 import type { Part, Take } from '../../lib/peer/hand-over-protocol.ts'
 import { Budget } from '../../lib/router/budget.ts'
 import { Inbox } from '../../lib/router/inbox.ts'
@@ -22,6 +22,8 @@ const context = { signal: new AbortController().signal, deadlineMs: 1_000 }
 class World {
   readonly env = new StillEnv()
   readonly got: unknown[] = []
+  /** What a take of `alice` finds here. */
+  givenUp: GivenUp = { left: [], opened: false }
   readonly unclaimed: { held: Held; missing: number | undefined }[] = []
   readonly handOver: HandOver
   /** By identity: the answer of a former owner. */
@@ -50,7 +52,7 @@ class World {
       trouble: error => t.error(error),
     })
     this.handOver.serve(
-      () => [],
+      () => this.givenUp,
       () => undefined,
       () => Promise.resolve(false),
       ({ address, claim }, missing) => void this.unclaimed.push({ held: { address, claim }, missing }),
@@ -138,4 +140,44 @@ t.test('what a client here gave out is not preceded elsewhere by older messages 
   t.same(world.unclaimed, [{ held: { address: 'alice', claim: 4 }, missing: 1 }])
   world.env.pass(10_000)
   t.equal(world.unclaimed.length, 1, 'reported once')
+})
+
+/** We had it, then ben, then we again. What our first client had not taken is `older`. */
+async function backHere(answer: Part): Promise<World> {
+  const world = new World()
+  const { handOver } = world
+  const first = world.inbox(4)
+  t.ok(first.offer(message('older', 1)))
+  const left = first.close(false)
+  const filled = handOver.fillInbox({
+    inbox: world.inbox(5),
+    by: { ...us, claim: 5 },
+    former: { inbox: first, left },
+    previous: ben,
+    revalidate: () => undefined,
+  })
+  world.answerOf('ben').resolve(answer)
+  t.equal(await filled, 0)
+  world.env.turn()
+  return world
+}
+
+t.test('what a client here had not taken comes to the next one here, where who came between has given out nothing', async t => {
+  const world = await backHere({ messages: [], left: 0 })
+  t.same(world.got, ['older'])
+  t.same(world.unclaimed, [])
+})
+
+t.test('who came between, has not asked, and has given out messages: older ones are reported, not given out', async t => {
+  const world = await backHere({ messages: [], left: 0, opened: true })
+  t.same(world.got, [])
+  t.same(world.unclaimed, [{ held: { address: 'alice', claim: 4 }, missing: 1 }])
+})
+
+t.test('a former owner says whether its client had begun to give out messages', async t => {
+  for (const opened of [false, true]) {
+    const world = new World()
+    world.givenUp = { left: [message('hi', 1)], opened }
+    t.match(await world.take(ben, 4), { messages: [{ number: 1 }], left: 0, ...(opened && { opened }) })
+  }
 })

@@ -137,7 +137,7 @@ const ears: readonly Ear[] = [
     })
     let lost = 0
     handOver.serve(
-      () => kept,
+      () => ({ left: kept, opened: true }),
       () => undefined,
       () => Promise.resolve(false),
       (_held, missing) => void (lost += missing ?? 0),

@@ -124,6 +124,8 @@ export type Fault =
   | { fault: 'cut'; from: string; to: string; oneWay: boolean }
   /** A few bytes pass, so that nobody takes it for broken: what is on its way comes late. Healed as a cut. */
   | { fault: 'drip'; from: string; to: string }
+  /** All lines take so little from now on; without `bytesPerMs`: as much as is wanted. */
+  | { fault: 'narrow'; bytesPerMs?: number }
   | { fault: 'heal'; from: string; to: string }
   | { fault: 'reset'; from: string; to: string }
   | { fault: 'storeDown' | 'storeUp'; name?: string }

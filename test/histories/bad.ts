@@ -432,6 +432,15 @@ export const bad: readonly Story[] = [
     },
   },
   {
+    name: 'a message that was given up arrives seven seconds later, over a line that takes a window in five, and was slower before',
+    rule: 'H5',
+    tell(cast, world) {
+      world.fault(3_000, { fault: 'narrow', bytesPerMs: 60 })
+      world.fault(4_999, { fault: 'narrow', bytesPerMs: 900 })
+      givenUpAndTaken(cast, world, 12_103)
+    },
+  },
+  {
     name: 'a newer client is displaced by the one that it displaced',
     rule: 'H6',
     options: { atomicPut: true },

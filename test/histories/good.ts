@@ -327,6 +327,14 @@ export const good: readonly Story[] = [
     },
   },
   {
+    name: 'a message that was given up was on its way over a line on which a window takes a minute',
+    tell(cast, world) {
+      world.fault(3_000, { fault: 'narrow', bytesPerMs: 60 })
+      world.fault(13_000, { fault: 'narrow' })
+      givenUpAndTaken(cast, world, 12_103)
+    },
+  },
+  {
     name: 'a message that was given up was on its way over a path that was not known to be broken',
     options: { atomicPut: true },
     tell(cast, world) {

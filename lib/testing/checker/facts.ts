@@ -227,6 +227,10 @@ export class Facts {
       case 'drip':
         this.#dripping.set(lineKey(event.from, event.to), atMs)
         return this.#cut(event.from, event.to, atMs, true)
+      case 'narrow':
+        this.drips.end(atMs)
+        if (this.bounds.windowBytes > (event.bytesPerMs ?? Infinity) * this.bounds.noticeMs) this.drips.begin(atMs)
+        return
       case 'storeDown':
       case 'storeUp':
         return this.#store(event.name, 'down', atMs, event.fault === 'storeDown')

@@ -3,7 +3,8 @@
  * receipt, by the same client, it arrived after that: an inbox gives out in the order in which it took in.
  *
  * Excuses (docs/guarantees.md, promise 3): what is on its way over a path that is cut, or with a process that stands still, may arrive until
- * that path is found to be broken (`noticeMs`, and the standstill). A line that drips is not silent, and is never found to be.
+ * that path is found to be broken (`noticeMs`, and the standstill). A line that drips, or is so narrow that what may be under way takes longer
+ * than that, is not silent, and is never found to be.
  */
 import { type Facts } from './facts.ts'
 import type { Holder } from './holder.ts'

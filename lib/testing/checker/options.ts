@@ -1,5 +1,6 @@
 /** By which bounds a history is judged. */
 import { HomingError } from '../../errors.ts'
+import { channelDefaults } from '../../mesh/channel.ts'
 
 export interface CheckOptions {
   /** When the world ended, ms; default: at the last event. What was due before, and has no answer, has been forgotten. */
@@ -29,6 +30,8 @@ export interface CheckOptions {
   deathMsMax?: number
   /** How long a cut may go unnoticed, and what follows its heal take, ms. */
   noticeMs?: number
+  /** What a peer may have written to another one and not know to have come: see `ChannelOptions`. */
+  windowBytes?: number
   /**
    * How exact a history of real processes is, ms; 0 (default) in a simulation. The last lines of a process that was killed may be missing, and
    * whoever killed it wrote down the time a little before or after.
@@ -53,6 +56,7 @@ const defaults = {
   atomicPut: false,
   handOverMs: 1_000,
   noticeMs: 6_000,
+  windowBytes: channelDefaults.windowBytes,
   blurMs: 0,
   workRememberedMs: 600_000,
   workRememberedMax: 100_000,

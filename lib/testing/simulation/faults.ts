@@ -1,4 +1,5 @@
 /** What may go wrong in a simulated world: one function a fault, which begins it and says how it ends. */
+import type { Cluster } from '../cluster.ts'
 import type { FaultName } from './fault-names.ts'
 import type { Scene } from './scene.ts'
 import type { Seat } from './seats.ts'
@@ -88,11 +89,9 @@ export const faults: Readonly<Record<FaultName, Fault>> = {
     scene.later(() => void (network.options.latencyMs = latencyMs!))
   },
   narrow: scene => {
-    const { network } = scene.cluster
-    const { bytesPerMs = Infinity } = scene.plan.network
-    network.options.bytesPerMs = Math.round(scene.draw.spread(20, 500))
-    scene.cluster.did(`bandwidth ${network.options.bytesPerMs} bytes a ms`)
-    scene.later(() => void (network.options.bytesPerMs = bytesPerMs))
+    const { bytesPerMs } = scene.plan.network
+    narrow(scene.cluster, Math.round(scene.draw.spread(20, 500)))
+    scene.later(() => narrow(scene.cluster, bytesPerMs))
   },
 
   brokerKill: scene => brokerEnding(scene, 'kill'),
@@ -222,4 +221,13 @@ function storeUsers({ seats, plan }: Scene): string[] {
 /** In these worlds calls fail: what matters is what the history says. */
 function expected(error: unknown): void {
   if (!(error instanceof Error && error.name === 'HomingError')) throw error
+}
+
+/** Each line takes so many bytes a ms from now on; undefined: any. */
+export function narrow(cluster: Cluster, bytesPerMs: number | undefined): void {
+  cluster.network.options.bytesPerMs = bytesPerMs ?? Infinity
+  cluster.did(bytesPerMs === undefined ? 'bandwidth as much as is wanted' : `bandwidth ${bytesPerMs} bytes a ms`, {
+    fault: 'narrow',
+    ...(bytesPerMs !== undefined && { bytesPerMs }),
+  })
 }

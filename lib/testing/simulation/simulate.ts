@@ -17,7 +17,7 @@ import { Calls } from './calls.ts'
 import { Draw } from './draw.ts'
 import { EventualEngine } from './eventual-engine.ts'
 import type { FaultName } from './fault-names.ts'
-import { faults } from './faults.ts'
+import { faults, narrow } from './faults.ts'
 import { drawPlan, type Mode, type Plan } from './plan.ts'
 import { calmDown, closeAll } from './quiet.ts'
 import { RemoteEngine } from './remote-engine.ts'
@@ -94,6 +94,7 @@ class World {
       store: { slowMs: 0, answerMs: 0, engine: time => this.#remoteEngine(time) },
     })
     for (const [process, rate] of clockRates) cluster.setClockRate(process, rate)
+    if (network.bytesPerMs !== undefined) narrow(cluster, network.bytesPerMs)
     const scene = this.#scene(cluster)
     try {
       await this.#live(scene)
@@ -262,5 +263,6 @@ function boundsOf({ options, clockRates, store, faults }: Plan, endMs: number): 
       (store.kind === 'eventual' ? siblingsMs : 0),
     atomicPut: store.kind !== 'eventual',
     ...(options.whenStoreIsDown && { whenStoreIsDown: options.whenStoreIsDown }),
+    ...(options.windowBytes !== undefined && { windowBytes: options.windowBytes }),
   }
 }

@@ -121,8 +121,9 @@ export class Membership {
   /** Reads records afresh, and judges by them. Rejects with `DATASTORE`. */
   async readAfresh(identities: readonly string[]): Promise<Map<string, PeerEntry | 'unreadable'>> {
     const reading = ++this.#reading
-    const startedMs = this.#env.clock.monotonicMs()
+    const { monotonicMs: startedMs, bootMs } = this.#now()
     const entries = await this.#records.getMany(identities)
+    this.#noticeAge(bootMs)
     if (!this.#stopped) for (const identity of identities) this.#see(identity, entries.get(identity), reading, startedMs)
     return entries
   }
@@ -211,8 +212,23 @@ export class Membership {
   /** Reads all records afresh. Rejects with `DATASTORE`. */
   async readAll(): Promise<void> {
     const reading = ++this.#reading
-    const startedMs = this.#env.clock.monotonicMs()
-    this.#seeAll(await this.#records.readAll([...this.#known.keys(), this.#self().identity]), reading, startedMs)
+    const { monotonicMs: startedMs, bootMs } = this.#now()
+    const entries = await this.#records.readAll([...this.#known.keys(), this.#self().identity])
+    this.#noticeAge(bootMs)
+    this.#seeAll(entries, reading, startedMs)
+  }
+
+  #now(): { monotonicMs: number; bootMs: number } {
+    const { clock } = this.#env
+    return { monotonicMs: clock.monotonicMs(), bootMs: clock.bootMs() }
+  }
+
+  /**
+   * Who was silent when a reading began that was long ago may have come back since: this process, or its machine, stood still meanwhile, and
+   * hears of that reading before anything else.
+   */
+  #noticeAge(startedBootMs: number): void {
+    if (this.#env.clock.bootMs() - startedBootMs > this.#options.renewEveryMs) this.late()
   }
 
   async #refresh(): Promise<void> {

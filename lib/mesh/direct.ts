@@ -186,7 +186,9 @@ export class DirectMesh implements Mesh, LinkHandler {
 
   #newChannel(run: Run): Channel {
     const { env, channel, handler } = this.#setup
-    return new Channel(env, run, channel, handler)
+    const fresh = new Channel(env, run, channel, handler)
+    if (this.#closing) fresh.leave() // one that comes up yet is to say goodbye too
+    return fresh
   }
 
   /**

@@ -517,6 +517,24 @@ export function meshContract(t: Test, { open }: MeshDriver): void {
     }
   })
 
+  t.test('who is on its way back to somebody that has forgotten it closes at once', async t => {
+    const world = open()
+    const { a, b } = await pair(world)
+    const c = await world.start('c')
+    await calm(world, a, b)
+    await calm(world, a, c)
+    b.mesh.end(a.run, 'left')
+    // As c has to answer, it comes up once more: to a channel that b has just begun, which is to answer a goodbye too, or hears that nobody is there.
+    await world.until(() => b.mesh.find(a.run) !== undefined)
+    let closed = false
+    void a.mesh.close(1_000).then(() => (closed = true))
+    await world.until(() => closed, 500)
+    t.equal(c.heard('leaving a'), 1)
+    if (world.kind === 'direct') t.same([a.heard('ended b forgotten'), b.heard('leaving a')], [1, 1])
+    await world.run(3_000)
+    t.equal(world.connections('a'), 0)
+  })
+
   t.test('both may leave at once', async t => {
     const world = open()
     const { a, b } = await pair(world)

@@ -27,7 +27,7 @@ import { KnownMembers } from './known-members.ts'
 
 export interface DirectoryClientSetup {
   readonly env: Env
-  readonly router: Router
+  readonly router: Pick<Router, 'call' | 'serveProtocol'>
   readonly self: Self
   readonly options: Readonly<SessionOptions>
   readonly handler: DirectoryHandler

@@ -3,6 +3,7 @@ import type { Env, Timer } from '../env/env.ts'
 import { Standstill } from '../env/standstill.ts'
 import { HomingError } from '../errors.ts'
 import type { Router } from '../router/router.ts'
+import { passing } from '../sessions/deadline.ts'
 import type {
   Claimed,
   Directory,
@@ -20,14 +21,15 @@ import type {
 import { someMax } from '../sessions/held-audit.ts'
 import { trustedMs, type SessionOptions } from '../sessions/options.ts'
 import { Turns } from '../sessions/turns.ts'
+import { BrokerCalls, late, retryMs } from './broker-calls.ts'
 import { ClaimsAsked, type AskedClaim } from './claims-asked.ts'
-import { readAnswer, readNews } from './directory-answers.ts'
-import { claimsMax, directoryProtocol, type Answer, type News, type Question } from './directory-protocol.ts'
+import { readNews } from './directory-answers.ts'
+import { claimsMax, directoryProtocol, type News } from './directory-protocol.ts'
 import { KnownMembers } from './known-members.ts'
 
 export interface DirectoryClientSetup {
   readonly env: Env
-  readonly router: Router
+  readonly router: Pick<Router, 'call' | 'serveProtocol'>
   readonly self: Self
   readonly options: Readonly<SessionOptions>
   readonly handler: DirectoryHandler
@@ -42,17 +44,12 @@ interface Asked {
 
 /** How long one question may take before it is asked again of whichever broker there is then, ms. */
 const askMs = 5_000
-/** How long after a failure the next try follows, ms. */
-const retryMs = 100
 
 export class DirectoryClient implements Directory {
   readonly #setup: DirectoryClientSetup
   readonly #run: Run
   #self: Self
-  #broker: Run | undefined
-  /** It has joined at the present broker: other questions may be asked. */
-  #joined = false
-  #waitingForBroker: (() => void)[] = []
+  readonly #calls: BrokerCalls
   readonly #members: KnownMembers
   /** How often it was asked to join somewhere: an answer to a question from before says nothing of the members here. */
   #joins = 0
@@ -72,14 +69,14 @@ export class DirectoryClient implements Directory {
   readonly #standstill: Standstill
   readonly #ticker: Timer
   #storeUp = true
-  #ended: HomingError | undefined
 
   constructor(setup: DirectoryClientSetup) {
     this.#setup = setup
     this.#self = setup.self
     this.#run = { identity: setup.self.identity, incarnation: setup.self.incarnation }
     this.#claimsAsked = new ClaimsAsked(this.#run)
-    const { env, options, handler, trouble } = setup
+    const { env, router, options, handler, trouble } = setup
+    this.#calls = new BrokerCalls({ env, router, joinAgain: broker => setup.joinAgain(broker) })
     this.#members = new KnownMembers({
       env,
       options,
@@ -93,32 +90,30 @@ export class DirectoryClient implements Directory {
     this.#heardMs = this.#checkedMs = clock.monotonicMs()
     this.#standstill = new Standstill(clock)
     this.#ticker = timers.every(Math.min(1_000, options.renewEveryMs / 3), () => this.#tick())
-    setup.router.serveProtocol(directoryProtocol, { tell: (from, body) => this.#hear(from, readNews(body)) })
+    router.serveProtocol(directoryProtocol, { tell: (from, body) => this.#hear(from, readNews(body)) })
   }
 
   // The broker comes and goes
 
   /** A link to this broker is up. Joins there; resolves when the peer is a member. Rejects where it may not. */
   async brokerUp(broker: Run): Promise<void> {
-    this.#broker = broker
-    this.#joined = false
+    this.#calls.linkUp(broker)
     this.#members.joining()
     const join = ++this.#joins
-    const { members, told } = await this.#callBroker(broker, { op: 'join', member: this.#self }, this.#setup.options.leaseMs * 2)
-    if (this.#broker !== broker || this.#joins !== join) return
+    const { members, told } = await this.#calls.call(broker, { op: 'join', member: this.#self }, this.#setup.options.leaseMs * 2)
+    if (this.#calls.broker !== broker || this.#joins !== join) return
     this.#tick()
-    this.#joined = true
+    this.#calls.joins()
     this.#members.joined(members, told)
     await this.#revalidate(broker)
-    if (this.#broker !== broker) return
-    for (const wake of this.#waitingForBroker.splice(0)) wake()
+    if (this.#calls.broker !== broker) return
+    this.#calls.wake()
     this.#tellStore(true, '')
   }
 
   brokerDown(): void {
-    if (this.#joined) this.#heardMs = this.#setup.env.clock.monotonicMs()
-    this.#broker = undefined
-    this.#joined = false
+    if (this.#calls.joined) this.#heardMs = this.#setup.env.clock.monotonicMs()
+    this.#calls.linkDown()
     // The link was silent for about as long as a peer with a datastore of its own would trust its last renewal.
     if (this.#setup.options.whenStoreIsDown === 'stop' && this.#lease === 'sure') this.#becomes('unsure', 'store')
     this.#tellStore(false, 'no broker is linked')
@@ -129,7 +124,8 @@ export class DirectoryClient implements Directory {
     this.#storeUp = up
     if (up) {
       this.#setup.handler.storeUp()
-      if (this.#broker && this.#joined && this.#lease === 'unsure') void this.#revalidateAgain(this.#broker)
+      const broker = this.#calls.joined
+      if (broker && this.#lease === 'unsure') void this.#revalidateAgain(broker)
     } else this.#setup.handler.storeDown(new HomingError('DATASTORE', text))
   }
 
@@ -143,7 +139,7 @@ export class DirectoryClient implements Directory {
   }
 
   async #reassert(broker: Run, claims: readonly Held[]): Promise<void> {
-    const answer = await this.#callBroker(broker, { op: 'reassert', claims: [...claims], ms: askMs }, askMs)
+    const answer = await this.#calls.call(broker, { op: 'reassert', claims: [...claims], ms: askMs }, askMs)
     const { elsewhere, refused = [] } = answer
     for (const { at, owner } of elsewhere) {
       const lost = claims[at]
@@ -169,9 +165,9 @@ export class DirectoryClient implements Directory {
     this.#uncheckedMs ??= this.#setup.env.clock.monotonicMs()
     try {
       await this.#reassert(broker, claims)
-      if (this.#broker !== broker) return
+      if (this.#calls.broker !== broker) return
       this.#uncheckedMs = undefined
-      if (this.#joined && this.#storeUp && this.#lease === 'unsure') await this.#revalidateAgain(broker)
+      if (this.#calls.joined && this.#storeUp && this.#lease === 'unsure') await this.#revalidateAgain(broker)
     } catch (error) {
       if (error instanceof HomingError) this.#setup.trouble(error)
       else throw error
@@ -179,13 +175,14 @@ export class DirectoryClient implements Directory {
   }
 
   #hear(from: Run, news: News | undefined): void {
-    if (!news || from.identity !== this.#broker?.identity || from.incarnation !== this.#broker.incarnation || this.#ended) return
+    const { broker, ended } = this.#calls
+    if (!news || from.identity !== broker?.identity || from.incarnation !== broker.incarnation || ended) return
     const { handler } = this.#setup
     switch (news.op) {
       case 'displaced':
         return handler.displaced(news.address, news.claim, news.by)
       case 'revalidate':
-        return void this.#revalidateAgain(this.#broker)
+        return void this.#revalidateAgain(broker)
       case 'memberUp':
       case 'memberChanged':
       case 'memberDown':
@@ -228,89 +225,30 @@ export class DirectoryClient implements Directory {
     const { env, options } = this.#setup
     const nowMs = env.clock.monotonicMs()
     const stoodMs = this.#standstill.look()
+    const { joined } = this.#calls
     // Who was judged gone a renewal ago may have shown since that he lives.
-    if (this.#broker && stoodMs > options.renewEveryMs) this.#members.stoodStill()
+    if (this.#calls.broker && stoodMs > options.renewEveryMs) this.#members.stoodStill()
     if (stoodMs > trustedMs(options)) {
       // Others may have judged it dead meanwhile: nothing is taken before the broker said what is still ours.
       this.#becomes('unsure', 'late')
-      if (this.#broker && this.#joined) void this.#revalidateAgain(this.#broker)
+      if (joined) void this.#revalidateAgain(joined)
       return
     }
-    if (this.#joined && this.#storeUp) {
-      if (this.#broker && nowMs - this.#checkedMs >= options.renewEveryMs) {
+    if (joined && this.#storeUp) {
+      if (nowMs - this.#checkedMs >= options.renewEveryMs) {
         this.#checkedMs = nowMs
-        this.#checkSome(this.#broker)
+        this.#checkSome(joined)
       }
       if (nowMs - (this.#uncheckedMs ?? nowMs) < trustedMs(options) - options.renewEveryMs) this.#heardMs = nowMs
       else if (this.#lease === 'sure') this.#becomes('unsure', 'store')
       return
     }
     // That its datastore fails, the broker may have noticed as late as its next renewal.
-    const lagMs = this.#joined ? options.renewEveryMs + 2 * options.operationTimeoutMs : 0
+    const lagMs = joined ? options.renewEveryMs + 2 * options.operationTimeoutMs : 0
     if (nowMs - this.#heardMs > trustedMs(options) - lagMs && this.#lease === 'sure') this.#becomes('unsure', 'store')
   }
 
   // Asking
-
-  async #callBroker<Q extends Question>(
-    broker: Run,
-    question: Q,
-    deadlineMs: number,
-    signal?: AbortSignal,
-  ): Promise<Answer<Q['op']>> {
-    const answer = await this.#setup.router.call(broker, directoryProtocol, question, { deadlineMs, ...(signal && { signal }) })
-    return readAnswer(question, answer)
-  }
-
-  /** Asks whichever broker there is, until `untilMs`; a question that may have been answered is asked again: all can be. */
-  async #ask<Q extends Question>(make: (leftMs: number) => Q, untilMs: number, signal?: AbortSignal): Promise<Answer<Q['op']>> {
-    for (;;) {
-      const broker = await this.#presentBroker(untilMs, signal)
-      try {
-        const ms = this.#leftMs(untilMs)
-        return await this.#callBroker(broker, make(ms), ms, signal)
-      } catch (error) {
-        await this.#untilAgain(error, broker, untilMs, signal)
-      }
-    }
-  }
-
-  #leftMs(untilMs: number): number {
-    return Math.max(1, untilMs - this.#setup.env.clock.monotonicMs())
-  }
-
-  async #presentBroker(untilMs: number, signal?: AbortSignal): Promise<Run> {
-    const leftMs = untilMs - this.#setup.env.clock.monotonicMs()
-    if (this.#ended) throw this.#ended
-    const broker = this.#joined ? this.#broker : await this.#nextBroker(leftMs, signal)
-    if (broker) return broker
-    throw new HomingError('DATASTORE', 'no broker is linked: sessions can neither be read nor written')
-  }
-
-  /** A question to `broker` failed. Resolves when it can be asked again; rejects where it cannot. */
-  async #untilAgain(error: unknown, broker: Run, untilMs: number, signal?: AbortSignal): Promise<void> {
-    if (!(error instanceof HomingError) || !passing.has(error.code)) throw error
-    if (error.code === 'FENCED' && this.#joined && this.#broker === broker) {
-      this.#joined = false
-      this.#setup.joinAgain(broker)
-    }
-    if (this.#setup.env.clock.monotonicMs() + retryMs >= untilMs || signal?.aborted) throw late(error)
-    await new Promise<void>(resolve => void this.#setup.env.timers.after(retryMs, resolve))
-  }
-
-  #nextBroker(leftMs: number, signal: AbortSignal | undefined): Promise<Run | undefined> {
-    if (leftMs <= 0 || signal?.aborted) return Promise.resolve(undefined)
-    return new Promise(resolve => {
-      const done = (): void => {
-        timer.cancel()
-        this.#waitingForBroker = this.#waitingForBroker.filter(wake => wake !== done)
-        resolve(this.#joined ? this.#broker : undefined)
-      }
-      const timer = this.#setup.env.timers.after(leftMs, done)
-      this.#waitingForBroker.push(done)
-      signal?.addEventListener('abort', done, { once: true })
-    })
-  }
 
   async #inChunks<T>(claims: readonly Held[], ask: (chunk: Held[]) => Promise<T[]>): Promise<T[]> {
     const results: T[] = []
@@ -334,16 +272,16 @@ export class DirectoryClient implements Directory {
 
   async #claim(claims: readonly AskedClaim[], untilMs: number): Promise<void> {
     for (let open = claims; open.length > 0; open = open.filter(({ isAnswered }) => !isAnswered)) {
-      const broker = await this.#presentBroker(untilMs)
+      const broker = await this.#calls.present(untilMs)
       const going = open.filter(asked => asked.go())
       try {
         if (going.length > 0) {
-          const ms = this.#leftMs(untilMs)
-          const { previous } = await this.#callBroker(broker, { op: 'claim', claims: going.map(plain), ms }, ms)
+          const ms = this.#calls.leftMs(untilMs)
+          const { previous } = await this.#calls.call(broker, { op: 'claim', claims: going.map(plain), ms }, ms)
           for (const [at, asked] of going.entries()) asked.answer(previous[at] ?? undefined)
         } else for (const asked of open) await asked.newerSettled(this.#setup.env, untilMs, late)
       } catch (error) {
-        await this.#untilAgain(error, broker, untilMs)
+        await this.#calls.untilAgain(error, broker, untilMs)
       }
     }
   }
@@ -351,20 +289,20 @@ export class DirectoryClient implements Directory {
   release(claims: readonly Held[], untilMs: number): Promise<Released[]> {
     return this.#inChunks(
       claims,
-      async chunk => (await this.#ask(ms => ({ op: 'release', claims: chunk, ms }), untilMs)).released,
+      async chunk => (await this.#calls.ask(ms => ({ op: 'release', claims: chunk, ms }), untilMs)).released,
     )
   }
 
   async markMoving(claims: readonly Held[], untilMs: number): Promise<void> {
     await this.#inChunks(claims, async chunk => {
-      await this.#ask(ms => ({ op: 'moving', claims: chunk, ms }), untilMs)
+      await this.#calls.ask(ms => ({ op: 'moving', claims: chunk, ms }), untilMs)
       return []
     })
   }
 
   /** One question at a time for an address; those of one turn of the loop go together. */
   find(address: string): Promise<Located | undefined> {
-    if (this.#ended) return Promise.reject(this.#ended)
+    if (this.#calls.ended) return Promise.reject(this.#calls.ended)
     return new Promise((resolve, reject) => {
       const asked = this.#gathering.get(address) ?? { waiting: [] }
       asked.waiting.push({ resolve, reject })
@@ -383,7 +321,7 @@ export class DirectoryClient implements Directory {
       const chunk = gathered.slice(from, from + claimsMax)
       try {
         const untilMs = this.#setup.env.clock.monotonicMs() + this.#setup.options.operationTimeoutMs
-        const { located } = await this.#ask(() => ({ op: 'find', addresses: chunk.map(([address]) => address) }), untilMs)
+        const { located } = await this.#calls.ask(() => ({ op: 'find', addresses: chunk.map(([address]) => address) }), untilMs)
         for (const [at, [, { waiting }]] of chunk.entries()) for (const { resolve } of waiting) resolve(this.#met(located[at]))
       } catch (error) {
         for (const [, { waiting }] of chunk) for (const { reject } of waiting) reject(error)
@@ -401,13 +339,17 @@ export class DirectoryClient implements Directory {
     const { clock } = this.#setup.env
     while (clock.monotonicMs() < untilMs && !signal?.aborted) {
       try {
-        const { located } = await this.#ask(ms => ({ op: 'wait', address, ms: Math.max(0, ms - answerMs) }), untilMs, signal)
+        const { located } = await this.#calls.ask(
+          ms => ({ op: 'wait', address, ms: Math.max(0, ms - answerMs) }),
+          untilMs,
+          signal,
+        )
         return this.#met(located)
       } catch (error) {
         if (!(error instanceof HomingError)) throw error
-        if (this.#ended) throw this.#ended
+        if (this.#calls.ended) throw this.#calls.ended
         if (signal?.aborted || clock.monotonicMs() + retryMs >= untilMs) return undefined
-        await new Promise<void>(resolve => void this.#setup.env.timers.after(retryMs, resolve))
+        await passing(this.#setup.env, retryMs)
       }
     }
     return undefined
@@ -417,7 +359,7 @@ export class DirectoryClient implements Directory {
     let cursor = 0
     do {
       const untilMs = this.#setup.env.clock.monotonicMs() + askMs
-      const page = await this.#ask(() => ({ op: 'sessions', cursor }), untilMs)
+      const page = await this.#calls.ask(() => ({ op: 'sessions', cursor }), untilMs)
       yield* page.sessions
       cursor = page.cursor
     } while (cursor !== 0)
@@ -431,7 +373,7 @@ export class DirectoryClient implements Directory {
     const untilMs = this.#setup.env.clock.monotonicMs() + this.#setup.options.operationTimeoutMs
     this.#tick()
     const { question } = this.#members
-    const { members, told } = await this.#ask(() => ({ op: 'members' }), untilMs)
+    const { members, told } = await this.#calls.ask(() => ({ op: 'members' }), untilMs)
     this.#tick()
     this.#members.listed(members, told, question)
     return this.members()
@@ -443,38 +385,36 @@ export class DirectoryClient implements Directory {
 
   async lookUpMember(identity: string): Promise<Member | undefined> {
     const untilMs = this.#setup.env.clock.monotonicMs() + this.#setup.options.operationTimeoutMs
-    const { member } = await this.#ask(() => ({ op: 'member', identity }), untilMs)
+    const { member } = await this.#calls.ask(() => ({ op: 'member', identity }), untilMs)
     if (member) this.#members.met(member)
     return member ?? undefined
   }
 
   async leaveNote(to: Owner, address: string, by: Owner): Promise<void> {
     const untilMs = this.#setup.env.clock.monotonicMs() + askMs
-    await this.#ask(() => ({ op: 'note', to: { ...to }, address, by: { ...by } }), untilMs)
+    await this.#calls.ask(() => ({ op: 'note', to: { ...to }, address, by: { ...by } }), untilMs)
   }
 
   async update(change: Partial<Pick<Self, 'endpoints' | 'state' | 'metadata' | 'via'>>): Promise<void> {
     this.#self = { ...this.#self, ...change }
     const untilMs = this.#setup.env.clock.monotonicMs() + askMs
-    await this.#ask(() => ({ op: 'update', member: this.#self }), untilMs)
+    await this.#calls.ask(() => ({ op: 'update', member: this.#self }), untilMs)
   }
 
   async leave(untilMs: number): Promise<void> {
     try {
-      if (this.#joined && this.#broker && !this.#ended) {
-        await this.#callBroker(this.#broker, { op: 'leave' }, Math.max(1, untilMs - this.#setup.env.clock.monotonicMs()))
-      }
+      const { joined, ended } = this.#calls
+      if (joined && !ended) await this.#calls.call(joined, { op: 'leave' }, this.#calls.leftMs(untilMs))
     } finally {
       await this[Symbol.asyncDispose]()
     }
   }
 
   #end(error: HomingError): void {
-    if (this.#ended) return
-    this.#ended = error
+    if (this.#calls.ended) return
     this.#ticker.cancel()
     this.#members.end()
-    for (const wake of this.#waitingForBroker.splice(0)) wake()
+    this.#calls.end(error)
   }
 
   [Symbol.asyncDispose](): Promise<void> {
@@ -485,17 +425,6 @@ export class DirectoryClient implements Directory {
 
 /** What the broker's answer to a wait may take, ms: it comes before our own deadline. */
 const answerMs = 50
-
-function late(cause?: HomingError): HomingError {
-  const reason = cause ? `: ${cause.message}` : ''
-  return new HomingError('DATASTORE', `the broker did not answer in time${reason}`, {
-    outcome: cause?.outcome ?? 'unknown',
-    ...(cause && { cause }),
-  })
-}
-
-/** Failures after which the same question may be asked again, of this broker or the next. */
-const passing: ReadonlySet<string> = new Set(['LOST', 'TIMEOUT', 'UNREACHABLE', 'ABSENT', 'CLOSED', 'OVERLOADED', 'FENCED'])
 
 function plain({ address, claim }: Held): Held {
   return { address, claim }

@@ -36,6 +36,12 @@ interface Added {
   readonly minute: number
 }
 
+/** Keys that are added together. */
+interface Addition {
+  readonly keys: readonly string[]
+  readonly done: Promise<void>
+}
+
 interface Shard extends StoredDocument {
   readonly id: string
 }
@@ -86,22 +92,12 @@ export class CouchbaseIndex {
   /** A key may be written when its promise has resolved; one that has none may be now. */
   add(keys: readonly string[]): ReadonlyMap<string, Promise<void>> {
     const sinceMs = performance.now() - freshMs
-    const folders = new Map<string, Set<string>>()
-    for (const key of keys) {
-      if (this.#fresh.isNewer(key, sinceMs)) continue
-      const { folder } = placeOf(key)
-      const listed = folders.get(folder)
-      if (listed) listed.add(key)
-      else folders.set(folder, new Set([key]))
-    }
+    const due = new Set(keys.filter(key => !this.#fresh.isNewer(key, sinceMs)))
     const added = new Map<string, Promise<void>>()
-    for (const [folder, keys] of folders) {
-      const level = this.#levels.get(folder)
-      for (const [promise, some] of level === undefined
-        ? [[this.#beginWith(folder, keys), keys] as const]
-        : this.#addTo(folder, level, keys)) {
-        promise.catch(() => {}) // whoever waits for one of its keys hears of it
-        for (const key of some) added.set(key, promise)
+    for (const [folder, keys] of groups(due, key => placeOf(key).folder)) {
+      for (const { keys: some, done } of this.#addToFolder(folder, keys)) {
+        done.catch(() => {}) // whoever waits for one of its keys hears of it
+        for (const key of some) added.set(key, done)
       }
     }
     return added
@@ -142,27 +138,26 @@ export class CouchbaseIndex {
 
   // Adding
 
-  async #beginWith(folder: string, keys: ReadonlySet<string>): Promise<void> {
-    const level = await this.#begin(folder)
-    await Promise.all(this.#addTo(folder, level, keys).map(([added]) => added))
+  /** In a folder that this process does not know, all keys wait for the folder; in one that it knows, those of each shard for themselves. */
+  #addToFolder(folder: string, keys: readonly string[]): Addition[] {
+    const level = this.#levels.get(folder)
+    return level === undefined ? [{ keys, done: this.#beginWith(folder, keys) }] : this.#addTo(folder, level, keys)
   }
 
-  /** One promise a shard, and the keys that it is for. */
-  #addTo(folder: string, level: number, keys: ReadonlySet<string>): [Promise<void>, readonly string[]][] {
+  async #beginWith(folder: string, keys: readonly string[]): Promise<void> {
+    const level = await this.#begin(folder)
+    await Promise.all(this.#addTo(folder, level, keys).map(({ done }) => done))
+  }
+
+  #addTo(folder: string, level: number, keys: readonly string[]): Addition[] {
     const root = rootId(folder)
-    const shards = new Map<string, string[]>()
-    for (const key of keys) {
-      const id = shardId(root, level, key)
-      const listed = shards.get(id)
-      if (listed) listed.push(key)
-      else shards.set(id, [key])
-    }
+    const shards = groups(keys, key => shardId(root, level, key))
     this.#additions += shards.size
     if (this.#additions >= lookEvery) {
       this.#additions = 0
       this.#behind(this.#tend(folder, level, [...shards.keys()].at(-1)!))
     }
-    return [...shards].map(([id, listed]) => [this.#addToShard(id, listed), listed])
+    return [...shards].map(([id, keys]) => ({ keys, done: this.#addToShard(id, keys) }))
   }
 
   async #addToShard(id: string, keys: readonly string[]): Promise<void> {
@@ -317,4 +312,16 @@ function isOld(minute: number): boolean {
 
 function* chunks<T>(all: readonly T[], size: number): Generator<T[]> {
   for (let at = 0; at < all.length; at += size) yield all.slice(at, at + size)
+}
+
+/** In the order in which the first of each group comes. */
+function groups(keys: Iterable<string>, groupOf: (key: string) => string): Map<string, string[]> {
+  const grouped = new Map<string, string[]>()
+  for (const key of keys) {
+    const group = groupOf(key)
+    const others = grouped.get(group)
+    if (others) others.push(key)
+    else grouped.set(group, [key])
+  }
+  return grouped
 }

@@ -1,12 +1,13 @@
 /** A datastore in a file that the processes of one machine share. */
 
 import { setImmediate as turn } from 'node:timers/promises'
-import type { RootDatabase } from 'lmdb'
 import { HomingError } from '../errors.ts'
 import type { Datastore, Entry, PutOptions, Removal, Write } from './datastore.ts'
 import { checkKey, checkPut, checkText } from './limits.ts'
+import { failure, isPanic } from './lmdb-failure.ts'
 import { lmdbFile } from './lmdb-file.ts'
 import { LmdbVersions, readVersion, versionText } from './lmdb-versions.ts'
+import { forgetWrites, LmdbWrites, type LmdbFile, type Row } from './lmdb-writes.ts'
 import { closedError, within } from './settling.ts'
 
 export interface LmdbOptions {
@@ -18,10 +19,8 @@ export interface LmdbOptions {
   /** Milliseconds that run alike in all processes of this machine. Default: see `machineMs`. */
   nowMs?: () => number
   /** Stands before lmdb, for tests that break it. */
-  wrap?: (file: RootDatabase<Uint8Array, Uint8Array>) => RootDatabase<Uint8Array, Uint8Array>
+  wrap?: (file: LmdbFile) => LmdbFile
 }
-
-type File = RootDatabase<Uint8Array, Uint8Array>
 
 /** Opens or makes the file. Fails with `REFUSED` (a default folder of somebody else), `DATASTORE`. */
 export async function lmdbDatastore(options: LmdbOptions): Promise<Datastore> {
@@ -62,39 +61,8 @@ function machineMs(): number {
   return seconds * 1_000 + nanoseconds / 1e6
 }
 
-/** What lmdb keeps of a write that was issued, in a list in their order. */
-interface Resolution {
-  /** Its status; `written` in it means that lmdb is done with it. */
-  flag: number
-  next: Resolution | null
-  /** The promise of the write. */
-  meta: object | null
-}
-
-const written = 0x1000000
-
-/**
- * Takes the writes of a transaction that ended out of lmdb's list. Nobody looks at them again, but as soon as one of them is old, all
- * after it stay with it until the next full collection of garbage: half a kilobyte a write.
- */
-function forgetWrites(file: File): void {
-  const forget = ({ next, last }: { next: Resolution | null; last: Resolution | null }): void => {
-    // Not at once: lmdb settles the promises right after this.
-    queueMicrotask(() => {
-      for (let done = next; done && done !== last && done.flag & written;) {
-        const after: Resolution | null = done.next
-        done.next = null
-        done.meta = null
-        done = after
-      }
-    })
-  }
-  // The declarations do not know what comes with this event.
-  file.on('aftercommit', forget as () => void)
-}
-
 interface Engine {
-  openFile: () => File
+  openFile: () => LmdbFile
   getLastVersion: () => number
   nowMs: () => number
   timeoutMs: number
@@ -107,49 +75,26 @@ interface Head {
   expired: boolean
 }
 
-/** Writes of one call that wait for their transaction together. */
-interface Job {
-  /** Hands them to lmdb; each resolves to whether its condition held. */
-  issue(file: File): Promise<boolean>[]
-  bytes: number
-  /** Not begun after that: who asked was told that it failed. */
-  untilMs: number
-  /** In the order of the writes. */
-  resolve(held: boolean[]): void
-  reject(error: HomingError): void
-}
-
-/** A write as lmdb takes it. */
-interface Row {
-  name: Uint8Array
-  bytes: Uint8Array
-  version: number
-  /** The version to write over; `null`: only if absent; `undefined`: always. */
-  condition: number | null | undefined
+/** The file, until it is let go of. */
+interface Opened {
+  readonly file: LmdbFile
+  readonly writes: LmdbWrites
 }
 
 /** A stored value begins with the time it is forgotten at, a double, 0 for never. */
 const headBytes = 8
-
-/** Bounds how long one transaction holds the lock of all processes. */
-const batchJobsMax = 10_000
-const batchBytesMax = 16 * 2 ** 20
-
-/** Writes that wait; beyond it the caller is told, before memory is short. */
-const jobsMax = 1_000_000
 
 /** Keys looked at between two turns of the event loop. */
 const pageKeys = 500
 
 const sweepEveryMs = 1_000
 
-/** What lmdb says when its state in this process is beyond repair: only opening the file anew helps. */
-const panic = -30795
-
 const notFinished = (timeoutMs: number) =>
   new HomingError('DATASTORE', `lmdb: writing took longer than ${timeoutMs} ms: another process holds the lock`, {
     outcome: 'unknown',
   })
+
+const isBeingOpened = (): HomingError => new HomingError('DATASTORE', 'lmdb: the file is being opened again')
 
 /** Most readers never ask for the version: its text costs as much as finding the entry. */
 class LmdbEntry implements Entry {
@@ -166,18 +111,12 @@ class LmdbEntry implements Entry {
   }
 }
 
-/**
- * Reads are made at once, on the newest state. Writes are native conditional ones, gathered while a transaction is under way: one
- * transaction of ours at a time, so that one that hangs (another process was stopped while it held the lock) costs one thread and no more.
- * Never a transaction callback: it would hold the lock of all processes while our event loop is blocked.
- */
+/** Reads are made at once, on the newest state; writes as `LmdbWrites` tells. A file that is beyond repair is opened anew. */
 class LmdbDatastore implements Datastore {
   readonly promises: Datastore['promises']
   readonly #engine: Engine
   readonly #versions = new LmdbVersions()
-  #file: File | undefined
-  #jobs: Job[] = []
-  #pumping: Promise<void> | undefined
+  #opened: Opened | undefined
   #reopening: Promise<void> | undefined
   #closing: Promise<void> | undefined
   #sweptMs: number
@@ -186,7 +125,7 @@ class LmdbDatastore implements Datastore {
   constructor(engine: Engine) {
     this.#engine = engine
     this.promises = { atomicPut: true, durable: engine.durable, shared: true }
-    this.#file = engine.openFile()
+    this.#opened = this.#openFile()
     this.#sweptMs = engine.nowMs()
   }
 
@@ -242,27 +181,27 @@ class LmdbDatastore implements Datastore {
   // ---- reading
 
   /** Runs `look` on the newest state: what another process was told is written is seen. */
-  #read<T>(look: (file: File) => T): T {
-    const file = this.#open()
+  #read<T>(look: (file: LmdbFile) => T): T {
+    const opened = this.#open()
     try {
-      return look(file)
+      return look(opened.file)
     } catch (error) {
-      if (codeOf(error) === panic) this.#reopen(file)
+      if (isPanic(error)) this.#reopen(opened)
       throw failure('reading', error)
     } finally {
       // lmdb would keep the snapshot until its timer runs, a millisecond or a blocked loop later.
-      file.resetReadTxn()
+      opened.file.resetReadTxn()
     }
   }
 
-  #entry(file: File, key: string): Entry | undefined {
+  #entry(file: LmdbFile, key: string): Entry | undefined {
     const row = file.getBinaryFast(Buffer.from(key))
     const head = row && this.#headOf(row)
     if (!head || head.expired) return undefined
     return new LmdbEntry(Uint8Array.prototype.slice.call(row, headBytes, row.length), head.version)
   }
 
-  #head(file: File, key: Uint8Array): Head | undefined {
+  #head(file: LmdbFile, key: Uint8Array): Head | undefined {
     const row = file.getBinaryFast(key)
     return row && this.#headOf(row)
   }
@@ -274,7 +213,7 @@ class LmdbDatastore implements Datastore {
     return { version: this.#engine.getLastVersion(), expired: untilMs !== 0 && untilMs <= this.#engine.nowMs() }
   }
 
-  #page(file: File, from: Uint8Array | undefined): Page {
+  #page(file: LmdbFile, from: Uint8Array | undefined): Page {
     const keys = [...file.getKeys({ ...(from && { start: from }), limit: pageKeys })]
     const heads = keys.flatMap((key): [Uint8Array, Head][] => {
       const head = this.#head(file, key)
@@ -295,14 +234,11 @@ class LmdbDatastore implements Datastore {
     })
   }
 
-  /**
-   * All in one job: a promise chain for each write would cost more memory than the writes. A condition is checked by lmdb, in the
-   * transaction; only whether the entry expired is checked here, before.
-   */
+  /** A condition is checked by lmdb, in the transaction; only whether the entry expired is checked here, before. */
   async #put(writes: readonly Write[], untilMs: number): Promise<(string | undefined)[]> {
     const rows = writes.map(write => this.#row(write))
     const tried = rows.filter(row => row !== undefined)
-    const held = tried.length === 0 ? [] : await this.#enqueue(untilMs, tried)
+    const held = tried.length === 0 ? [] : await this.#open().writes.put(tried, untilMs)
     let at = 0
     const versions: (string | undefined)[] = []
     for (const row of rows) {
@@ -329,21 +265,17 @@ class LmdbDatastore implements Datastore {
       const head: Head | undefined = this.#read(file => this.#head(file, row.name))
       if (head && !head.expired) return false
       // Each round was lost to a write of somebody else; the last one ends when its time is over.
-      const [held] = await this.#enqueue(untilMs, [{ ...row, condition: head ? head.version : null }])
+      const [held] = await this.#open().writes.put([{ ...row, condition: head ? head.version : null }], untilMs)
       if (held) return true
     }
   }
 
   async #delete(key: string, ifVersion: string | undefined, untilMs: number): Promise<boolean> {
     const name = Buffer.from(key)
-    if (ifVersion === undefined) {
-      await this.#enqueueJob(untilMs, name.length, file => [file.remove(name)])
-      return true
-    }
-    const condition = this.#conditionOn(name, ifVersion)
-    if (condition === undefined) return false
-    const [held] = await this.#enqueueJob(untilMs, name.length, file => [file.remove(name, condition)])
-    return held === true
+    const condition = ifVersion === undefined ? undefined : this.#conditionOn(name, ifVersion)
+    if (condition === undefined && ifVersion !== undefined) return false
+    const [held] = await this.#open().writes.remove(name, condition, untilMs)
+    return ifVersion === undefined || held === true
   }
 
   /** What lmdb is to compare with; `undefined` if the condition fails already, because nothing has this version or it expired. */
@@ -353,83 +285,9 @@ class LmdbDatastore implements Datastore {
     return head?.version === version && !head?.expired ? version : undefined
   }
 
-  #enqueue(untilMs: number, rows: readonly Row[]): Promise<boolean[]> {
-    let bytes = 0
-    for (const row of rows) bytes += row.bytes.length
-    return this.#enqueueJob(untilMs, bytes, file =>
-      rows.map(row =>
-        // The declarations do not know null, which is lmdb's "only if absent".
-        row.condition === undefined
-          ? file.put(row.name, row.bytes, row.version)
-          : file.put(row.name, row.bytes, row.version, row.condition as number),
-      ),
-    )
-  }
-
-  #enqueueJob(untilMs: number, bytes: number, issue: Job['issue']): Promise<boolean[]> {
-    if (this.#jobs.length >= jobsMax) return Promise.reject(new HomingError('DATASTORE', `lmdb: ${jobsMax} writes are waiting`))
-    return new Promise((resolve, reject) => {
-      this.#jobs.push({ issue, bytes, untilMs, resolve, reject })
-      this.#pumping ??= this.#pump()
-    })
-  }
-
-  async #pump(): Promise<void> {
-    await Promise.resolve() // the rest of what is written at once goes along
-    let answer = (): void => undefined
-    for (let file = this.#file; file && this.#jobs.length > 0;) {
-      const committed = this.#commit(file, this.#takeJobs())
-      // lmdb begins to write in the next turn. Only then what was written before is answered: so callers go on while it writes.
-      await turn()
-      answer()
-      answer = await committed
-      if (file !== this.#file) return answer() // given up meanwhile; another pump runs on the new one
-      this.#sweep(file)
-    }
-    this.#pumping = undefined
-    answer()
-  }
-
-  #takeJobs(): Job[] {
-    let count = 0
-    let bytes = 0
-    while (count < this.#jobs.length && count < batchJobsMax && bytes < batchBytesMax) bytes += this.#jobs[count++]!.bytes
-    return this.#jobs.splice(0, count)
-  }
-
-  /** One transaction. Resolves when it ended, to what settles its jobs. */
-  async #commit(file: File, taken: Job[]): Promise<() => void> {
-    const nowMs = performance.now()
-    const jobs = taken.filter(job => job.untilMs > nowMs)
-    for (const job of taken)
-      if (job.untilMs <= nowMs) job.reject(new HomingError('DATASTORE', 'lmdb: the write came too late to be begun'))
-    if (jobs.length === 0) return () => undefined
-    try {
-      const writes: Promise<boolean>[][] = []
-      const batch = file.batch(() => {
-        for (const job of jobs) writes.push(job.issue(file))
-      })
-      // An unconditional write's own promise says nothing of the transaction; the batch's does. All are heard, so that none is unhandled.
-      const each = writes.map(some => Promise.all(some))
-      const heard = Promise.allSettled(each)
-      await batch
-      const results = await heard
-      return () =>
-        results.forEach((result, i) => {
-          if (result.status === 'fulfilled') jobs[i]!.resolve(result.value)
-          else jobs[i]!.reject(failure('writing', result.reason))
-        })
-    } catch (error) {
-      const cause = await reasonOf(error)
-      if (codeOf(cause) === panic) this.#reopen(file)
-      return () => {
-        for (const job of jobs) job.reject(failure('writing', cause))
-      }
-    }
-  }
-
   /** Removes what expired, a page now and then, by the way of other writes: what is never asked for again would stay for ever. */
-  #sweep(file: File): void {
+  #sweep(opened: Opened): void {
+    const { file, writes } = opened
     const nowMs = this.#engine.nowMs()
     if (nowMs - this.#sweptMs < sweepEveryMs) return
     this.#sweptMs = nowMs
@@ -437,15 +295,11 @@ class LmdbDatastore implements Datastore {
       file.readerCheck() // the snapshot of a killed process keeps old pages from being used again
       const { heads, next } = this.#page(file, this.#sweptTo)
       this.#sweptTo = next
-      for (const [key, { version, expired }] of heads) {
-        // Nobody waits for it; what fails is found again in the next round, and by the writes on both sides of it.
-        const done = () => {}
-        const untilMs = performance.now() + this.#engine.timeoutMs
-        if (expired)
-          this.#jobs.push({ issue: f => [f.remove(key, version)], bytes: key.length, untilMs, resolve: done, reject: done })
-      }
+      const untilMs = performance.now() + this.#engine.timeoutMs
+      // What fails is found again in the next round, and by the writes on both sides of it.
+      for (const [key, { version, expired }] of heads) if (expired) writes.removeAlong(key, version, untilMs)
     } catch (error) {
-      if (codeOf(error) === panic) this.#reopen(file)
+      if (isPanic(error)) this.#reopen(opened)
       else this.#sweptTo = undefined // the next read of a caller reports what is wrong with the file
     } finally {
       file.resetReadTxn()
@@ -454,53 +308,60 @@ class LmdbDatastore implements Datastore {
 
   // ---- opening and closing
 
-  #open(): File {
+  #open(): Opened {
     if (this.#closing) throw closedError('lmdb')
-    if (this.#reopening) throw new HomingError('DATASTORE', 'lmdb: the file is being opened again')
+    if (this.#reopening) throw isBeingOpened()
     try {
-      this.#file ??= this.#engine.openFile()
+      this.#opened ??= this.#openFile()
     } catch (error) {
       throw failure('opening', error)
     }
-    return this.#file
+    return this.#opened
+  }
+
+  #openFile(): Opened {
+    const file = this.#engine.openFile()
+    const panicked = (): void => this.#reopen(opened)
+    const between = (): void => this.#sweep(opened)
+    const opened: Opened = { file, writes: new LmdbWrites({ file, panicked, between }) }
+    return opened
   }
 
   /** After a write that did not end: lmdb never settles one that met a panic, but says so to a reader. */
   #probe(): void {
-    const file = this.#file
-    if (!file || this.#closing) return
+    const opened = this.#opened
+    if (!opened || this.#closing) return
     try {
-      file.getBinaryFast(Buffer.from('probe'))
+      opened.file.getBinaryFast(Buffer.from('probe'))
     } catch (error) {
-      if (codeOf(error) === panic) this.#reopen(file)
+      if (isPanic(error)) this.#reopen(opened)
     } finally {
-      file.resetReadTxn()
+      opened.file.resetReadTxn()
     }
   }
 
   /** Lets go of a file that is beyond repair; the next call opens it anew. What waited fails, what was under way is not known. */
-  #reopen(file: File): void {
-    if (file !== this.#file) return
-    this.#file = undefined
-    this.#pumping = undefined
-    for (const job of this.#jobs.splice(0)) job.reject(new HomingError('DATASTORE', 'lmdb: the file is being opened again'))
-    this.#reopening = this.#release(file).finally(() => {
+  #reopen(opened: Opened): void {
+    if (opened !== this.#opened) return
+    this.#opened = undefined
+    opened.writes.end(isBeingOpened())
+    this.#reopening = this.#release(opened.file).finally(() => {
       this.#reopening = undefined
     })
   }
 
   async #close(): Promise<void> {
     await this.#reopening
-    const file = this.#file
-    if (!file) return
+    const opened = this.#opened
+    if (!opened) return
     // Writes that were under way end first; if they hang, the file goes without them.
-    await ended(this.#pumping ?? Promise.resolve(), this.#engine.timeoutMs)
-    this.#file = undefined
-    for (const job of this.#jobs.splice(0)) job.reject(closedError('lmdb'))
-    await this.#release(file)
+    await ended(opened.writes.settled, this.#engine.timeoutMs)
+    this.#opened = undefined
+    opened.writes.end(closedError('lmdb'))
+    await this.#release(opened.file)
   }
 
-  async #release(file: File): Promise<void> {
+  async #release(file: LmdbFile): Promise<void> {
     if (await ended(file.close(), this.#engine.timeoutMs)) return
     // lmdb waits for its own writes for ever. All openings of one process share one native environment, which is only renewed
     // when the last one let go of it, so this must be done by force.
@@ -527,27 +388,6 @@ async function ended(work: Promise<void>, ms: number): Promise<boolean> {
   } catch (error) {
     return error !== late
   }
-}
-
-/** lmdb hides the cause of a failed commit in a promise beside the error. */
-async function reasonOf(error: unknown): Promise<unknown> {
-  try {
-    if (error instanceof Error && 'commitError' in error) await error.commitError
-    return error
-  } catch (cause) {
-    return cause
-  }
-}
-
-function codeOf(error: unknown): unknown {
-  return error instanceof Error && 'code' in error ? error.code : undefined
-}
-
-function failure(what: string, cause: unknown): HomingError {
-  const because = cause instanceof Error ? cause.message : String(cause)
-  // A transaction that failed wrote nothing, unless it failed at its last page: that is a panic.
-  const outcome = codeOf(cause) === panic ? 'unknown' : 'not-delivered'
-  return new HomingError('DATASTORE', `lmdb: ${what} failed: ${because}`, { cause, outcome })
 }
 
 function textOf(key: Uint8Array): string {

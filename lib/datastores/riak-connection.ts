@@ -154,12 +154,15 @@ export class RiakConnection {
 
   #received(chunk: Buffer): void {
     if (this.#closed) return
+    const asking = this.#asking
+    // However little it is: kept, it would stand before the answer to the next question.
+    if (!asking) return this.destroy(new Error('an answer to no question'))
     this.#chunks.push(chunk)
     this.#pendingBytes += chunk.length
     if (this.#pendingBytes < this.#wantedBytes) return
     let answered = false
     try {
-      answered = this.#read(Buffer.concat(this.#chunks, this.#pendingBytes))
+      answered = this.#read(asking, Buffer.concat(this.#chunks, this.#pendingBytes))
     } catch (error) {
       // Undecodable: whoever speaks there, what follows cannot be understood either.
       this.destroy(new Error('an answer cannot be read', { cause: error }))
@@ -170,7 +173,7 @@ export class RiakConnection {
   /**
    * Takes what is complete; returns whether the answer is. What messages keep of the bytes is in this buffer, which belongs to nobody else.
    */
-  #read(bytes: Buffer): boolean {
+  #read({ command }: Asking, bytes: Buffer): boolean {
     let at = 0
     let answered = false
     this.#wantedBytes = lengthBytes
@@ -184,7 +187,7 @@ export class RiakConnection {
       }
       const begin = at + lengthBytes
       at = begin + messageBytes
-      answered = this.#isAnswered(bytes[begin]!, bytes.subarray(begin + 1, at))
+      answered = this.#isAnswered(command, bytes[begin]!, bytes.subarray(begin + 1, at))
       if (answered && at < bytes.length) throw new Error('an answer to no question')
     }
     this.#chunks = at < bytes.length ? [bytes.subarray(at)] : []
@@ -193,15 +196,12 @@ export class RiakConnection {
   }
 
   /** Whether the answer is complete with this message. */
-  #isAnswered(code: number, body: Buffer): boolean {
-    const asking = this.#asking
-    if (!asking) throw new Error('an answer to no question')
+  #isAnswered(command: Command, code: number, body: Buffer): boolean {
     // A message without a body is only its code: Riak's way to say "not found" and "done".
     const message = body.length === 0 ? null : this.#protocol.getProtoFor(code).decode(body)
-    if (code === errorCode) asking.command.onRiakError(message)
-    else if (code !== asking.command.getExpectedResponseCode())
-      throw new Error(`a message of kind ${code} in answer to another kind`)
-    else return asking.command.onSuccess(message) === true // otherwise more of it follows
+    if (code === errorCode) command.onRiakError(message)
+    else if (code !== command.getExpectedResponseCode()) throw new Error(`a message of kind ${code} in answer to another kind`)
+    else return command.onSuccess(message) === true // otherwise more of it follows
     return true
   }
 }

@@ -349,7 +349,7 @@ export class Clients {
     const claiming = this.#answerTo(claim)
     if (claiming) await claiming
     const { left } = this.#giveUp(address, claim, by)
-    if (by) this.#handOver.keep({ address, claim }, left)
+    if (by) this.#handOver.keep({ address, claim }, left, by)
     else this.#dropped({ address, claim }, left)
   }
 

@@ -7,7 +7,7 @@ import type { BytesMessage, Sender } from '../router/message.ts'
 import type { Router } from '../router/router.ts'
 import type { Directory, Held, Owner, Run } from '../sessions/directory.ts'
 import { handOverProtocol, identityIn, isOf, readPart, readTake, type Moved, type Part, type Take } from './hand-over-protocol.ts'
-import { keyOf, Leftovers } from './leftovers.ts'
+import { keyOf, Leftovers, takingOf } from './leftovers.ts'
 
 /** How long a former owner has before it is looked whether it lives at all, ms. */
 const lookAfterMs = 30
@@ -62,6 +62,9 @@ export class HandOver {
   readonly #released = new Set<string>()
   /** Inboxes that are being filled, by address and claim: whoever takes the address over meanwhile gets that too. */
   readonly #filling = new Map<string, Promise<void>>()
+  /** Of those: who displaced them; and the other way round, by taking. */
+  readonly #displacedBy = new Map<string, Owner>()
+  readonly #takenFrom = new Map<string, string>()
 
   constructor(setup: HandOverSetup) {
     this.#setup = setup
@@ -98,9 +101,10 @@ export class HandOver {
           if (await isOurs(take.address, take.claim)) return { messages: [], left: 0 } satisfies Part
           const given = giveUp(take.address, take.claim, take.by)
           opened = given.opened
-          if (given.left.length > 0) this.#leftovers.keep(take, given.left)
+          if (given.left.length > 0) this.#leftovers.keep(take, given.left, take.by)
         }
-        const filling = this.#filling.get(keyOf(take))
+        const filling =
+          this.#filling.get(keyOf(take)) ?? this.#filling.get(this.#takenFrom.get(takingOf(take.address, take.by)) ?? '')
         if (filling) await filling
         // Whoever asks next may have it; or it is reported, with how many there are.
         if (signal.aborted) throw new HomingError('TIMEOUT', 'who takes the address waits for this no more')
@@ -114,9 +118,14 @@ export class HandOver {
     })
   }
 
-  /** Keeps what a displaced client left until its new owner asks for it. */
-  keep(held: Held, left: readonly BytesMessage[]): void {
-    this.#leftovers.keep(held, left)
+  /** Keeps what a client left that `by` displaced, until that one asks for it. */
+  keep(held: Held, left: readonly BytesMessage[], by: Owner): void {
+    const key = keyOf(held)
+    if (this.#filling.has(key)) {
+      this.#displacedBy.set(key, by)
+      this.#takenFrom.set(takingOf(held.address, by), key)
+    }
+    this.#leftovers.keep(held, left, by)
   }
 
   /**
@@ -146,6 +155,9 @@ export class HandOver {
     const key = keyOf(inbox)
     const done = filled.then(() => {
       this.#filling.delete(key)
+      const displacedBy = this.#displacedBy.get(key)
+      if (displacedBy) this.#takenFrom.delete(takingOf(inbox.address, displacedBy))
+      this.#displacedBy.delete(key)
       if (this.#released.delete(key)) this.#leftovers.giveUp(inbox)
     })
     this.#filling.set(key, done)
@@ -174,7 +186,7 @@ export class HandOver {
         // Whoever came between and asks only now would give it out after what this client gives out from here on.
         if (former && previous) this.#leftovers.giveUp(former.inbox)
         inbox.open(got)
-      } else this.#leftovers.keepAhead(inbox, got) // displaced meanwhile: it is older than what came to it by itself
+      } else this.#leftovers.keepAhead(inbox, got, this.#displacedBy.get(keyOf(inbox))) // displaced meanwhile: it is older than what came to it by itself
     }
     return missing
   }
@@ -191,7 +203,7 @@ export class HandOver {
   /** Keeps the messages that a former client here had not taken for whoever displaced it. Returns its requests, which cannot move. */
   #leaveFor({ inbox, left }: Former): BytesMessage[] {
     const messages = left.filter(({ serve }) => !serve)
-    if (messages.length > 0) this.#leftovers.keep(inbox, messages)
+    if (messages.length > 0) this.#leftovers.keep(inbox, messages, undefined)
     return left.filter(({ serve }) => serve)
   }
 
@@ -211,6 +223,7 @@ export class HandOver {
     this.#leftovers.keep(
       inbox,
       kept.filter(({ id }) => !own.has(id)),
+      undefined,
     )
     return kept.filter(({ id }) => own.has(id))
   }

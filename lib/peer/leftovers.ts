@@ -23,6 +23,8 @@ interface Kept extends Held {
   readonly messages: readonly KeptMessage[]
   /** What they take of the peer's memory, overhead counted. */
   readonly bytes: number
+  /** Who took the address from it, where that is known. */
+  readonly by: Owner | undefined
   taker: string | undefined
   /** The taker is to tell when it has them, and has not: they may be lost with it, or on the way. */
   unconfirmed: boolean
@@ -39,13 +41,15 @@ export class Leftovers {
   readonly #setup: LeftoversSetup
   /** By address and claim. */
   readonly #kept = new Map<string, Kept>()
+  /** The same, by address and who took it. */
+  readonly #takenBy = new Map<string, Kept>()
 
   constructor(setup: LeftoversSetup) {
     this.#setup = setup
   }
 
-  /** Keeps what a displaced client left until its new owner asks for it. Requests among it are lost: their askers hear so. */
-  keep({ address, claim }: Held, left: readonly BytesMessage[]): void {
+  /** Keeps what a client left that `by` displaced, until that one asks for it. Requests among it are lost: their askers hear so. */
+  keep({ address, claim }: Held, left: readonly BytesMessage[], by: Owner | undefined): void {
     const messages: KeptMessage[] = []
     let bytes = 0
     for (const message of left) {
@@ -57,9 +61,10 @@ export class Leftovers {
     }
     if (messages.length === 0) return
     const key = keyOf({ address, claim })
-    const kept: Kept = { address, claim, messages, bytes, taker: undefined, unconfirmed: false }
+    const kept: Kept = { address, claim, messages, bytes, by, taker: undefined, unconfirmed: false }
     this.#forget(key)
     this.#kept.set(key, kept)
+    if (by) this.#takenBy.set(takingOf(address, by), kept)
     const { env, router } = this.#setup
     router.budget.force(bytes) // it was accepted, and may not be lost; what comes now finds the less room
     env.timers.after(keepMs, () => {
@@ -68,8 +73,9 @@ export class Leftovers {
   }
 
   /** Keeps `left` ahead of what is kept already. */
-  keepAhead(held: Held, left: readonly BytesMessage[]): void {
-    this.keep(held, [...left, ...this.#messagesOf(this.#kept.get(keyOf(held)))])
+  keepAhead(held: Held, left: readonly BytesMessage[], by: Owner | undefined): void {
+    const kept = this.#kept.get(keyOf(held))
+    this.keep(held, [...left, ...this.#messagesOf(kept)], by ?? kept?.by)
   }
 
   /** Takes out what was kept, where nobody has asked for it. */
@@ -85,8 +91,9 @@ export class Leftovers {
   }
 
   /** All parts go to the one that asks first: a claim that was written twice has two that it displaced, or was displaced by. */
-  part({ address, claim, by, part, confirms = false }: Take): Part {
-    const kept = this.#kept.get(keyOf({ address, claim }))
+  part(take: Take): Part {
+    const { by, part, confirms = false } = take
+    const kept = this.#find(take)
     const taker = takerOf(by)
     if (kept && kept.taker === undefined) {
       kept.taker = taker
@@ -102,9 +109,20 @@ export class Leftovers {
   }
 
   /** Who took it says so. */
-  arrived({ address, claim, by, part }: Take): void {
+  arrived(take: Take): void {
+    const kept = this.#find(take)
+    if (kept?.taker === takerOf(take.by) && take.part >= kept.messages.length) kept.unconfirmed = false
+  }
+
+  /**
+   * Where two claims were written over one, and both stay for a moment, whoever stays in the end asks for what the one before both had left:
+   * what the other one had of it by then is kept under the other's claim.
+   */
+  #find({ address, claim, by }: Take): Kept | undefined {
     const kept = this.#kept.get(keyOf({ address, claim }))
-    if (kept?.taker === takerOf(by) && part >= kept.messages.length) kept.unconfirmed = false
+    if (kept) return kept
+    const taken = this.#takenBy.get(takingOf(address, by))
+    return taken && taken.claim > claim ? taken : undefined
   }
 
   /** Nobody can come for anything any more. */
@@ -123,8 +141,11 @@ export class Leftovers {
 
   #forget(key: string): Kept | undefined {
     const kept = this.#kept.get(key)
+    if (!kept) return undefined
     this.#kept.delete(key)
-    if (kept) this.#setup.router.budget.give(kept.bytes)
+    const taking = kept.by && takingOf(kept.address, kept.by)
+    if (taking !== undefined && this.#takenBy.get(taking) === kept) this.#takenBy.delete(taking)
+    this.#setup.router.budget.give(kept.bytes)
     return kept
   }
 
@@ -140,6 +161,11 @@ export class Leftovers {
 /** Names a client of this peer, past ones too. */
 export function keyOf({ address, claim }: Held): string {
   return `${claim} ${address}`
+}
+
+/** Names what a client of another peer did: it took that address. */
+export function takingOf(address: string, by: Owner): string {
+  return `${takerOf(by)} ${address}`
 }
 
 function takerOf({ incarnation, claim }: Owner): string {

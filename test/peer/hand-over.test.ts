@@ -181,3 +181,29 @@ t.test('a former owner says whether its client had begun to give out messages', 
     t.match(await world.take(ben, 4), { messages: [{ number: 1 }], left: 0, ...(opened && { opened }) })
   }
 })
+
+t.test(
+  'who displaced the last of our clients asks by the one before, which it was written over as well: it gets what is left',
+  async t => {
+    for (const asksEarly of [false, true]) {
+      const world = new World()
+      const { handOver } = world
+      const first = world.inbox(4)
+      t.ok(first.offer(message('hi', 1)))
+      const second = world.inbox(5)
+      const filled = handOver.fillInbox({
+        inbox: second,
+        by: { ...us, claim: 5 },
+        former: { inbox: first, left: first.close(false) },
+        previous: undefined,
+        revalidate: () => undefined,
+      })
+      handOver.keep({ address: 'alice', claim: 5 }, second.close(false), ben)
+      const asked = asksEarly ? world.take(ben, 4) : filled.then(() => world.take(ben, 4))
+      t.match(await asked, { messages: [{ number: 1 }], left: 0 })
+      t.same(await world.take({ ...ann, claim: 9 }, 4), { messages: [], left: 0 }, 'nobody else')
+      world.env.pass(10_000)
+      t.same(world.unclaimed, [])
+    }
+  },
+)

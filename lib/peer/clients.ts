@@ -1,15 +1,16 @@
 /** The clients of a peer: their addresses are claimed, given back, and given up to whoever takes them. */
 import type { EventEmitter } from 'node:events'
 import type { Access } from '../access/access.ts'
-import { Client, type ClientEnd, type ClientHandlers, type ClientHost } from '../client.ts'
+import { Client, type ClientEnd, type ClientHandlers } from '../client.ts'
 import type { Env } from '../env/env.ts'
-import { HomingError, homingError } from '../errors.ts'
+import { HomingError } from '../errors.ts'
 import type { PeerEvents } from '../events.ts'
 import type { Settings } from '../options.ts'
-import { Inbox } from '../router/inbox.ts'
+import type { Inbox } from '../router/inbox.ts'
 import type { Router } from '../router/router.ts'
-import { passing, settledBy } from '../sessions/deadline.ts'
+import { settledBy } from '../sessions/deadline.ts'
 import type { Directory, Held, Owner, Run } from '../sessions/directory.ts'
+import { Connecting, type Asked } from './connecting.ts'
 import { Departures } from './departures.ts'
 import { HandOver, type Former, type GivenUp } from './hand-over.ts'
 
@@ -33,16 +34,6 @@ export interface ClientsSetup {
   quietly(what: string, work: PromiseLike<unknown>): Promise<void>
 }
 
-/** When a claim was asked for, and how often this peer had doubted what it holds by then. */
-interface Asked {
-  readonly atMs: number
-  readonly doubts: number
-}
-
-/** Claims of one call that are written together: enough to fill a batch, few enough that a call with 100,000 stays small in memory. */
-const rowMax = 1_000
-/** Rows of one call are in two lanes: while the datastore writes one row, the next is made. */
-const staggerMs = 1
 /** How long the end waits for the claims to be released, ms. */
 const releaseMs = 1_000
 /** More time for those with many clients, ms a claim: engines remove tens of thousands a second. */
@@ -55,15 +46,13 @@ export class Clients {
   readonly #router: Router
   readonly #directory: Directory
   readonly #handOver: HandOver
+  readonly #connecting: Connecting
   readonly #departures: Departures
-  #lastClaim = 0
-  /** Claims that are being written, in rows of consecutive counters; each row resolves with its answer, good or bad. */
-  readonly #underWay = new Set<{ from: number; to: number; answer: Promise<void> }>()
   #draining = false
   #closed: HomingError | undefined
 
   constructor(setup: ClientsSetup) {
-    const { env, settings, router, directory, isGone } = setup
+    const { env, settings, router, directory, isGone, handlerFailed, quietly } = setup
     const { access, logger } = settings
     this.#setup = setup
     this.#env = env
@@ -84,10 +73,20 @@ export class Clients {
     })
     this.#handOver.serve(
       (address, claim, by) => this.#giveUp(address, claim, by),
-      claim => this.#answerTo(claim),
+      claim => this.#connecting.answerTo(claim),
       (address, claim) => this.#stillOurs(address, claim),
       (held, missing) => this.#leftBehind(held, missing),
     )
+    this.#connecting = new Connecting({
+      env,
+      router,
+      directory,
+      checkAllowed: address => this.#checkAllowed(address),
+      connected: (client, inbox, previous, asked) => this.#connected(client, inbox, previous, asked),
+      disconnect: client => this.disconnect(client),
+      handlerFailed,
+      quietly,
+    })
     this.#departures = new Departures(env, {
       present: () => this.size,
       cameNowhere: held => void this.#release([held], releaseMs),
@@ -118,82 +117,16 @@ export class Clients {
   // Connecting
 
   /** Claims addresses, each given once, for new clients. All or none; in the order of `addresses`. Rejects with a `HomingError`. */
-  async connect(addresses: readonly string[], handlers: ClientHandlers, deadlineMs: number): Promise<Client[]> {
+  connect(addresses: readonly string[], handlers: ClientHandlers, deadlineMs: number): Promise<Client[]> {
     if (this.#draining || this.#closed)
-      throw new HomingError('CLOSED', 'this peer is draining or closing: connect the client elsewhere')
-    for (const address of addresses) this.#checkAllowed(address)
-    const untilMs = this.#env.clock.monotonicMs() + deadlineMs
-    const host: ClientHost = {
-      handlers,
-      handlerFailed: (where, error) => this.#setup.handlerFailed(where, error),
-      disconnect: client => this.disconnect(client),
-    }
-    const rows: Client[][] = []
-    const starts = rowStarts(addresses.length)
-    const lane = async (): Promise<void> => {
-      // Shared by the lanes: where one of them fails, the others begin no more.
-      for (const from of starts) {
-        rows[from / rowMax] = await this.#connectSome(addresses.slice(from, from + rowMax), host, untilMs)
-      }
-    }
-    // The second one begins a little later: rows that are written together are answered together, and nothing is made meanwhile.
-    const lanes = await Promise.allSettled(
-      addresses.length <= rowMax ? [lane()] : [lane(), passing(this.#env, staggerMs).then(lane)],
-    )
-    for (const outcome of lanes) {
-      if (outcome.status === 'fulfilled') continue
-      await this.#setup.quietly('undo', Promise.all(rows.flat().map(client => this.disconnect(client))))
-      throw homingError(outcome.reason, 'DATASTORE', 'the claim could not be written')
-    }
-    return rows.flat()
+      return Promise.reject(new HomingError('CLOSED', 'this peer is draining or closing: connect the client elsewhere'))
+    return this.#connecting.connect(addresses, handlers, deadlineMs)
   }
 
   #checkAllowed(address: string): void {
     const { identity } = this.#setup.self
     if (this.#access.may(identity, 'connect', address)) return
     throw new HomingError('REFUSED', `the allow-list does not let '${identity}' connect '${address}'`)
-  }
-
-  /** The list may have been replaced while the claims were written. */
-  #checkStillAllowed(inboxes: readonly Inbox[], untilMs: number): void {
-    try {
-      for (const { address } of inboxes) this.#checkAllowed(address)
-    } catch (error) {
-      void this.#setup.quietly('release', this.#directory.release(inboxes, untilMs))
-      throw error
-    }
-  }
-
-  async #connectSome(addresses: readonly string[], host: ClientHost, untilMs: number): Promise<Client[]> {
-    const { reception } = this.#router
-    const asked: Asked = { atMs: this.#env.clock.monotonicMs(), doubts: this.#router.doubts }
-    const clients = addresses.map(address => new Client(address, host))
-    const inboxes = clients.map(client => this.#inboxFor(client))
-    reception.claiming(inboxes)
-    let answered!: () => void
-    const answer = new Promise<void>(resolve => (answered = resolve))
-    const underWay = { from: inboxes[0]!.claim, to: inboxes.at(-1)!.claim, answer }
-    this.#underWay.add(underWay)
-    try {
-      const claimed = await this.#directory.claim(inboxes, untilMs)
-      if (this.#closed) throw this.#closed
-      this.#checkStillAllowed(inboxes, untilMs)
-      claimed.forEach(({ previous }, at) => this.#connected(clients[at]!, inboxes[at]!, previous, asked))
-      return clients
-    } catch (error) {
-      for (const inbox of inboxes) inbox.close(false)
-      throw error
-    } finally {
-      reception.claimsEnded(inboxes)
-      this.#underWay.delete(underWay)
-      answered()
-    }
-  }
-
-  #inboxFor(client: Client): Inbox {
-    const inbox = new Inbox(++this.#lastClaim, this.#router.inboxHost, client)
-    client.serve(inbox)
-    return inbox
   }
 
   #connected(client: Client, inbox: Inbox, previous: Owner | undefined, asked: Asked): void {
@@ -260,12 +193,6 @@ export class Clients {
   #ownerOf({ claim }: Pick<Held, 'claim'>): Owner {
     const { identity, incarnation } = this.#setup.self
     return { identity, incarnation, claim }
-  }
-
-  /** Resolves when a claim that is being written has its answer; undefined for one that is not. */
-  #answerTo(claim: number): Promise<void> | undefined {
-    for (const { from, to, answer } of this.#underWay) if (from <= claim && claim <= to) return answer
-    return undefined
   }
 
   // Disconnecting
@@ -346,7 +273,7 @@ export class Clients {
 
   /** Another peer has taken the address, or our record is gone, says the directory: perhaps before it answered the claim. */
   async displaced(address: string, claim: number, by: Owner | undefined): Promise<void> {
-    const claiming = this.#answerTo(claim)
+    const claiming = this.#connecting.answerTo(claim)
     if (claiming) await claiming
     const { left } = this.#giveUp(address, claim, by)
     if (by) this.#handOver.keep({ address, claim }, left, by)
@@ -411,6 +338,7 @@ export class Clients {
   async close(why: HomingError): Promise<void> {
     const held = [...this.held(), ...this.#departures.end()]
     this.#closed = why
+    this.#connecting.end(why)
     for (const client of [...this]) this.#end(client, 'closed')
     if (held.length > 0) await this.#release(held, releaseMs + held.length * releaseMsPerClaim)
   }
@@ -424,8 +352,4 @@ export class Clients {
 /** All inboxes of a peer are of its clients. */
 function clientOf(inbox: Inbox | undefined): Client | undefined {
   return inbox?.consumer instanceof Client ? inbox.consumer : undefined
-}
-
-function* rowStarts(count: number): Generator<number, void> {
-  for (let from = 0; from < count; from += rowMax) yield from
 }

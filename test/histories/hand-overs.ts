@@ -27,6 +27,16 @@ function sleepsAndDies(world: World, sleepMs: number): void {
   world.until(20_000)
 }
 
+/** A message waits for an inbox to open; its process stands still past the time for that, until 8 s, and is killed at `killedMs`. */
+function standsStillAndDies(world: World, killedMs: number): void {
+  const { a, b } = world.cast
+  b.connects(5_000, 'bob')
+  a.sends(5_010, 'bob', 'one').gets(5_012, 'delivered')
+  world.fault(5_100, { fault: 'stall', name: 'b', forMs: 2_900 })
+  world.kill(killedMs, b)
+  world.until(20_000)
+}
+
 /** Somebody takes the address from a busy client, and its process is killed a second after it knew of that, at `knowsMs`. */
 function diesKeeping(world: World, knowsMs: number): void {
   const former = busyWithOneMore(world)
@@ -151,6 +161,10 @@ export const goodHandOvers: readonly Story[] = [
     tell: (_, world) => readerLeaves(world, 6_200, 'closed'),
   },
   { name: 'an inbox was not open yet, because its machine slept meanwhile', tell: (_, world) => sleepsAndDies(world, 2_000) },
+  {
+    name: 'an inbox was not open yet, because its process asked what had become of the address when it had stood still',
+    tell: (_, world) => standsStillAndDies(world, 9_000),
+  },
   { name: 'a former owner died while it kept what nobody was there to ask for', tell: (_, world) => bothDie(world, false) },
   { name: 'a former owner died while it kept what had been asked for in vain', tell: (_, world) => diesKeeping(world, 7_200) },
   { name: 'a former owner died of whom nobody knew, after a claim was withdrawn', tell: (_, world) => diesUnknown(world, 6_100) },
@@ -191,6 +205,11 @@ export const badHandOvers: readonly Story[] = [
     name: 'a reader takes what came later, its peer is closed, and what came first is lost',
     rule: 'H1',
     tell: (_, world) => readerLeaves(world, 6_199, 'closed'),
+  },
+  {
+    name: 'a process that stood still had the time to ask what had become of the address when it was killed',
+    rule: 'H1',
+    tell: (_, world) => standsStillAndDies(world, 9_300),
   },
   { name: 'an inbox has been open for long when its process is killed', rule: 'H1', tell: (_, world) => sleepsAndDies(world, 0) },
   {

@@ -89,10 +89,16 @@ export class Holder {
     return reads && wasEnded && this.firstTakenMs >= endMs && endMs <= this.#openByMs(heldMs, slackMs)
   }
 
-  /** An inbox opens `heldMs` after the connect, by the clocks of its process. */
+  /**
+   * An inbox opens `heldMs` after the connect, by the clocks of its process. Who stood still when that time was over asks first what became of
+   * the address, for half as long.
+   */
   #openByMs(heldMs: number, slackMs: number): number {
-    const { connectedMs } = this
-    return connectedMs < Infinity ? this.run.doneBy(connectedMs, connectedMs + heldMs, slackMs) - slackMs : Infinity
+    const { connectedMs, run } = this
+    if (connectedMs === Infinity) return Infinity
+    const byMs = run.doneBy(connectedMs, connectedMs + heldMs, slackMs) - slackMs
+    for (const _ of run.blocked.within(connectedMs + heldMs, byMs)) return byMs + heldMs / 2
+    return byMs
   }
 
   /** Since when, at its end, messages were waiting if there were any. */

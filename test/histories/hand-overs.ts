@@ -57,6 +57,23 @@ function diesUnknown(world: World, takenMs: number): void {
   world.until(20_000)
 }
 
+/**
+ * Somebody whose connect is never answered takes the address from a busy client, whose process is killed a second later; who connects next did
+ * not get all of what that one had, as it says, or says nothing.
+ */
+function diesUnasked(world: World, says: boolean): void {
+  const former = busyWithOneMore(world)
+  const { c, d } = world.cast
+  c.failsToConnect(5_900, 'bob', { tookMs: 10_000 })
+  former.ends(6_000, 'displaced')
+  const next = d.connects(6_100, 'bob')
+  if (says) {
+    next.by.tells(7_110, { what: 'handOverIncomplete', address: 'bob', fromIncarnation: c.incarnation, fromClaim: 1 })
+  }
+  world.kill(7_500, former.by)
+  world.until(20_000)
+}
+
 /** Somebody takes the address from a busy client, and that one's process is killed a second later; the new owner's is, or is not, before it knows. */
 function bothDie(world: World, alive: boolean): void {
   const former = busyWithOneMore(world)
@@ -166,6 +183,10 @@ export const goodHandOvers: readonly Story[] = [
     tell: (_, world) => standsStillAndDies(world, 9_000),
   },
   { name: 'a former owner died while it kept what nobody was there to ask for', tell: (_, world) => bothDie(world, false) },
+  {
+    name: 'a former owner died while it kept what nobody asked it for: who came next asked one between, whose connect was never answered',
+    tell: (_, world) => diesUnasked(world, true),
+  },
   { name: 'a former owner died while it kept what had been asked for in vain', tell: (_, world) => diesKeeping(world, 7_200) },
   { name: 'a former owner died of whom nobody knew, after a claim was withdrawn', tell: (_, world) => diesUnknown(world, 6_100) },
   {
@@ -216,6 +237,11 @@ export const badHandOvers: readonly Story[] = [
     name: 'a former owner dies a second after the new owner asked it, which says nothing',
     rule: 'H1',
     tell: (_, world) => bothDie(world, true),
+  },
+  {
+    name: 'a former owner dies, and who came next says of nobody that it did not get all',
+    rule: 'H1',
+    tell: (_, world) => diesUnasked(world, false),
   },
   { name: 'a former owner dies that could still be asked', rule: 'H1', tell: (_, world) => diesKeeping(world, 6_900) },
   {

@@ -7,6 +7,7 @@ import t from 'tap'
 import { createBroker } from '../../lib/index.ts'
 import { CertificateAuthority, withoutCertificates } from '../support/certificates.ts'
 import { RawMember } from '../support/raw-member.ts'
+import { measured } from '../support/figures.ts'
 import { Child } from '../support/processes.ts'
 import { besiege, percentile } from '../support/siege.ts'
 
@@ -17,9 +18,9 @@ t.test('F26: idle strangers from many hosts: a member, known or not, comes in wi
     3_000,
   )
   const p99Ms = percentile(latenciesMs, 0.99)
-  t.comment(
-    `${strangers.made} connections of strangers; ${latenciesMs.length} handshakes, first ${firstMs.toFixed(1)} ms, p99 ${p99Ms.toFixed(1)} ms`,
-  )
+  measured(t, 'F26', `the first handshake beside ${strangers.made} connections of strangers`, firstMs, 'ms')
+  measured(t, 'F26', `p99 of ${latenciesMs.length} handshakes`, p99Ms, 'ms')
+  measured(t, 'F26', 'memory of the broker, more than before', grownBytes / 2 ** 20, 'MiB')
   t.ok(strangers.made > 600, 'they did come again and again')
   t.ok(strangers.open < 400, `${strangers.open} are open`)
   t.ok(p99Ms <= 1_000)
@@ -139,6 +140,7 @@ t.test(
     for (let i = 0; i < 30; i++) calling.push(await from('127.0.0.1', endpoint))
     await new Promise(resolve => setTimeout(resolve, 2_000))
     const used = ((await ask<number>('cpu')) - before) / 2_000
+    measured(t, 'F29', 'CPU time while there are none', 100 * used, '%')
     t.ok(used <= 0.1, `CPU ${(100 * used).toFixed(1)} %`)
     t.match(await member.call('directory/1', { op: 'members' }), { answer: Object }, 'the old link works')
     for (const socket of calling) socket.destroy()
@@ -149,7 +151,9 @@ t.test(
       late = await RawMember.dial(endpoint, { identity: 'late', secrets }).catch(() => undefined)
       if (!late) await new Promise(resolve => setTimeout(resolve, 50))
     }
-    t.ok(performance.now() - began <= 2_000, `a new link after ${Math.round(performance.now() - began)} ms`)
+    const backMs = performance.now() - began
+    measured(t, 'F29', 'a new link, once there are some again', backMs, 'ms')
+    t.ok(backMs <= 2_000, `a new link after ${Math.round(backMs)} ms`)
     await late?.close()
     await member.close()
   },

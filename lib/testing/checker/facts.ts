@@ -25,6 +25,8 @@ export class Facts {
   readonly holders = new Map<string, Holder[]>()
   /** Incomplete hand-overs, by the claim that they were to empty. */
   readonly handOvers = new Map<string, EventOf<'handOverIncomplete'>[]>()
+  /** The same, by who said so (`reportKey`). */
+  readonly reports = new Map<string, EventOf<'handOverIncomplete'>[]>()
   /** Exits, and whether they were somebody's doing. */
   readonly exits: { exit: EventOf<'exit'>; run: Run | undefined; killed: boolean }[] = []
 
@@ -152,7 +154,10 @@ export class Facts {
     busy: event => this.holder(event)?.busy(event.atMs, this.bounds.slackMs),
     idle: event => this.holder(event)?.idle(event.atMs),
     delivery: event => void this.deliveries.push(event),
-    handOverIncomplete: event => void listAt(this.handOvers, claimKey(event.fromIncarnation, event.fromClaim)).push(event),
+    handOverIncomplete: event => {
+      listAt(this.handOvers, claimKey(event.fromIncarnation, event.fromClaim)).push(event)
+      listAt(this.reports, reportKey(event.incarnation, event.address)).push(event)
+    },
     exit: event => {
       const run = this.#now.get(event.name)
       this.exits.push({ exit: event, run, killed: this.#killed.delete(event.name) })
@@ -363,6 +368,11 @@ function lineKey(from: string, to: string): string {
 
 export function claimKey(incarnation: string | undefined, claim: number | undefined): string {
   return `${incarnation} ${claim}`
+}
+
+/** Who says something of an address. */
+export function reportKey(incarnation: string, address: string): string {
+  return `${incarnation} ${address}`
 }
 
 function listAt<Key, Item>(map: Map<Key, Item[]>, key: Key): Item[] {

@@ -11,7 +11,7 @@
  * who had the address and lost it before they had it.
  */
 import type { EventOf } from '../history-event.ts'
-import { claimKey, parseId, type Facts } from './facts.ts'
+import { claimKey, parseId, reportKey, type Facts } from './facts.ts'
 import type { Accepted, Holder } from './holder.ts'
 import type { Call } from './run.ts'
 import type { Violation } from './violation.ts'
@@ -104,7 +104,7 @@ class Messages {
 
   /**
    * Its process died while it kept what its client had left, and nobody was there to ask for that: whoever displaced it died too, or failed, and
-   * those after that one ask that one alone; or had asked in vain before this one knew of it; or it was one before it, because a datastore lost
+   * those after that one ask that one alone (as they do where its connect was written, and its answer never came); or had asked in vain before this one knew of it; or it was one before it, because a datastore lost
    * the newer claim, of which nobody hears then; or one after whose claim had been withdrawn, and had never heard of this one.
    */
   #diedKeeping(owner: Holder): boolean {
@@ -137,13 +137,21 @@ class Messages {
     )
   }
 
-  /** Whether somebody had the address between `owner` and `other`, whose process died before `owner` knew of it: `other` asks that one alone. */
+  /**
+   * Whether somebody had the address between `owner` and `other`, or was named by `other` when it did not get all: `other` asks that one alone. Who
+   * was between may have asked itself.
+   */
   #asksAnother(other: Holder, owner: Holder): boolean {
+    const { handOverMs, slackMs } = this.#facts.bounds
+    const askedUntilMs = other.run.doneBy(other.connectedMs, other.connectedMs + handOverMs, slackMs)
+    for (const { atMs, fromIncarnation } of this.#facts.reports.get(reportKey(other.run.incarnation, owner.address)) ?? []) {
+      const isOfOther = other.connectedMs <= atMs && atMs <= askedUntilMs
+      if (isOfOther && fromIncarnation !== owner.run.incarnation && fromIncarnation !== other.run.incarnation) return true
+    }
     let owners = 0
     for (const between of this.#facts.holdersFrom(owner.address, owner.connectedMs)) {
       if (++owners > ownersMax) return false
-      const isBetween = between.connectingMs >= owner.connectedMs && between.connectedMs <= other.connectingMs
-      if (isBetween && between.run.diedMs <= owner.endMs) return true
+      if (between.connectingMs >= owner.connectedMs && between.connectedMs <= other.connectingMs) return true
     }
     return false
   }

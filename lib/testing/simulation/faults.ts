@@ -174,8 +174,12 @@ function ending(scene: Scene, end: 'kill' | 'powerOff', away: boolean): boolean 
   if (seats.up.length === 0) return false
   const seat: Seat = draw.pick(seats.up)
   seats.kill(seat, end)
-  if (away) scene.later(() => seats.start(seat))
-  else seats.start(seat)
+  const { life } = seat
+  const start = (): void => {
+    if (seat.life === life) seats.start(seat) // not where a second process of its identity has taken the seat since
+  }
+  if (away) scene.later(start)
+  else start()
 }
 
 function brokerEnding(scene: Scene, end: 'kill' | 'powerOff'): boolean | void {

@@ -27,6 +27,16 @@ function sleepsAndDies(world: World, sleepMs: number): void {
   world.until(20_000)
 }
 
+/** A message waits for an inbox to open whose process stands still until `wakesMs`, and is killed a second later: it was due to open at 7 s. */
+function stallsAndDies(world: World, wakesMs: number): void {
+  const { a, b } = world.cast
+  b.connects(5_000, 'bob')
+  a.sends(5_010, 'bob', 'one').gets(5_012, 'delivered')
+  world.fault(5_100, { fault: 'stall', name: 'b', forMs: wakesMs - 5_100 })
+  world.kill(wakesMs + 1_000, b)
+  world.until(20_000)
+}
+
 /** Somebody takes the address from a busy client, and its process is killed a second after it knew of that, at `knowsMs`. */
 function diesKeeping(world: World, knowsMs: number): void {
   const former = busyWithOneMore(world)
@@ -151,6 +161,10 @@ export const goodHandOvers: readonly Story[] = [
     tell: (_, world) => readerLeaves(world, 6_200, 'closed'),
   },
   { name: 'an inbox was not open yet, because its machine slept meanwhile', tell: (_, world) => sleepsAndDies(world, 2_000) },
+  {
+    name: 'an inbox was not open yet, because its process had stood still when it was to open',
+    tell: (_, world) => stallsAndDies(world, 7_150),
+  },
   { name: 'a former owner died while it kept what nobody was there to ask for', tell: (_, world) => bothDie(world, false) },
   { name: 'a former owner died while it kept what had been asked for in vain', tell: (_, world) => diesKeeping(world, 7_200) },
   { name: 'a former owner died of whom nobody knew, after a claim was withdrawn', tell: (_, world) => diesUnknown(world, 6_100) },
@@ -193,6 +207,11 @@ export const badHandOvers: readonly Story[] = [
     tell: (_, world) => readerLeaves(world, 6_199, 'closed'),
   },
   { name: 'an inbox has been open for long when its process is killed', rule: 'H1', tell: (_, world) => sleepsAndDies(world, 0) },
+  {
+    name: 'an inbox has been open for long, whose process stood still before',
+    rule: 'H1',
+    tell: (_, world) => stallsAndDies(world, 7_050),
+  },
   {
     name: 'a former owner dies a second after the new owner asked it, which says nothing',
     rule: 'H1',

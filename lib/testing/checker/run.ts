@@ -25,6 +25,8 @@ export class Run {
   diedMs = Infinity
   /** Died, or closed. */
   goneMs = Infinity
+  /** Until then a broker kept its lease after it had died: it had not heard of that. */
+  keptUntilMs = -Infinity
   /** Clients that it has now, and that it had at most. */
   held = 0
   heldMost = 0

@@ -85,7 +85,8 @@ export class SessionOperations {
     return false
   }
 
-  #settle(op: Op, found: Moved): void {
+  #settle(op: Op, written: Moved): void {
+    const found = this.#overWithdrawn(op, written)
     const result = named(op, found)
     op.result = result
     this.#lines.leave(op)
@@ -101,6 +102,21 @@ export class SessionOperations {
     } else if (op.kind === 'claim') {
       this.#revoke(op) // it succeeded in flight, after its call was given up
     }
+  }
+
+  /**
+   * A claim over one of its own run that nobody wants any more, and that is about to be revoked: no client ever had that one. Whom it was written
+   * over is whom this one displaced.
+   */
+  #overWithdrawn(op: Op, found: Moved): Moved {
+    const over = op.kind === 'claim' && found.kind === 'claim' ? found.previous : undefined
+    if (!over) return found
+    for (const other of this.#lines.at(op.address)) {
+      if (other.kind !== 'revoke' || other.claim !== over.claim || !sameRun(other.run, over)) continue
+      for (const owner of other.suspects.splice(0)) suspect(op, owner)
+      return { kind: 'claim', previous: undefined }
+    }
+    return found
   }
 
   /** Notes for those whom only this operation knows. Without a caller it has to try until it is done. */

@@ -1,5 +1,5 @@
 /** Histories in which one promise is broken, each by one rule alone. Several differ from a good one by a moment only. */
-import { givenUpAndTaken, type Story } from './story.ts'
+import { diesBehindABroker, givenUpAndTaken, type Story } from './story.ts'
 
 export const bad: readonly Story[] = [
   {
@@ -349,6 +349,11 @@ export const bad: readonly Story[] = [
       a.judges(18_000, b, 'lapsed')
       world.until(60_000)
     },
+  },
+  {
+    name: 'a killed server is still a member sixteen seconds later, and its broker heard of its end at once',
+    rule: 'H9',
+    tell: (_, world) => diesBehindABroker(world, 5_010),
   },
   {
     name: 'a killed server is still a member twenty seconds later',

@@ -1,5 +1,5 @@
 /** Histories as they should be: most look wrong to a rule that does not know what is promised. */
-import { givenUpAndTaken, type Story } from './story.ts'
+import { diesBehindABroker, givenUpAndTaken, type Story } from './story.ts'
 
 export const good: readonly Story[] = [
   {
@@ -271,6 +271,10 @@ export const good: readonly Story[] = [
       d.tells(60_020, { what: 'closed' })
       world.until(90_000)
     },
+  },
+  {
+    name: 'a machine that lost its power is a member until a lease after its broker found the link silent',
+    tell: (_, world) => diesBehindABroker(world, 9_500),
   },
   {
     name: 'one process is killed and exits by that, another closes and exits with 0, within its bound of memory',

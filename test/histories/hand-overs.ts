@@ -27,13 +27,13 @@ function sleepsAndDies(world: World, sleepMs: number): void {
   world.until(20_000)
 }
 
-/** A message waits for an inbox to open; its process stands still past the time for that, until 8 s, and is killed at `killedMs`. */
-function standsStillAndDies(world: World, killedMs: number): void {
+/** A message waits for an inbox to open whose process stands still until `wakesMs`, and is killed a second later: it was due to open at 7 s. */
+function stallsAndDies(world: World, wakesMs: number): void {
   const { a, b } = world.cast
   b.connects(5_000, 'bob')
   a.sends(5_010, 'bob', 'one').gets(5_012, 'delivered')
-  world.fault(5_100, { fault: 'stall', name: 'b', forMs: 2_900 })
-  world.kill(killedMs, b)
+  world.fault(5_100, { fault: 'stall', name: 'b', forMs: wakesMs - 5_100 })
+  world.kill(wakesMs + 1_000, b)
   world.until(20_000)
 }
 
@@ -179,8 +179,8 @@ export const goodHandOvers: readonly Story[] = [
   },
   { name: 'an inbox was not open yet, because its machine slept meanwhile', tell: (_, world) => sleepsAndDies(world, 2_000) },
   {
-    name: 'an inbox was not open yet, because its process asked what had become of the address when it had stood still',
-    tell: (_, world) => standsStillAndDies(world, 9_000),
+    name: 'an inbox was not open yet, because its process had stood still when it was to open',
+    tell: (_, world) => stallsAndDies(world, 7_150),
   },
   { name: 'a former owner died while it kept what nobody was there to ask for', tell: (_, world) => bothDie(world, false) },
   {
@@ -227,12 +227,12 @@ export const badHandOvers: readonly Story[] = [
     rule: 'H1',
     tell: (_, world) => readerLeaves(world, 6_199, 'closed'),
   },
-  {
-    name: 'a process that stood still had the time to ask what had become of the address when it was killed',
-    rule: 'H1',
-    tell: (_, world) => standsStillAndDies(world, 9_300),
-  },
   { name: 'an inbox has been open for long when its process is killed', rule: 'H1', tell: (_, world) => sleepsAndDies(world, 0) },
+  {
+    name: 'an inbox has been open for long, whose process stood still before',
+    rule: 'H1',
+    tell: (_, world) => stallsAndDies(world, 7_050),
+  },
   {
     name: 'a former owner dies a second after the new owner asked it, which says nothing',
     rule: 'H1',

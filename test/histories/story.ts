@@ -65,6 +65,17 @@ export function givenUpAndTaken({ a, b, c }: Cast, world: World, atMs: number): 
   world.until(20_000)
 }
 
+/** A peer behind a broker, which finds at `atMs` that their link has ended, is killed at 5 s and judged dead at 21 s. */
+export function diesBehindABroker(world: World, atMs: number): void {
+  const { a, b } = world.cast
+  const hub = world.broker('hub')
+  hub.tells(1_000, { what: 'linkUp', other: 'b' })
+  a.judges(3_000, b, 'up')
+  world.kill(5_000, b)
+  hub.tells(atMs, { what: 'linkDown', other: 'b', why: 'stale' })
+  a.judges(21_000, b, 'lapsed')
+}
+
 /** One run of a peer. */
 export class Actor {
   readonly world: World

@@ -295,6 +295,40 @@ t.test('a claim that was given up after it displaced somebody: the former owner 
   })
 })
 
+t.test(
+  'a claim that was given up after it displaced somebody, and a newer one of its run behind it: that one displaced them',
+  async t => {
+    const { user, soon, time, inMs } = setUp()
+    const [one, two] = [user(), user()]
+    await soon(one.sessions.claimMany(a, alice(1), inMs(500)))
+    two.store.slowMs = 300
+    const givenUp = t.rejects(two.sessions.claimMany(b, alice(7), inMs(800)), { code: 'DATASTORE', outcome: 'unknown' })
+    const newer = two.sessions.claimMany(b, alice(8), inMs(5_000))
+    await soon(givenUp)
+    t.same(await soon(newer), [{ address: 'alice', claim: 8, previous: { ...a, claim: 1 } }])
+    await time.run(5_000)
+    t.match(await soon(one.sessions.read('alice')), { owner: { ...b, claim: 8 } })
+    t.match(await soon(one.sessions.readNotes('a')), {
+      notes: [{ address: 'alice', incarnation: 'run-a', claim: 1, by: { ...b, claim: 8 }, withdrawn: false }],
+    })
+  },
+)
+
+t.test('claims of one run that were given up, one over the other: whom the first displaced is told to look again', async t => {
+  const { user, soon, time, inMs } = setUp()
+  const [one, two] = [user(), user()]
+  await soon(one.sessions.claimMany(a, alice(1), inMs(500)))
+  two.store.slowMs = 300
+  const first = t.rejects(two.sessions.claimMany(b, alice(7), inMs(800)), { code: 'DATASTORE' })
+  const second = t.rejects(two.sessions.claimMany(b, alice(8), inMs(1_700)), { code: 'DATASTORE' })
+  await soon(Promise.all([first, second]))
+  await time.run(5_000)
+  t.equal(await soon(one.sessions.read('alice')), undefined, 'revoked')
+  t.match(await soon(one.sessions.readNotes('a')), {
+    notes: [{ address: 'alice', incarnation: 'run-a', claim: 1, by: { ...b, claim: 8 }, withdrawn: true }],
+  })
+})
+
 t.test('a claim that was overtaken before its answer came: whom it displaced is named, and told by a note', async t => {
   const { user, soon, time, inMs } = setUp()
   const [one, two, three] = [user(), user(), user()]

@@ -46,6 +46,8 @@ export class Facts {
   /** The run that a name has now. */
   readonly #now = new Map<string, Run>()
   readonly #killed = new Set<string>()
+  /** Links that brokers have, by broker's incarnation and other identity, and since when. */
+  readonly #brokerLinks = new Map<string, number>()
   readonly #stopped = new Map<string, number>()
 
   constructor(events: readonly HistoryEvent[], bounds: Bounds) {
@@ -119,6 +121,10 @@ export class Facts {
       if (event.state === 'unsure') apart.begin(event.atMs)
       else apart.end(event.atMs)
     },
+    linkUp: event => {
+      if (this.#run(event).role === 'broker') this.#brokerLinks.set(linkKey(event), event.atMs)
+    },
+    linkDown: event => this.#linkDown(event),
     send: event => this.#ask(event),
     request: event => this.#ask(event),
     broadcast: event => this.#ask(event),
@@ -165,6 +171,17 @@ export class Facts {
       if (run) this.#gone(run, event.atMs)
     },
     fault: event => this.#fault(event),
+  }
+
+  /** Where the other end's machine lost its power, its broker has kept its lease until now. */
+  #linkDown(event: EventOf<'linkDown'>): void {
+    const key = linkKey(event)
+    const sinceMs = this.#brokerLinks.get(key)
+    if (sinceMs === undefined || !this.#brokerLinks.delete(key)) return
+    for (const run of this.runs.values()) {
+      if (run.identity !== event.other || run.diedMs < sinceMs || run.diedMs > event.atMs) continue
+      run.keptUntilMs = Math.min(event.atMs, run.diedMs + this.bounds.noticeMs)
+    }
   }
 
   /** A broker's trouble with the datastore is that of all who go through it; and nobody knows who does. */
@@ -364,6 +381,10 @@ function causeOf(causes: Causes, cause: string): Spans {
 
 function lineKey(from: string, to: string): string {
   return JSON.stringify([from, to])
+}
+
+function linkKey({ incarnation, other }: { incarnation: string; other: string }): string {
+  return `${incarnation} ${other}`
 }
 
 export function claimKey(incarnation: string | undefined, claim: number | undefined): string {

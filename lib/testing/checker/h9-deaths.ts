@@ -3,7 +3,7 @@
  *
  * A pulse was not fine when, in the lease before the judgement, there was no stretch long enough for one renewal in which the process moved
  * and had the datastore. Who has begun to leave may be taken for gone. Excuse: after a datastore lost records, one that is missing may be taken
- * for a goodbye. That the observer itself stood still or was cut off excuses no false judgement; it only gives it more time for a true one.
+ * for a goodbye. Whose machine lost its power is kept alive by its broker until that finds their link silent (`noticeMs` at most). That the observer itself stood still or was cut off excuses no false judgement; it only gives it more time for a true one.
  */
 import type { EventOf } from '../history-event.ts'
 import type { Facts } from './facts.ts'
@@ -49,7 +49,7 @@ function* wrong(facts: Facts, { atMs, why }: EventOf<'memberDown'>, observer: Ru
 /** The bound begins anew after each trouble of the observer's. */
 function* late(facts: Facts, observer: Run, other: Run, sinceMs: number | undefined, untilMs: number): Generator<Violation> {
   const { deathMsMax, slackMs } = facts.bounds
-  const fromMs = Math.max(other.goneMs, sinceMs ?? Infinity)
+  const fromMs = Math.max(other.goneMs, other.keptUntilMs, sinceMs ?? Infinity)
   if (!(untilMs - fromMs > deathMsMax + slackMs)) return
   const clear = longestClear(facts.troubles(observer), fromMs, untilMs)
   if (clear.untilMs - clear.fromMs <= deathMsMax + slackMs) return

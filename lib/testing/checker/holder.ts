@@ -13,6 +13,9 @@ export interface Accepted {
   readonly acceptedMs: number
 }
 
+/** Who waits for a hand-over has stood still when it is later than its time by more than this share of it (`HandOver`). */
+const lateShare = 0.05
+
 export class Holder {
   readonly run: Run
   readonly address: string
@@ -90,15 +93,16 @@ export class Holder {
   }
 
   /**
-   * An inbox opens `heldMs` after the connect, by the clocks of its process. Who stood still when that time was over asks first what became of
-   * the address, for half as long.
+   * An inbox opens `heldMs` after the connect, by the clocks of its process. Where that stood still by then, it does not know what became of the address
+   * meanwhile: it has as long once more to find out.
    */
   #openByMs(heldMs: number, slackMs: number): number {
     const { connectedMs, run } = this
     if (connectedMs === Infinity) return Infinity
-    const byMs = run.doneBy(connectedMs, connectedMs + heldMs, slackMs) - slackMs
-    for (const _ of run.blocked.within(connectedMs + heldMs, byMs)) return byMs + heldMs / 2
-    return byMs
+    const heldUntilMs = connectedMs + heldMs
+    const byMs = run.doneBy(connectedMs, heldUntilMs, slackMs) - slackMs
+    const lateMs = run.doneBy(connectedMs, heldUntilMs, 0) - run.dueBy(connectedMs, heldUntilMs)
+    return lateMs > heldMs * lateShare ? run.doneBy(byMs, byMs + heldMs, slackMs) - slackMs : byMs
   }
 
   /** Since when, at its end, messages were waiting if there were any. */

@@ -25,6 +25,8 @@ export class Run {
   diedMs = Infinity
   /** Died, or closed. */
   goneMs = Infinity
+  /** Until then a broker kept its lease after it had died: it had not heard of that. */
+  keptUntilMs = -Infinity
   /** Clients that it has now, and that it had at most. */
   held = 0
   heldMost = 0
@@ -57,17 +59,23 @@ export class Run {
    * that it has `slackMs` of the time in which it moves.
    */
   doneBy(fromMs: number, dueMs: number, slackMs: number): number {
-    let byClockMs = dueMs
-    for (const span of this.asleep.within(fromMs, Infinity)) {
-      if (span.fromMs > byClockMs) break
-      byClockMs += span.untilMs - Math.max(span.fromMs, fromMs)
-    }
+    const byClockMs = this.dueBy(fromMs, dueMs)
     let byMs = byClockMs + slackMs
     for (const span of this.blocked.within(byClockMs, Infinity)) {
       if (span.fromMs > byMs) break
       byMs += span.untilMs - Math.max(span.fromMs, byClockMs)
     }
     return byMs
+  }
+
+  /** When a timer that it set at `fromMs` is due by its own clock. */
+  dueBy(fromMs: number, dueMs: number): number {
+    let byClockMs = dueMs
+    for (const span of this.asleep.within(fromMs, Infinity)) {
+      if (span.fromMs > byClockMs) break
+      byClockMs += span.untilMs - Math.max(span.fromMs, fromMs)
+    }
+    return byClockMs
   }
 
   died(atMs: number): void {

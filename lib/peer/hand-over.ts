@@ -99,6 +99,8 @@ export class HandOver {
         let opened = false
         if (take.part === 0) {
           if (await isOurs(take.address, take.claim)) return { messages: [], left: 0 } satisfies Part
+          // It has long found out otherwise, and may have lost the address since: if it has not, it has left a note.
+          if (signal.aborted) throw new HomingError('TIMEOUT', 'who took the address waits for this no more')
           const given = giveUp(take.address, take.claim, take.by)
           opened = given.opened
           if (given.left.length > 0) this.#leftovers.keep(take, given.left, take.by)

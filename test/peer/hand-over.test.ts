@@ -16,7 +16,6 @@ import { StillEnv } from '../fuzz/still-env.ts'
 const us: Run = { identity: 'us', incarnation: '1' }
 const ann: Owner = { identity: 'ann', incarnation: '2', claim: 1 }
 const ben: Owner = { identity: 'ben', incarnation: '3', claim: 7 }
-const context = { signal: new AbortController().signal, deadlineMs: 1_000 }
 
 /** A peer that holds `alice` for the second time; what it asks others waits for their answer. */
 class World {
@@ -24,6 +23,9 @@ class World {
   readonly got: unknown[] = []
   /** What a take of `alice` finds here. */
   givenUp: GivenUp = { left: [], opened: false }
+  /** How often our client was ended for somebody. */
+  ended = 0
+  isOurs: () => Promise<boolean> = () => Promise.resolve(false)
   readonly unclaimed: { held: Held; missing: number | undefined }[] = []
   readonly handOver: HandOver
   /** By identity: the answer of a former owner. */
@@ -52,9 +54,12 @@ class World {
       trouble: error => t.error(error),
     })
     this.handOver.serve(
-      () => this.givenUp,
+      () => {
+        this.ended++
+        return this.givenUp
+      },
       () => undefined,
-      () => Promise.resolve(false),
+      () => this.isOurs(),
       ({ address, claim }, missing) => void this.unclaimed.push({ held: { address, claim }, missing }),
     )
   }
@@ -74,9 +79,9 @@ class World {
   }
 
   /** Somebody took `alice` from that claim of ours. */
-  take(by: Owner, claim: number): Promise<unknown> {
+  take(by: Owner, claim: number, signal = new AbortController().signal): Promise<unknown> {
     const take: Take = { address: 'alice', claim, by, part: 0 }
-    return Promise.resolve(this.#handlers.call!(by, take, context))
+    return Promise.resolve(this.#handlers.call!(by, take, { signal, deadlineMs: 1_000 }))
   }
 }
 
@@ -207,3 +212,18 @@ t.test(
     }
   },
 )
+
+t.test('who asks, and waits no more when the datastore does not say in time whose the address is, ends no client', async t => {
+  const world = new World()
+  const asker = new AbortController()
+  let says!: (isOurs: boolean) => void
+  world.isOurs = () => new Promise(resolve => (says = resolve))
+  const taken = world.take(ben, 4, asker.signal)
+  asker.abort()
+  says(false) // nobody could be asked: whoever says otherwise would be believed
+  await t.rejects(taken, { code: 'TIMEOUT' })
+  t.equal(world.ended, 0)
+  world.isOurs = () => Promise.resolve(false)
+  await world.take(ben, 4)
+  t.equal(world.ended, 1)
+})

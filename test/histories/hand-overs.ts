@@ -119,7 +119,7 @@ function losesItsClaim(world: World, lostMs: number): void {
  * The address went over `c`, which connected at `viaMs` and had taken something at `tookMs`, to `d`; the former owner hears of it only later, and
  * has taken a message meanwhile.
  */
-function passedOn(world: World, viaMs: number, end: 'displaced' | 'disconnected' = 'displaced', tookMs?: number): void {
+function passedOn(world: World, viaMs: number, end: 'displaced' | 'disconnected' | 'closed' = 'displaced', tookMs?: number): void {
   const { a, b, c, d } = world.cast
   const former = b.connects(10, 'bob').isBusyWithOneOf(a)
   const between = c.connects(viaMs, 'bob')
@@ -200,6 +200,10 @@ export const goodHandOvers: readonly Story[] = [
   {
     name: 'what a former owner took late was left behind with one that had been disconnected before',
     tell: (_, world) => passedOn(world, 5_200, 'disconnected'),
+  },
+  {
+    name: 'what a former owner took late was left behind with one whose peer had closed before',
+    tell: (_, world) => passedOn(world, 5_200, 'closed'),
   },
   {
     name: 'a former owner died whose taker had died before it, and who came then asked that one',

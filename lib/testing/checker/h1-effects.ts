@@ -182,9 +182,9 @@ class Messages {
   }
 }
 
-/** It held the address, and does not any more. */
+/** It held the address, and does not any more; a peer that closes gives its addresses back. */
 function hasLost({ end }: Holder): boolean {
-  return end === 'displaced' || end === 'disconnected'
+  return end === 'displaced' || end === 'disconnected' || end === 'closed'
 }
 
 /**

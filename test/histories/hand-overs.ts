@@ -119,7 +119,12 @@ function losesItsClaim(world: World, lostMs: number): void {
  * The address went over `c`, which connected at `viaMs` and had taken something at `tookMs`, to `d`; the former owner hears of it only later, and
  * has taken a message meanwhile.
  */
-function passedOn(world: World, viaMs: number, end: 'displaced' | 'disconnected' | 'closed' = 'displaced', tookMs?: number): void {
+function passedOn(
+  world: World,
+  viaMs: number,
+  end: 'displaced' | 'disconnected' | 'closed' = 'displaced',
+  tookMs?: number,
+): void {
   const { a, b, c, d } = world.cast
   const former = b.connects(10, 'bob').isBusyWithOneOf(a)
   const between = c.connects(viaMs, 'bob')

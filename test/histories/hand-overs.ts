@@ -37,6 +37,21 @@ function stallsAndDies(world: World, wakesMs: number): void {
   world.until(20_000)
 }
 
+/** `d` takes the address while a message waits with `b`, and takes a later one; `c` takes it from `b`, with what waited, because it knows of `b` alone. */
+function movesApart(world: World, split: boolean): void {
+  const { a, b, c, d } = world.cast
+  const former = b.connects(4_000, 'bob').isBusy(4_500)
+  if (split) world.fault(5_000, { fault: 'storeSplit' })
+  const waiting = a.sends(5_010, 'bob', 'one').gets(5_012, 'delivered')
+  const other = d.connects(5_050, 'bob').takes(5_110, a.sends(5_100, 'bob', 'two').gets(5_112, 'delivered'))
+  const next = c.connects(5_120, 'bob')
+  former.ends(5_121, 'displaced')
+  next.takes(5_130, waiting)
+  if (split) world.fault(5_900, { fault: 'storeWhole' })
+  other.ends(6_000, 'displaced')
+  world.until(20_000)
+}
+
 /** Somebody takes the address from a busy client, and its process is killed a second after it knew of that, at `knowsMs`. */
 function diesKeeping(world: World, knowsMs: number): void {
   const former = busyWithOneMore(world)
@@ -192,6 +207,10 @@ export const goodHandOvers: readonly Story[] = [
     name: 'a former owner died while it kept what nobody asked it for: who came next asked one between, whose connect was never answered',
     tell: (_, world) => diesUnasked(world, true),
   },
+  {
+    name: 'each side of a split datastore has owners of its own, one after the other',
+    tell: (_, world) => movesApart(world, true),
+  },
   { name: 'a former owner died while it kept what had been asked for in vain', tell: (_, world) => diesKeeping(world, 7_200) },
   { name: 'a former owner died of whom nobody knew, after a claim was withdrawn', tell: (_, world) => diesUnknown(world, 6_100) },
   {
@@ -251,6 +270,11 @@ export const badHandOvers: readonly Story[] = [
     name: 'a former owner dies, and who came next says of nobody that it did not get all',
     rule: 'H1',
     tell: (_, world) => diesUnasked(world, false),
+  },
+  {
+    name: 'what waited with a former owner goes past an owner in between, and a later message of that one',
+    rule: 'H3',
+    tell: (_, world) => movesApart(world, false),
   },
   { name: 'a former owner dies that could still be asked', rule: 'H1', tell: (_, world) => diesKeeping(world, 6_900) },
   {

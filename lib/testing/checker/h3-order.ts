@@ -3,7 +3,7 @@
  *
  * At one client this holds for all messages, without excuse. Over all clients of an address it holds for messages that were reported
  * delivered; an `unknown` one may reach a former owner late (docs/guarantees.md, promise 2). Two excuses there: while two own the address (H6
- * bounds that), each sees an ordered part: one may take something after the other took something later, also when the other has gone, if it
+ * bounds that; and each side of a split datastore has its own, one after the other), each sees an ordered part: one may take something after the other took something later, also when the other has gone, if it
  * had accepted it by then (the acknowledgement may come late: `noticeMs`); and the reader of a client that was disconnected may still read
  * what it had, after the next one, or before the next one has what was to come to it first. A message that is missing in between is a loss, and
  * H1's: its marker is an incomplete hand-over.
@@ -91,14 +91,26 @@ function deliveredMs(facts: Facts, id: string): number | undefined {
 }
 
 /** Whether `late` may be taken after `passing`, which has the higher number, was taken elsewhere. Its sender knew at `knownMs` that it was delivered. */
-function mayBeLate({ bounds }: Facts, late: Last, passing: Last, knownMs: number): boolean {
+function mayBeLate(facts: Facts, late: Last, passing: Last, knownMs: number): boolean {
+  const { bounds } = facts
   const [owner, other] = [late.holder, passing.holder]
   if (!owner || !other || owner === other) return false
   if (owner.reads && owner.end !== 'displaced' && owner.endMs <= late.event.atMs) return true
   if (readHeld(other)) return true
-  const bothOwned = owner.connectedMs <= passing.event.atMs
+  const bothOwned = owner.connectedMs <= passing.event.atMs || ownedApart(facts, passing, other)
   const acceptedByThen = late.event.atMs <= other.endMs || knownMs <= other.endMs + bounds.noticeMs
   return bothOwned && acceptedByThen
+}
+
+/**
+ * The datastore was split when `passing` was taken, and somebody else had the address then, on the other side: each side hands over to its own
+ * next owner.
+ */
+function ownedApart(facts: Facts, { event: { atMs, address } }: Last, other: Holder): boolean {
+  if ([...facts.splits.within(atMs, atMs)].length === 0) return false
+  for (const one of facts.holdersFrom(address, atMs))
+    if (one !== other && one.run !== other.run && one.connectedMs <= atMs) return true
+  return false
 }
 
 /** Its client was disconnected before what a former owner had was handed over to it: it reads what came by itself, and that goes to the next. */

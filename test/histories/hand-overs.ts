@@ -208,6 +208,18 @@ export const goodHandOvers: readonly Story[] = [
     tell: (_, world) => diesUnasked(world, true),
   },
   {
+    name: 'a hundred connects fail while a message waits that is left behind in the end',
+    tell: (_, world) => {
+      const former = busyWithOneMore(world)
+      const { c, d } = world.cast
+      for (let n = 0; n < 100; n++) d.failsToConnect(5_500 + n, 'bob', { tookMs: 300 })
+      const next = c.connects(6_000, 'bob')
+      former.ends(6_010, 'displaced')
+      next.lacks(6_100, former, 1)
+      world.until(20_000)
+    },
+  },
+  {
     name: 'each side of a split datastore has owners of its own, one after the other',
     tell: (_, world) => movesApart(world, true),
   },

@@ -19,7 +19,7 @@ import type { Violation } from './violation.ts'
 /** For so long a displaced client's peer keeps what the new owner has not fetched, ms. */
 const keptMs = 2_000
 /** An address that has more owners than that while one message is under way is looked at no further: it keeps the rule linear. */
-const ownersMax = 64
+const ownersMax = 512
 
 export function* effects(facts: Facts): Generator<Violation> {
   yield* new Messages(facts).lost()

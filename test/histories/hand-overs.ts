@@ -220,7 +220,12 @@ export const goodHandOvers: readonly Story[] = [
     },
   },
   {
+    name: 'of two who have the address because both were written at one moment, each hands on what it has',
+    tell: (_, world) => movesApart(world, false),
+  },
+  {
     name: 'each side of a split datastore has owners of its own, one after the other',
+    options: { atomicPut: true },
     tell: (_, world) => movesApart(world, true),
   },
   { name: 'a former owner died while it kept what had been asked for in vain', tell: (_, world) => diesKeeping(world, 7_200) },
@@ -286,6 +291,7 @@ export const badHandOvers: readonly Story[] = [
   {
     name: 'what waited with a former owner goes past an owner in between, and a later message of that one',
     rule: 'H3',
+    options: { atomicPut: true },
     tell: (_, world) => movesApart(world, false),
   },
   { name: 'a former owner dies that could still be asked', rule: 'H1', tell: (_, world) => diesKeeping(world, 6_900) },

@@ -18,8 +18,11 @@ import type { Violation } from './violation.ts'
 
 /** For so long a displaced client's peer keeps what the new owner has not fetched, ms. */
 const keptMs = 2_000
-/** An address that has more owners than that while one message is under way is looked at no further: it keeps the rule linear. */
-const ownersMax = 512
+/**
+ * An address that has more owners than that while one message is under way is looked at no further: it keeps the rule linear. Connects that
+ * failed, of which a hundred may have waited for a datastore, do not count.
+ */
+const ownersMax = 64
 
 export function* effects(facts: Facts): Generator<Violation> {
   yield* new Messages(facts).lost()
@@ -59,7 +62,7 @@ class Messages {
     let leftMs = Infinity
     let owners = 0
     for (const owner of this.#facts.holdersFrom(address, fromMs)) {
-      if (++owners > ownersMax) return false
+      if (owner.connectedMs < Infinity && ++owners > ownersMax) return false
       if (owner.connectingMs > Math.max(message.acceptedMs, carriedUntilMs)) continue
       const cameLate = owner.connectingMs <= carriedUntilMs && owner.endedHeld(2 * handOverMs, slackMs + blurMs)
       if (!cameLate && !owner.mayHaveKept(message, this.#handedOverMs(owner), 2 * handOverMs, slackMs + blurMs)) continue
@@ -78,7 +81,7 @@ class Messages {
     let untilMs = -Infinity
     let owners = 0
     for (const { run, end, endMs, connectedMs } of this.#facts.holdersFrom(owner.address, owner.connectingMs)) {
-      if (++owners > ownersMax) break
+      if (connectedMs < Infinity && ++owners > ownersMax) break
       if (run !== owner.run && end === 'displaced' && connectedMs <= owner.connectedMs) untilMs = endMs
     }
     return untilMs
@@ -93,7 +96,8 @@ class Messages {
     const { handOverMs, slackMs } = this.#facts.bounds
     let owners = 0
     for (const owner of this.#facts.holdersFrom(address, fromMs - handOverMs)) {
-      if (owner.endMs >= Math.max(fromMs, leftMs) || leftMs === Infinity || ++owners > ownersMax) return false
+      if (owner.endMs >= Math.max(fromMs, leftMs) || leftMs === Infinity) return false
+      if (owner.connectedMs < Infinity && ++owners > ownersMax) return false
       const gaveOut = owner.firstTakenMs < owner.endMs // it had what it was to get
       if (!hasLost(owner) || gaveOut || owner.connectedMs < sinceMs) continue
       const waitedMs = owner.run.doneBy(owner.connectedMs, owner.connectedMs + handOverMs, slackMs)
@@ -117,12 +121,13 @@ class Messages {
     const withdrawnMs = this.#withdrawnMs(owner)
     let owners = 0
     for (const other of this.#facts.holdersFrom(owner.address, owner.endMs)) {
-      if (++owners > ownersMax) return false
       const asks = other !== owner && owner.connectingMs <= other.connectedMs && other.connectedMs <= diedMs
+      if (!asks) continue
+      if (++owners > ownersMax) return false
       // An inbox opens without what did not come within that time, and nobody asks for it any more; the first question ends the former client.
       const openedMs = other.run.doneBy(other.connectedMs, other.connectedMs + handOverMs, slackMs)
       const askedInVain = openedMs < Math.max(owner.endMs, owner.connectedMs)
-      const mayAsk = asks && other.endMs > owner.endMs && !askedInVain && other.connectedMs < withdrawnMs
+      const mayAsk = other.endMs > owner.endMs && !askedInVain && other.connectedMs < withdrawnMs
       if (mayAsk && !this.#asksAnother(other, owner)) return false
     }
     return true
@@ -150,7 +155,7 @@ class Messages {
     }
     let owners = 0
     for (const between of this.#facts.holdersFrom(owner.address, owner.connectedMs)) {
-      if (++owners > ownersMax) return false
+      if (between.connectedMs < Infinity && ++owners > ownersMax) return false
       if (between.connectingMs >= owner.connectedMs && between.connectedMs <= other.connectingMs) return true
     }
     return false
@@ -163,7 +168,7 @@ class Messages {
   #withdrawnMs(owner: Holder): number {
     let owners = 0
     for (const { end, endMs, connectingMs, connectedMs } of this.#facts.holdersFrom(owner.address, owner.connectingMs)) {
-      if (++owners > ownersMax) break
+      if (connectedMs < Infinity && ++owners > ownersMax) break
       const gaveUp = end === 'failed' || (end === 'killed' && connectedMs > endMs)
       if (gaveUp && connectingMs <= owner.endMs) return endMs
     }

@@ -19,6 +19,7 @@ export class AskedClaim implements Held {
   #state: State = 'open'
   #previous: Owner | undefined
   #isOver = false
+  #isDoubtful = false
   #settled: { readonly promise: Promise<void>; readonly resolve: () => void } | undefined
 
   constructor({ address, claim }: Held, run: Run, line: AskedClaim[]) {
@@ -30,6 +31,11 @@ export class AskedClaim implements Held {
 
   get isAnswered(): boolean {
     return this.#state === 'answered'
+  }
+
+  /** Where its call fails, it may be written nevertheless. */
+  get mayBeWritten(): boolean {
+    return this.#isDoubtful || this.isAnswered
   }
 
   /** Nobody waits for it any more. */
@@ -56,6 +62,11 @@ export class AskedClaim implements Held {
   answer(previous: Owner | undefined): void {
     this.#previous = previous
     this.#becomes('answered')
+  }
+
+  /** A broker was asked for it, and did not say what became of it. */
+  doubt(): void {
+    this.#isDoubtful = true
   }
 
   /** Its call is over: without an answer, older ones are asked for again. */

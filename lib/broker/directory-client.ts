@@ -26,6 +26,7 @@ import { ClaimsAsked, type AskedClaim } from './claims-asked.ts'
 import { readNews } from './directory-answers.ts'
 import { claimsMax, directoryProtocol, type News } from './directory-protocol.ts'
 import { KnownMembers } from './known-members.ts'
+import { WithdrawnClaims } from './withdrawn-claims.ts'
 
 export interface DirectoryClientSetup {
   readonly env: Env
@@ -63,6 +64,7 @@ export class DirectoryClient implements Directory {
   #auditing: Iterator<Held> | undefined
   readonly #turns = new Turns()
   readonly #claimsAsked: ClaimsAsked
+  readonly #withdrawn: WithdrawnClaims
   #checkedMs = 0
   /** When the first such check was begun that was not answered, or failed. */
   #uncheckedMs: number | undefined
@@ -77,6 +79,7 @@ export class DirectoryClient implements Directory {
     this.#claimsAsked = new ClaimsAsked(this.#run)
     const { env, router, options, handler, trouble } = setup
     this.#calls = new BrokerCalls({ env, router, joinAgain: broker => setup.joinAgain(broker) })
+    this.#withdrawn = new WithdrawnClaims({ env, calls: this.#calls, trouble })
     this.#members = new KnownMembers({
       env,
       options,
@@ -264,6 +267,9 @@ export class DirectoryClient implements Directory {
       for (let from = 0; from < asked.length; from += claimsMax) await this.#claim(asked.slice(from, from + claimsMax), untilMs)
       await turn.come(this.#setup.env, untilMs)
       return asked.map(({ address, claim, previous }) => ({ address, claim, previous }))
+    } catch (error) {
+      this.#withdrawn.add(asked.filter(({ mayBeWritten }) => mayBeWritten))
+      throw error
     } finally {
       this.#claimsAsked.leave(asked)
       turn.leave()
@@ -281,6 +287,8 @@ export class DirectoryClient implements Directory {
           for (const [at, asked] of going.entries()) asked.answer(previous[at] ?? undefined)
         } else for (const asked of open) await asked.newerSettled(this.#setup.env, untilMs, late)
       } catch (error) {
+        // No other answer of a broker says that nothing was written.
+        if (!(error instanceof HomingError && error.code === 'REFUSED')) for (const asked of going) asked.doubt()
         await this.#calls.untilAgain(error, broker, untilMs)
       }
     }
@@ -415,6 +423,7 @@ export class DirectoryClient implements Directory {
     this.#ticker.cancel()
     this.#members.end()
     this.#calls.end(error)
+    this.#withdrawn.end()
   }
 
   [Symbol.asyncDispose](): Promise<void> {

@@ -13,7 +13,8 @@ export type Question =
   | { op: 'join'; member: Member }
   | { op: 'reassert'; claims: Held[]; ms: number }
   | { op: 'claim'; claims: Held[]; ms: number }
-  | { op: 'release'; claims: Held[]; ms: number }
+  /** `withdrawn`: no client ever had these claims; their call failed, and may have been done. */
+  | { op: 'release'; claims: Held[]; ms: number; withdrawn?: boolean }
   | { op: 'moving'; claims: Held[]; ms: number }
   | { op: 'find'; addresses: string[] }
   | { op: 'wait'; address: string; ms: number }

@@ -128,17 +128,17 @@ export class DirectoryServer {
 
   /**
    * A claim that its asker has given up is not written any more: while this broker stood still, that one's time has passed, not ours. It would go over
-   * whoever holds the address, for a client that is not there.
+   * whoever holds the address, for a client that is not there. Nor is it removed where its asker may have been to another broker: that one may have
+   * given him the very same claim. What he did not get he releases himself (`WithdrawnClaims`).
    */
   async #claim(from: Run, question: Question & { op: 'claim' }, signal: AbortSignal): Promise<Answers['claim']> {
     this.#check(from, question.claims)
     const { peers, sessions } = this.#setup
-    const claimed = await sessions.claimMany(
-      from,
-      question.claims,
-      this.#until(question),
-      () => !signal.aborted && peers.isConfirmed(from),
-    )
+    const stay = peers.stay(from)
+    const claimed = await sessions.claimMany(from, question.claims, this.#until(question), {
+      isWanted: () => !signal.aborted && stay.isConfirmed(),
+      mayRevoke: () => stay.isConfirmed() || stay.hasLeft(),
+    })
     const previous = await Promise.all(claimed.map(({ previous }) => this.#living(from, previous)))
     for (const { address } of question.claims) this.#setup.connected(from, address)
     return { previous }
@@ -158,6 +158,7 @@ export class DirectoryServer {
 
   async #release(from: Run, question: Question & { op: 'release' }): Promise<Answers['release']> {
     const released = await this.#setup.sessions.releaseMany(from, question.claims, this.#until(question))
+    if (question.withdrawn === true) return { released } // no client was connected by them: none is disconnected
     for (const [at, { address }] of question.claims.entries()) {
       const result = released[at]!
       this.#setup.disconnected(from, address, result.at === 'elsewhere' ? result.owner : undefined)

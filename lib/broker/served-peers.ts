@@ -31,6 +31,18 @@ const askMs = 1_000
 /** Within that nobody changes its broker and has connected and lost addresses there, ms. */
 const stoodMsMax = 200
 
+/** What a run asks between one joining here and the next. */
+export interface Stay {
+  /**
+   * What it asked before may be done: nothing stood still since the run was last confirmed, it is linked, and not silent. Who is not has died, or
+   * asks again as soon as it hears that nothing was done; and what it asked may have waited for the datastore for long. Nor has it joined anew: it
+   * may have been elsewhere meanwhile.
+   */
+  isConfirmed(): boolean
+  /** It said goodbye here: it holds nothing any more, anywhere. */
+  hasLeft(): boolean
+}
+
 /** A peer that has joined here. */
 interface Served {
   readonly run: Run
@@ -226,14 +238,16 @@ export class ServedPeers {
     return (served.confirming ??= this.#confirm(served, standstills).finally(() => (served.confirming = undefined)))
   }
 
-  /**
-   * What this run asked before may be done: nothing stood still since it was last confirmed, it is linked, and not silent. Who is not has died,
-   * or asks again as soon as it hears that nothing was done; and what it asked may have waited for the datastore for long.
-   */
-  isConfirmed(run: Run): boolean {
-    const served = this.#served.get(run.identity)
-    if (served?.run.incarnation !== run.incarnation || ![...served.links].some(link => link.isHeard)) return false
-    return served.standstills === this.#countStandstills()
+  /** The run's stay here, since it last joined. Throws `FENCED` where it has not joined here. */
+  stay(run: Run): Stay {
+    const served = this.#mustServe(run)
+    return {
+      isConfirmed: () => {
+        if (this.#served.get(run.identity) !== served || ![...served.links].some(link => link.isHeard)) return false
+        return served.standstills === this.#countStandstills()
+      },
+      hasLeft: () => served.leaving,
+    }
   }
 
   async #confirm(served: Served, standstills: number): Promise<void> {

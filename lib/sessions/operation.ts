@@ -19,6 +19,8 @@ export interface Op extends Held {
   result: Moved | undefined
   /** Absent: nobody waits for it any more. */
   call: Call | undefined
+  /** For whom it is, where that one is not this process: it stays with the operation when nobody waits for it any more. */
+  asker: Asker | undefined
   /** A release that goes on for its own sake, without a call. */
   orphan: boolean
   pause: Timer | undefined
@@ -28,9 +30,16 @@ export interface Op extends Held {
   behind: Op | undefined
 }
 
+/** Somebody else, for whom this process writes. He may go to another one, and ask there for the very same claims. */
+export interface Asker {
+  /** He waits for it here: asked before each write. */
+  isWanted(): boolean
+  /** A claim that he did not get here, he cannot have got from another process: asked before each removal of one. */
+  mayRevoke(): boolean
+}
+
 export interface Call {
   readonly what: string
-  readonly isWanted: (() => boolean) | undefined
   readonly ops: readonly Op[]
   left: number
   resolve(results: Moved[]): void
@@ -55,6 +64,7 @@ export function newOp(kind: MoveKind, run: Run, address: string, claim: number, 
     flying: false,
     result: undefined,
     call: undefined,
+    asker: undefined,
     orphan: false,
     pause: undefined,
     ready: false,

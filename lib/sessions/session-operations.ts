@@ -5,7 +5,7 @@ import type { Env, Timer } from '../env/env.ts'
 import { HomingError } from '../errors.ts'
 import type { Held, Owner, Run } from './directory.ts'
 import type { NoteBox } from './note-box.ts'
-import { doubtful, named, newOp, others, suspect, type Call, type Change, type Op } from './operation.ts'
+import { doubtful, named, newOp, others, suspect, type Asker, type Call, type Change, type Op } from './operation.ts'
 import { OperationLines } from './operation-lines.ts'
 import { decodeOrTell, encodeSession, sameRun, type Keys, type SessionRecord } from './records.ts'
 import type { SecondLook } from './second-look.ts'
@@ -61,18 +61,19 @@ export class SessionOperations {
   }
 
   /** In the order of `claims`. Rejects with a `HomingError` by `untilMs`. */
-  call(kind: MoveKind, run: Run, claims: readonly Held[], untilMs: number, isWanted?: () => boolean): Promise<Moved[]> {
+  call(kind: MoveKind, run: Run, claims: readonly Held[], untilMs: number, asker?: Asker): Promise<Moved[]> {
     if (this.#ended) return Promise.reject(this.#ended)
     if (claims.length === 0) return Promise.resolve([])
     return new Promise((resolve, reject) => {
       // Keys first, all of them: a malformed address throws before anything is queued.
       const ops = claims.map(({ address, claim }) => newOp(kind, run, address, claim, this.#keys.session(address)))
       const what = `${kind} of ${naming(claims)}`
-      const call: Call = { what, isWanted, ops, left: ops.length, resolve, reject, timer: undefined }
+      const call: Call = { what, ops, left: ops.length, resolve, reject, timer: undefined }
       const leftMs = Math.max(0, untilMs - this.#env.clock.monotonicMs())
       call.timer = this.#env.timers.after(leftMs, () => this.#giveUp(call, this.#late(call)))
       for (const op of ops) {
         op.call = call
+        op.asker = asker
         this.#lines.enqueue(op)
       }
     })
@@ -133,12 +134,12 @@ export class SessionOperations {
   }
 
   /** A claim that was written and that nobody wants: `result` says over whom. */
-  #revoke({ run, address, claim, key, suspects, result }: Op): void {
+  #revoke({ run, address, claim, key, suspects, result, asker }: Op): void {
     // A peer behind a broker asks again for the very same claim when an answer is late: what that one gets must not be undone.
     for (const other of this.#lines.at(address))
       if (other.call && other.claim === claim && sameRun(other.run, run) && other.kind !== 'release') return
     if (this.#ended || !this.#adoptOrphan(address)) return
-    const revoke = { ...newOp('revoke', run, address, claim, key), orphan: true }
+    const revoke = { ...newOp('revoke', run, address, claim, key), orphan: true, asker }
     revoke.suspects.push(...suspects)
     if (result?.kind === 'claim' && result.previous) suspect(revoke, result.previous)
     this.#lines.enqueue(revoke)
@@ -186,6 +187,16 @@ export class SessionOperations {
     op.blind = false
     op.races = 0
     if (this.#lines.isFirst(op) && !op.pause) this.#lines.makeReady(op)
+  }
+
+  /**
+   * The asker of a claim may have got that very one from another process, and hold it: it is not removed here. He releases what he did not get;
+   * whoever may have been displaced by it looks whether he was.
+   */
+  #forget(op: Op): void {
+    this.#orphans--
+    op.orphan = false // it leaves its line as it lands
+    this.#hint(op, op.suspects, true)
   }
 
   // Batches.
@@ -251,10 +262,11 @@ export class SessionOperations {
   }
 
   #plan(batch: Batch, op: Op, found: SessionRecord | 'unreadable' | undefined, version: string | null): void {
-    if (op.call?.isWanted?.() === false) {
+    if (op.call && op.asker?.isWanted() === false) {
       return this.#giveUp(op.call, new HomingError('LOST', `${op.call.what} may not be wanted any more`))
     }
     if (!op.call && !op.orphan) return // given up with the others of its call
+    if (op.kind === 'revoke' && op.asker?.mayRevoke() === false) return this.#forget(op)
     const step = nextStep(op, found, this.#secondLook && this.#env.clock.wallMs())
     if ('done' in step) this.#settle(op, step.done)
     else batch.add(op, step, version)

@@ -7,6 +7,7 @@ import type { Env } from '../env/env.ts'
 import { BatchedReads } from './batched-reads.ts'
 import type { Claimed, Held, Owner, Released, Run } from './directory.ts'
 import { NoteBox, type StoredNotes } from './note-box.ts'
+import type { Asker } from './operation.ts'
 import { decodeOrTell, decodeSession, isUnreadable, Keys, sameRun, type SessionRecord } from './records.ts'
 import { SecondLook } from './second-look.ts'
 import { SessionOperations } from './session-operations.ts'
@@ -92,11 +93,12 @@ export class SessionStore implements AsyncDisposable {
   }
 
   /**
-   * Claims addresses for `run`, whoever held them. In the order of `claims`; `previous` is whoever was displaced elsewhere. `isWanted` is asked
-   * before each write of a claim that is made for somebody else: where it says no, the call rejects with `LOST`.
+   * Claims addresses for `run`, whoever held them. In the order of `claims`; `previous` is whoever was displaced elsewhere. `asker` is there
+   * where they are made for somebody else: once they are not wanted, the call rejects with `LOST`, and where they may not be revoked either, what was
+   * written stays until he releases it.
    */
-  async claimMany(run: Run, claims: readonly Held[], untilMs: number, isWanted?: () => boolean): Promise<Claimed[]> {
-    const moved = await this.#operations.call('claim', run, claims, untilMs, isWanted)
+  async claimMany(run: Run, claims: readonly Held[], untilMs: number, asker?: Asker): Promise<Claimed[]> {
+    const moved = await this.#operations.call('claim', run, claims, untilMs, asker)
     return moved.map((result, index) => {
       const previous = result.kind === 'claim' ? result.previous : undefined
       // An earlier claim of this run is known to its peer; an earlier run of this identity is gone.

@@ -5,7 +5,7 @@ import type { Answers, Question } from '../../lib/broker/directory-protocol.ts'
 import { MemoryNetwork } from '../../lib/env/memory-network.ts'
 import { virtualEnv } from '../../lib/env/virtual-env.ts'
 import { VirtualTime } from '../../lib/env/virtual-time.ts'
-import { HomingError } from '../../lib/errors.ts'
+import { HomingError, type ErrorCode } from '../../lib/errors.ts'
 import type { Held, Member, Run } from '../../lib/sessions/directory.ts'
 import { sessionOptions, trustedMs, type SessionOptions } from '../../lib/sessions/options.ts'
 
@@ -60,6 +60,16 @@ async function setUp(t: Test, { held: count = 1, ...given }: Options = {}) {
       env.timers.after(deadlineMs, () => reject(new HomingError('TIMEOUT', 'no answer')))
     })
   }
+  const asked: string[] = []
+  /** What becomes of claims and releases; absent: they are not asked for. */
+  const answers: { claim?: () => Promise<unknown>; release?: () => Promise<unknown> } = {}
+  const ask = (broker: Run, { op, claims, ...more }: Question & { op: 'claim' | 'release' }): Promise<unknown> => {
+    const withdrawn = 'withdrawn' in more ? ' withdrawn' : ''
+    asked.push(
+      `${time.nowMs} ${broker.identity} ${op}${withdrawn} ${claims.map(({ address, claim }) => `${address} ${claim}`).join()}`,
+    )
+    return answers[op]?.() ?? Promise.reject(new Error(`'${op}' is not asked for here`))
+  }
   const client = new DirectoryClient({
     env,
     router: {
@@ -68,6 +78,7 @@ async function setUp(t: Test, { held: count = 1, ...given }: Options = {}) {
         const question = body as Question
         if (question.op === 'join') return Promise.resolve({ members: [self] } satisfies Answers['join'])
         if (question.op === 'reassert') return check(question, broker, deadlineMs!)
+        if (question.op === 'claim' || question.op === 'release') return ask(broker, question)
         return Promise.reject(new Error(`'${question.op}' is not asked for here`))
       },
     },
@@ -96,7 +107,7 @@ async function setUp(t: Test, { held: count = 1, ...given }: Options = {}) {
     held,
     'all was checked with the joining',
   )
-  return { time, client, options, told, checks, late, brokers }
+  return { time, client, options, told, checks, late, brokers, asked, answers }
 }
 
 t.test('as long as checks are answered the lease is sure; each is of a few, and in turns they are of all', async t => {
@@ -223,5 +234,72 @@ t.test(
     answerLate!()
     await time.run(1_000)
     t.same(told, ['8000 unsure store'], 'two seconds after the check by the new one')
+  },
+)
+
+const failing = (code: ErrorCode) => () => Promise.reject(new HomingError(code, 'on purpose'))
+const alice = (claim: number): Held[] => [{ address: 'alice', claim }]
+
+t.test('a claim that failed is released by the broker that there is then', async t => {
+  const { time, client, told, asked, answers } = await setUp(t, { held: 0 })
+  answers.claim = failing('LOST')
+  const rejected = t.rejects(client.claim(alice(7), time.nowMs + 150), { code: 'DATASTORE' })
+  await time.run(50)
+  client.brokerDown()
+  await time.run(200)
+  await rejected
+  t.same(asked.splice(0), ['0 hub claim alice 7'])
+  answers.release = () => Promise.resolve({ released: [{ at: 'released' }] } satisfies Answers['release'])
+  await client.brokerUp(otherHub)
+  await time.run(60_000)
+  t.same(asked, ['250 hub2 release withdrawn alice 7'])
+  t.notOk(told.some(line => line.includes('trouble')))
+})
+
+t.test(
+  'a claim that succeeded in the end is not released, nor one that no broker was asked for, nor one that may not be',
+  async t => {
+    const { time, client, asked, answers } = await setUp(t, { held: 0 })
+    answers.claim = failing('TIMEOUT')
+    const claiming = client.claim(alice(1), 10_000)
+    await time.run(50)
+    answers.claim = () => Promise.resolve({ previous: [null] } satisfies Answers['claim'])
+    await time.run(1_000)
+    t.match(await claiming, [{ claim: 1 }])
+    answers.claim = failing('REFUSED')
+    await t.rejects(client.claim(alice(2), time.nowMs + 1_000), { code: 'REFUSED' })
+    client.brokerDown()
+    const rejected = t.rejects(client.claim(alice(3), time.nowMs + 1_000), { code: 'DATASTORE' })
+    await time.run(1_000)
+    await rejected
+    asked.splice(0)
+    await client.brokerUp(otherHub)
+    await time.run(60_000)
+    t.same(asked, [])
+  },
+)
+
+t.test(
+  'a release of a claim that failed is tried for a minute, and told as trouble then; a peer that closes asks no more',
+  async t => {
+    for (const closes of [false, true]) {
+      const { time, client, told, asked, answers } = await setUp(t, { held: 0 })
+      answers.claim = failing('DATASTORE')
+      answers.release = failing('LOST')
+      await t.rejects(client.claim(alice(1), 1_000), { code: 'DATASTORE' })
+      await time.run(10_000)
+      t.equal(asked.length, 101 + 1, 'again and again')
+      t.same(told.splice(0), [])
+      if (closes) {
+        await client[Symbol.asyncDispose]()
+        await time.run(100) // a pause that had begun
+        t.equal(time.pending, 0)
+        t.same(told, [])
+      }
+      asked.splice(0)
+      await time.run(60_000)
+      t.equal(asked.length === 0, closes)
+      t.same(told, closes ? [] : ['59900 trouble DATASTORE'])
+    }
   },
 )

@@ -81,8 +81,9 @@ t.test('what a run asked before the broker stood still is confirmed: the run liv
   const joined = peers.join(alice, member)
   await pass(first)
   await joined
+  const stay = peers.stay(alice)
   t.equal(peers.confirm(alice), undefined, 'nothing stood still')
-  t.ok(peers.isConfirmed(alice))
+  t.ok(stay.isConfirmed())
   await time.run(1_000)
   t.equal(peers.confirm(alice), undefined)
 
@@ -90,7 +91,7 @@ t.test('what a run asked before the broker stood still is confirmed: the run liv
   const confirmLate = async (): Promise<unknown> => {
     time.stall('here', 5_000)
     await time.run(4_999)
-    t.notOk(peers.isConfirmed(alice))
+    t.notOk(stay.isConfirmed())
     const confirmed = Promise.resolve(peers.confirm(alice)).then(
       () => 'confirmed',
       (error: unknown) => (error as { code?: string }).code,
@@ -99,7 +100,7 @@ t.test('what a run asked before the broker stood still is confirmed: the run liv
     return confirmed
   }
   t.equal(await confirmLate(), 'confirmed')
-  t.ok(peers.isConfirmed(alice))
+  t.ok(stay.isConfirmed())
   await time.run(1)
   answers = false
   t.equal(await confirmLate(), 'UNREACHABLE', 'its process has ended')
@@ -109,7 +110,34 @@ t.test('what a run asked before the broker stood still is confirmed: the run liv
   const entry = (await other.get('alice'))!
   await other.put({ member: { ...entry.member, via: 'hub2' }, beat: entry.beat + 1 }, entry.version)
   t.equal(await confirmLate(), 'FENCED', 'it is with another broker')
-  t.notOk(peers.isConfirmed(alice))
+  t.notOk(stay.isConfirmed())
+  await peers.end()
+})
+
+t.test('a stay ends with the next joining: the run may have been with another broker in between', async t => {
+  const { peers, pass } = setUp()
+  const first = (): number => 0
+  const join = async (): Promise<void> => {
+    const joined = peers.join(alice, member)
+    await pass(first)
+    await joined
+  }
+  peers.linkUp(linkTo(alice, () => true))
+  await join()
+  const stay = peers.stay(alice)
+  t.ok(stay.isConfirmed())
+  await join()
+  t.notOk(stay.isConfirmed())
+  const next = peers.stay(alice)
+  t.ok(next.isConfirmed())
+  t.notOk(next.hasLeft())
+  const left = peers.leave(alice)
+  await pass(first)
+  await left
+  t.notOk(next.isConfirmed())
+  t.ok(next.hasLeft(), 'it holds nothing any more')
+  t.notOk(stay.hasLeft(), 'nothing is known of the one before')
+  t.throws(() => peers.stay(alice), { code: 'FENCED' })
   await peers.end()
 })
 

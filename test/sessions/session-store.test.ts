@@ -53,7 +53,7 @@ t.test('a claim that is not wanted any more is not written, however often it was
   const { sessions, store } = user()
   let wanted = true
   store.down = true
-  const claiming = sessions.claimMany(a, alice(1), inMs(10_000), () => wanted)
+  const claiming = sessions.claimMany(a, alice(1), inMs(10_000), { isWanted: () => wanted, mayRevoke: () => true })
   const rejected = t.rejects(claiming, { code: 'LOST' })
   await time.run(500)
   wanted = false
@@ -65,6 +65,33 @@ t.test('a claim that is not wanted any more is not written, however often it was
   await soon(other.sessions.claimMany(b, alice(1), inMs(1_000)))
   t.match(await soon(sessions.read('alice')), { owner: { ...b, claim: 1 } })
 })
+
+t.test(
+  'a claim that its asker may have got elsewhere is not removed: neither one in doubt nor one that was written too late',
+  async t => {
+    for (const manner of ['doubtful', 'late'] as const) {
+      const { time, user, soon, inMs } = setUp()
+      const asker = { isHere: true, isWanted: () => asker.isHere, mayRevoke: () => asker.isHere }
+      const [one, other] = [user(), user()]
+      await soon(one.sessions.claimMany(b, alice(1), inMs(1_000)))
+      if (manner === 'doubtful') one.store.ambiguous = true
+      else one.store.answerMs = 600
+      const rejected = t.rejects(one.sessions.claimMany(a, alice(1), inMs(1_500), asker))
+      await time.run(manner === 'doubtful' ? 52 : 1_600)
+      t.match(await soon(other.sessions.read('alice')), { owner: { ...a, claim: 1 } }, `${manner}: written`)
+      asker.isHere = false
+      t.match(await soon(other.sessions.claimMany(a, alice(1), inMs(1_000))), [{ previous: { ...b, claim: 1 } }])
+      one.store.ambiguous = false
+      one.store.answerMs = 0
+      await soon(rejected)
+      await time.run(10_000)
+      t.match(await soon(other.sessions.read('alice')), { owner: { ...a, claim: 1 } }, `${manner}: it stays`)
+      t.match(await soon(other.sessions.readNotes('b')), { notes: [{ address: 'alice', claim: 1, withdrawn: true }] })
+      await soon(other.sessions.releaseMany(a, alice(1), inMs(1_000)))
+      t.equal(await soon(other.sessions.read('alice')), undefined, 'until its asker releases it')
+    }
+  },
+)
 
 t.test('a release removes only its own claim, and says what it found (P13, P14, P16)', async t => {
   const { user, soon, inMs } = setUp()

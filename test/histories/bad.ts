@@ -365,6 +365,17 @@ export const bad: readonly Story[] = [
     },
   },
   {
+    name: 'a killed server is still a member twenty seconds later, and the datastore was slow in between, for a read and a write not too slow',
+    rule: 'H9',
+    tell({ a, b }, world) {
+      a.judges(3_000, b, 'up')
+      world.kill(5_000, b)
+      world.fault(8_000, { fault: 'storeSlow', slowMs: 499 })
+      world.fault(15_000, { fault: 'storeSlow', slowMs: 1 })
+      a.judges(25_000, b, 'lapsed')
+    },
+  },
+  {
     name: 'a promise is rejected that nobody handles',
     rule: 'H10',
     tell({ a }) {

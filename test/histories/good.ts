@@ -227,6 +227,16 @@ export const good: readonly Story[] = [
     },
   },
   {
+    name: 'a killed server is still a member twenty seconds later: in the datastore a read, and a write over it, took longer than a renewal may',
+    tell({ a, b }, world) {
+      a.judges(3_000, b, 'up')
+      world.kill(5_000, b)
+      world.fault(8_000, { fault: 'storeSlow', slowMs: 500 })
+      world.fault(15_000, { fault: 'storeSlow', slowMs: 1 })
+      a.judges(25_000, b, 'lapsed')
+    },
+  },
+  {
     name: 'one that is stopped asks before and is killed where it stands: its deadline passed in its sleep, and it lapsed before it died',
     tell({ a, b }, world) {
       a.judges(500, b, 'up')

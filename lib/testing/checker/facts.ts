@@ -262,7 +262,8 @@ export class Facts {
       case 'storeAmbiguous':
         return this.#store(event.name, 'ambiguous', atMs, event.ambiguous)
       case 'storeSlow':
-        return this.#store(event.name, 'slow', atMs, event.slowMs >= this.bounds.operationTimeoutMs)
+        // A renewal may be two: a read, and a write over what was read.
+        return this.#store(event.name, 'slow', atMs, 2 * event.slowMs >= this.bounds.operationTimeoutMs)
       case 'storeForgot':
         // Whoever is affected finds it out at its next renewal.
         this.forgot.add(atMs, atMs + this.bounds.leaseMs)

@@ -186,6 +186,8 @@ export const good: readonly Story[] = [
       world.fault(900, { fault: 'storeDown', name: 'b' })
       c.connects(1_000, 'bob').ends(20_000, 'displaced')
       b.tells(5_000, { what: 'lease', state: 'unsure' })
+      b.tells(5_001, { what: 'storeDown' })
+      b.tells(19_000, { what: 'storeUp' })
       const waits = a.sends(19_990, 'bob', 'hello').gets(25_120, 'delivered')
       world.fault(25_000, { fault: 'storeUp', name: 'b' })
       b.tells(25_100, { what: 'lease', state: 'sure' })

@@ -63,7 +63,7 @@ export class Facts {
 
   /** Times in which a run could not get to the datastore, or stood still: then it can do nothing for its lease, its claims and its notes. */
   troubles(run: Run): Spans[] {
-    return [run.still, run.apart, ...this.#apart.values(), ...(this.#apartByName.get(run.name)?.values() ?? [])]
+    return [run.still, run.apart, run.unsure, ...this.#apart.values(), ...(this.#apartByName.get(run.name)?.values() ?? [])]
   }
 
   /** Times in which the datastore was in parts that did not know of each other. */
@@ -117,9 +117,9 @@ export class Facts {
     storeDown: event => this.#ownTrouble(event).begin(event.atMs),
     storeUp: event => this.#ownTrouble(event).end(event.atMs),
     lease: event => {
-      const { apart } = this.#run(event)
-      if (event.state === 'unsure') apart.begin(event.atMs)
-      else apart.end(event.atMs)
+      const { unsure } = this.#run(event)
+      if (event.state === 'unsure') unsure.begin(event.atMs)
+      else unsure.end(event.atMs)
     },
     linkUp: event => {
       if (this.#run(event).role === 'broker') this.#brokerLinks.set(linkKey(event), event.atMs)

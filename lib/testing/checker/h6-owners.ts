@@ -105,7 +105,7 @@ function takenOnUnsure(facts: Facts, former: Holder, newer: Holder): number | un
 
 /** By what its peer itself said, all the time. */
 function isUnsure({ run }: Holder, fromMs: number, untilMs: number): boolean {
-  const clear = longestClear([run.apart], fromMs, untilMs)
+  const clear = longestClear([run.unsure], fromMs, untilMs)
   return clear.untilMs === clear.fromMs
 }
 

@@ -41,6 +41,8 @@ export class Run {
   readonly asleep = new Spans()
   /** The datastore was not to be had for it, as it said itself or as was done to it alone. */
   readonly apart = new Spans()
+  /** It said that it was not sure of what it holds. */
+  readonly unsure = new Spans()
 
   constructor(name: string, incarnation: string, startedMs: number) {
     this.name = name

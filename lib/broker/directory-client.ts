@@ -268,8 +268,9 @@ export class DirectoryClient implements Directory {
       await turn.come(this.#setup.env, untilMs)
       return asked.map(({ address, claim, previous }) => ({ address, claim, previous }))
     } catch (error) {
-      this.#withdrawn.add(asked.filter(({ mayBeWritten }) => mayBeWritten))
-      throw error
+      const withdrawn = asked.filter(({ mayBeWritten }) => mayBeWritten)
+      this.#withdrawn.add(withdrawn)
+      throw withdrawn.length > 0 ? inDoubt(error) : error
     } finally {
       this.#claimsAsked.leave(asked)
       turn.leave()
@@ -437,4 +438,10 @@ const answerMs = 50
 
 function plain({ address, claim }: Held): Held {
   return { address, claim }
+}
+
+/** It failed for want of a broker, or of its datastore; and one that was asked before may have done it. */
+function inDoubt(error: unknown): unknown {
+  if (!(error instanceof HomingError) || error.code !== 'DATASTORE' || error.outcome === 'unknown') return error
+  return new HomingError(error.code, error.message, { outcome: 'unknown', cause: error })
 }

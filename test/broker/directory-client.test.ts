@@ -243,7 +243,7 @@ const alice = (claim: number): Held[] => [{ address: 'alice', claim }]
 t.test('a claim that failed is released by the broker that there is then', async t => {
   const { time, client, told, asked, answers } = await setUp(t, { held: 0 })
   answers.claim = failing('LOST')
-  const rejected = t.rejects(client.claim(alice(7), time.nowMs + 150), { code: 'DATASTORE' })
+  const rejected = t.rejects(client.claim(alice(7), time.nowMs + 150), { code: 'DATASTORE', outcome: 'unknown' })
   await time.run(50)
   client.brokerDown()
   await time.run(200)
@@ -269,7 +269,7 @@ t.test(
     answers.claim = failing('REFUSED')
     await t.rejects(client.claim(alice(2), time.nowMs + 1_000), { code: 'REFUSED' })
     client.brokerDown()
-    const rejected = t.rejects(client.claim(alice(3), time.nowMs + 1_000), { code: 'DATASTORE' })
+    const rejected = t.rejects(client.claim(alice(3), time.nowMs + 1_000), { code: 'DATASTORE', outcome: 'not-delivered' })
     await time.run(1_000)
     await rejected
     asked.splice(0)

@@ -52,6 +52,20 @@ function movesApart(world: World, split: boolean): void {
   world.until(20_000)
 }
 
+/** `d` hears late that it has the address, which `c` took from it before; it takes a message, and `b` gets an older one that waited with `c`. */
+function takesLate(world: World): void {
+  const { a, b, c, d } = world.cast
+  const late = d.connects(5_000, 'bob', { tookMs: 600 })
+  const newer = c.connects(5_200, 'bob').isBusy(5_205)
+  const waiting = a.sends(5_210, 'bob', 'one').gets(5_212, 'delivered')
+  late.takes(5_650, a.sends(5_640, 'bob', 'two').gets(5_652, 'delivered'))
+  const next = b.connects(5_660, 'bob')
+  newer.ends(5_661, 'displaced')
+  next.takes(5_670, waiting)
+  late.ends(5_700, 'displaced')
+  world.until(20_000)
+}
+
 /** Somebody takes the address from a busy client, and its process is killed a second after it knew of that, at `knowsMs`. */
 function diesKeeping(world: World, knowsMs: number): void {
   const former = busyWithOneMore(world)
@@ -222,6 +236,11 @@ export const goodHandOvers: readonly Story[] = [
   {
     name: 'of two who have the address because both were written at one moment, each hands on what it has',
     tell: (_, world) => movesApart(world, false),
+  },
+  {
+    name: 'what waited with a newer owner goes to the next one, after one that hears late of its connect took a later message',
+    options: { atomicPut: true },
+    tell: (_, world) => takesLate(world),
   },
   {
     name: 'each side of a split datastore has owners of its own, one after the other',

@@ -3,7 +3,7 @@
  *
  * At one client this holds for all messages, without excuse. Over all clients of an address it holds for messages that were reported
  * delivered; an `unknown` one may reach a former owner late (docs/guarantees.md, promise 2). Two excuses there: while two own the address (H6
- * bounds that; and where the datastore keeps both for a while, or is split, each may hand over to others), each sees an ordered part: one may take something after the other took something later, also when the other has gone, if it
+ * bounds that; and each may hand over to others), each sees an ordered part: one may take something after the other took something later, also when the other has gone, if it
  * had accepted it by then (the acknowledgement may come late: `noticeMs`); and the reader of a client that was disconnected may still read
  * what it had, after the next one, or before the next one has what was to come to it first. A message that is missing in between is a loss, and
  * H1's: its marker is an incomplete hand-over.
@@ -103,13 +103,15 @@ function mayBeLate(facts: Facts, late: Last, passing: Last, knownMs: number): bo
 }
 
 /**
- * Somebody else had the address as well when `passing` was taken, and handed on what it had: on the other side of a datastore that was split, or
- * because two were written at one moment and both stayed for a while.
+ * Somebody else had the address as well when `passing` was taken, and handed on what it had: a newer owner, of which the one that took it had not
+ * heard; or any, on the other side of a datastore that was split, or because two were written at one moment and both stayed for a while.
  */
 function ownedApart(facts: Facts, { event: { atMs, address } }: Last, other: Holder): boolean {
-  if (facts.bounds.atomicPut && [...facts.splits.within(atMs, atMs)].length === 0) return false
-  for (const one of facts.holdersFrom(address, atMs))
-    if (one !== other && one.run !== other.run && one.connectedMs <= atMs) return true
+  const isApart = !facts.bounds.atomicPut || [...facts.splits.within(atMs, atMs)].length > 0
+  for (const one of facts.holdersFrom(address, atMs)) {
+    const isElsewhere = one !== other && one.run !== other.run && one.connectedMs <= atMs
+    if (isElsewhere && (isApart || one.connectingMs >= other.connectingMs)) return true
+  }
   return false
 }
 

@@ -54,10 +54,10 @@ export const failpoints: readonly Failpoint[] = [
   }),
   after('claimed-not-open', {
     what: 'a claim is written, and no inbox opened',
-    module: 'peer/clients.js',
+    module: 'peer/connecting.js',
     role: 'peer',
     timesMax: 5,
-    find: 'const claimed = await this.#directory.claim(inboxes, untilMs);',
+    find: 'const claimed = await directory.claim(inboxes, untilMs);',
   }),
   before('released-not-told', {
     what: 'a session is released, and nobody told',

@@ -120,6 +120,7 @@ export class BrokerCalls {
     return new Promise(resolve => {
       const done = (): void => {
         timer.cancel()
+        signal?.removeEventListener('abort', done) // it may outlive many waits
         this.#waiting = this.#waiting.filter(wake => wake !== done)
         resolve(this.joined)
       }

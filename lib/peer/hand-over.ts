@@ -124,6 +124,8 @@ export class HandOver {
   keep(held: Held, left: readonly BytesMessage[], by: Owner): void {
     const key = keyOf(held)
     if (this.#filling.has(key)) {
+      const before = this.#displacedBy.get(key)
+      if (before) this.#takenFrom.delete(takingOf(held.address, before))
       this.#displacedBy.set(key, by)
       this.#takenFrom.set(takingOf(held.address, by), key)
     }
@@ -153,7 +155,7 @@ export class HandOver {
    */
   fillInbox(filling: Filling): Promise<number | undefined> {
     const { inbox } = filling
-    const filled = this.#fillNow(filling)
+    const filled = this.#fetchAndOpen(filling)
     const key = keyOf(inbox)
     const done = filled.then(() => {
       this.#filling.delete(key)
@@ -166,7 +168,7 @@ export class HandOver {
     return filled
   }
 
-  async #fillNow({ inbox, by, former, previous, revalidate }: Filling): Promise<number | undefined> {
+  async #fetchAndOpen({ inbox, by, former, previous, revalidate }: Filling): Promise<number | undefined> {
     const untilMs = this.#setup.env.clock.monotonicMs() + 2 * this.#setup.waitMs
     const got: BytesMessage[] = []
     let missing: number | undefined = 0
@@ -188,7 +190,10 @@ export class HandOver {
         // Whoever came between and asks only now would give it out after what this client gives out from here on.
         if (former && previous) this.#leftovers.giveUp(former.inbox)
         inbox.open(got)
-      } else this.#leftovers.keepAhead(inbox, got, this.#displacedBy.get(keyOf(inbox))) // displaced meanwhile: it is older than what came to it by itself
+      } else {
+        // Displaced meanwhile: it is older than what came to it by itself.
+        this.#leftovers.keepAhead(inbox, got, this.#displacedBy.get(keyOf(inbox)))
+      }
     }
     return missing
   }

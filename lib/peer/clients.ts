@@ -149,6 +149,7 @@ export class Clients {
       events.emit('displaced', { address: client.address, by: this.#ownerOf(inbox) })
     }
     if (!former && !elsewhere) {
+      this.#handOver.opened(inbox)
       inbox.claimed('open')
       return
     }

@@ -6,8 +6,9 @@ import type { Inbox } from '../router/inbox.ts'
 import type { BytesMessage, Sender } from '../router/message.ts'
 import type { Router } from '../router/router.ts'
 import type { Directory, Held, Owner, Run } from '../sessions/directory.ts'
+import { ByClaim } from './by-claim.ts'
 import { handOverProtocol, identityIn, isOf, readPart, readTake, type Moved, type Part, type Take } from './hand-over-protocol.ts'
-import { keyOf, Leftovers, takingOf } from './leftovers.ts'
+import { Leftovers, takingOf } from './leftovers.ts'
 
 /** How long a former owner has before it is looked whether it lives at all, ms. */
 const lookAfterMs = 30
@@ -54,17 +55,22 @@ export interface Filling {
   revalidate(withinMs: number): Promise<void> | undefined
 }
 
+/** An inbox that is being filled. */
+interface Fill extends Held {
+  readonly done: Promise<void>
+  displacedBy: Owner | undefined
+  /** Nobody is to get what is on its way there any more, if the inbox itself does not. */
+  givenUp: boolean
+}
+
 export class HandOver {
   readonly #setup: HandOverSetup
   #unclaimed: (held: Held, missing: number | undefined) => void = () => {}
   readonly #leftovers: Leftovers
-  /** Of those that are being filled: addresses that were given back. Nobody comes for what was on its way there. */
-  readonly #released = new Set<string>()
-  /** Inboxes that are being filled, by address and claim: whoever takes the address over meanwhile gets that too. */
-  readonly #filling = new Map<string, Promise<void>>()
-  /** Of those: who displaced them; and the other way round, by taking. */
-  readonly #displacedBy = new Map<string, Owner>()
-  readonly #takenFrom = new Map<string, string>()
+  /** Inboxes that are being filled: whoever takes the address over meanwhile gets that too. */
+  readonly #fills = new ByClaim<Fill>()
+  /** Of those that were displaced: by taking. */
+  readonly #takenFrom = new Map<string, Fill>()
 
   constructor(setup: HandOverSetup) {
     this.#setup = setup
@@ -105,9 +111,8 @@ export class HandOver {
           opened = given.opened
           if (given.left.length > 0) this.#leftovers.keep(take, given.left, take.by)
         }
-        const filling =
-          this.#filling.get(keyOf(take)) ?? this.#filling.get(this.#takenFrom.get(takingOf(take.address, take.by)) ?? '')
-        if (filling) await filling
+        const fill = this.#fills.get(take) ?? this.#takenFrom.get(takingOf(take.address, take.by))
+        if (fill) await fill.done
         // Whoever asks next may have it; or it is reported, with how many there are.
         if (signal.aborted) throw new HomingError('TIMEOUT', 'who takes the address waits for this no more')
         const part = this.#leftovers.part(take)
@@ -122,12 +127,11 @@ export class HandOver {
 
   /** Keeps what a client left that `by` displaced, until that one asks for it. */
   keep(held: Held, left: readonly BytesMessage[], by: Owner): void {
-    const key = keyOf(held)
-    if (this.#filling.has(key)) {
-      const before = this.#displacedBy.get(key)
-      if (before) this.#takenFrom.delete(takingOf(held.address, before))
-      this.#displacedBy.set(key, by)
-      this.#takenFrom.set(takingOf(held.address, by), key)
+    const fill = this.#fills.get(held)
+    if (fill) {
+      this.#notTaken(fill)
+      fill.displacedBy = by
+      this.#takenFrom.set(takingOf(held.address, by), fill)
     }
     this.#leftovers.keep(held, left, by)
   }
@@ -137,9 +141,18 @@ export class HandOver {
    * left, or was still to get; not even where the datastore forgets that it was given back.
    */
   released(held: Held): void {
-    const key = keyOf(held)
-    if (this.#filling.has(key)) this.#released.add(key)
+    const fill = this.#fills.get(held)
+    if (fill) fill.givenUp = true
     else this.#leftovers.giveUp(held)
+  }
+
+  /**
+   * That client gives out messages from now on: what an older one of the address here left, or is still to get, is older than those, and is
+   * given to nobody who has not asked for it yet.
+   */
+  opened(held: Held): void {
+    for (const fill of this.#fills.olderThan(held)) fill.givenUp = true
+    this.#leftovers.giveUpOlder(held)
   }
 
   /** Nobody can come for anything any more. */
@@ -155,17 +168,20 @@ export class HandOver {
    */
   fillInbox(filling: Filling): Promise<number | undefined> {
     const { inbox } = filling
+    const { address, claim } = inbox
     const filled = this.#fetchAndOpen(filling)
-    const key = keyOf(inbox)
     const done = filled.then(() => {
-      this.#filling.delete(key)
-      const displacedBy = this.#displacedBy.get(key)
-      if (displacedBy) this.#takenFrom.delete(takingOf(inbox.address, displacedBy))
-      this.#displacedBy.delete(key)
-      if (this.#released.delete(key)) this.#leftovers.giveUp(inbox)
+      this.#fills.delete(fill)
+      this.#notTaken(fill)
+      if (fill.givenUp) this.#leftovers.giveUp(fill)
     })
-    this.#filling.set(key, done)
+    const fill: Fill = { address, claim, done, displacedBy: undefined, givenUp: false }
+    this.#fills.set(fill)
     return filled
+  }
+
+  #notTaken({ address, displacedBy }: Fill): void {
+    if (displacedBy) this.#takenFrom.delete(takingOf(address, displacedBy))
   }
 
   async #fetchAndOpen({ inbox, by, former, previous, revalidate }: Filling): Promise<number | undefined> {
@@ -187,12 +203,11 @@ export class HandOver {
       if (got.length > 0 && inbox.state === 'held') await revalidate(this.#leftOf(untilMs))
     } finally {
       if (inbox.state === 'held') {
-        // Whoever came between and asks only now would give it out after what this client gives out from here on.
-        if (former && previous) this.#leftovers.giveUp(former.inbox)
+        this.opened(inbox)
         inbox.open(got)
       } else {
         // Displaced meanwhile: it is older than what came to it by itself.
-        this.#leftovers.keepAhead(inbox, got, this.#displacedBy.get(keyOf(inbox)))
+        this.#leftovers.keepAhead(inbox, got, this.#fills.get(inbox)?.displacedBy)
       }
     }
     return missing
@@ -216,7 +231,7 @@ export class HandOver {
 
   /** What a former inbox of this peer was still to get when it was closed, and what was kept of it that nobody has asked for. */
   async #lateOf(former: Inbox): Promise<BytesMessage[]> {
-    await this.#filling.get(keyOf(former))
+    await this.#fills.get(former)?.done
     return this.#leftovers.unasked(former)
   }
 

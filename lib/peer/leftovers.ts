@@ -3,6 +3,7 @@ import type { Env } from '../env/env.ts'
 import { BytesMessage, type Sender } from '../router/message.ts'
 import type { Router } from '../router/router.ts'
 import type { Held, Owner } from '../sessions/directory.ts'
+import { ByClaim } from './by-claim.ts'
 import type { Moved, Part, Take } from './hand-over-protocol.ts'
 
 /** Bytes of messages in one answer: within the smallest usual limit of a body. */
@@ -39,8 +40,7 @@ export interface LeftoversSetup {
 
 export class Leftovers {
   readonly #setup: LeftoversSetup
-  /** By address and claim. */
-  readonly #kept = new Map<string, Kept>()
+  readonly #kept = new ByClaim<Kept>()
   /** The same, by address and who took it. */
   readonly #takenBy = new Map<string, Kept>()
 
@@ -60,34 +60,38 @@ export class Leftovers {
       }
     }
     if (messages.length === 0) return
-    const key = keyOf({ address, claim })
     const kept: Kept = { address, claim, messages, bytes, by, taker: undefined, unconfirmed: false }
-    this.#forget(key)
-    this.#kept.set(key, kept)
+    this.#forget(this.#kept.get(kept))
+    this.#kept.set(kept)
     if (by) this.#takenBy.set(takingOf(address, by), kept)
     const { env, router } = this.#setup
     router.budget.force(bytes) // it was accepted, and may not be lost; what comes now finds the less room
     env.timers.after(keepMs, () => {
-      if (this.#kept.get(key) === kept) this.#giveUp(key)
+      if (this.#kept.get(kept) === kept) this.#giveUp(kept)
     })
   }
 
   /** Keeps `left` ahead of what is kept already. */
   keepAhead(held: Held, left: readonly BytesMessage[], by: Owner | undefined): void {
-    const kept = this.#kept.get(keyOf(held))
+    const kept = this.#kept.get(held)
     this.keep(held, [...left, ...this.#messagesOf(kept)], by ?? kept?.by)
   }
 
   /** Takes out what was kept, where nobody has asked for it. */
   unasked(held: Held): BytesMessage[] {
-    const key = keyOf(held)
-    return this.#kept.get(key)?.taker === undefined ? this.#messagesOf(this.#forget(key)) : []
+    const kept = this.#kept.get(held)
+    return kept?.taker === undefined ? this.#messagesOf(this.#forget(kept)) : []
   }
 
   /** Nobody will come for it, if nobody has yet. */
   giveUp(held: Held): void {
-    const key = keyOf(held)
-    if (this.#kept.get(key)?.taker === undefined) this.#giveUp(key)
+    const kept = this.#kept.get(held)
+    if (kept?.taker === undefined) this.#giveUp(kept)
+  }
+
+  /** The same for all that older claims of the address left. */
+  giveUpOlder(held: Held): void {
+    for (const kept of this.#kept.olderThan(held)) if (kept.taker === undefined) this.#giveUp(kept)
   }
 
   /** All parts go to the one that asks first: a claim that was written twice has two that it displaced, or was displaced by. */
@@ -119,7 +123,7 @@ export class Leftovers {
    * what the other one had of it by then is kept under the other's claim.
    */
   #find({ address, claim, by }: Take): Kept | undefined {
-    const kept = this.#kept.get(keyOf({ address, claim }))
+    const kept = this.#kept.get({ address, claim })
     if (kept) return kept
     const taken = this.#takenBy.get(takingOf(address, by))
     return taken && taken.claim > claim ? taken : undefined
@@ -127,7 +131,7 @@ export class Leftovers {
 
   /** Nobody can come for anything any more. */
   close(): void {
-    for (const key of this.#kept.keys()) this.#giveUp(key)
+    for (const kept of this.#kept) this.#giveUp(kept)
   }
 
   /** A message as it was when it was kept, or elsewhere before it was handed over. */
@@ -139,10 +143,9 @@ export class Leftovers {
     return kept ? kept.messages.map(message => this.restored(kept.address, message)) : []
   }
 
-  #forget(key: string): Kept | undefined {
-    const kept = this.#kept.get(key)
+  #forget(kept: Kept | undefined): Kept | undefined {
     if (!kept) return undefined
-    this.#kept.delete(key)
+    this.#kept.delete(kept)
     const taking = kept.by && takingOf(kept.address, kept.by)
     if (taking !== undefined && this.#takenBy.get(taking) === kept) this.#takenBy.delete(taking)
     this.#setup.router.budget.give(kept.bytes)
@@ -150,17 +153,12 @@ export class Leftovers {
   }
 
   /** Nobody comes for it any more; or somebody did, and has not said that it came. */
-  #giveUp(key: string): void {
-    const kept = this.#forget(key)
+  #giveUp(kept: Kept | undefined): void {
     if (!kept) return
+    this.#forget(kept)
     if (kept.taker === undefined) this.#setup.unclaimed(kept, kept.messages.length)
     else if (kept.unconfirmed) this.#setup.unclaimed(kept, undefined)
   }
-}
-
-/** Names a client of this peer, past ones too. */
-export function keyOf({ address, claim }: Held): string {
-  return `${claim} ${address}`
 }
 
 /** Names what a client of another peer did: it took that address. */

@@ -147,6 +147,35 @@ t.test('what a client here gave out is not preceded elsewhere by older messages 
   t.equal(world.unclaimed.length, 1, 'reported once')
 })
 
+for (const order of ['before the next one has opened', 'after that']) {
+  t.test(
+    `what was on its way to a client that ended, and came ${order}, is not given out elsewhere after what the next one gave out`,
+    async t => {
+      const world = new World()
+      const { handOver } = world
+      // The application disconnects it; its release finds the next client's claim, so that it is not said to be released.
+      const first = world.inbox(4)
+      const filling = { inbox: first, by: { ...us, claim: 4 }, former: undefined, previous: ann, revalidate: () => undefined }
+      const filled = handOver.fillInbox(filling)
+      first.close(true)
+      const come = async (): Promise<void> => {
+        world.answerOf('ann').resolve(handedOver('older'))
+        await filled
+      }
+      if (order === 'after that') {
+        handOver.opened({ address: 'alice', claim: 5 })
+        await come()
+      } else {
+        await come()
+        t.same(world.unclaimed, [], 'whoever took the address from it may come for that')
+        handOver.opened({ address: 'alice', claim: 5 })
+      }
+      t.same(await world.take(ben, 4), { messages: [], left: 0 })
+      t.same(world.unclaimed, [{ held: { address: 'alice', claim: 4 }, missing: 1 }])
+    },
+  )
+}
+
 /** We had it, then ben, then we again. What our first client had not taken is `older`. */
 async function backHere(answer: Part): Promise<World> {
   const world = new World()

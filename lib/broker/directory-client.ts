@@ -162,6 +162,8 @@ export class DirectoryClient implements Directory {
       if (claims.push(next.value) === someMax) break
     if (claims.length < someMax) this.#auditing = undefined
     if (claims.length > 0) void this.#check(broker, claims)
+    // What it held when it came into doubt it has given up since.
+    else if (this.#lease === 'unsure') void this.#revalidateAgain(broker)
   }
 
   async #check(broker: Run, claims: readonly Held[]): Promise<void> {
@@ -284,7 +286,9 @@ export class DirectoryClient implements Directory {
       try {
         if (going.length > 0) {
           const ms = this.#calls.leftMs(untilMs)
-          const { previous } = await this.#calls.call(broker, { op: 'claim', claims: going.map(plain), ms }, ms)
+          const again = going.some(({ mayBeWritten }) => mayBeWritten)
+          const question = { op: 'claim', claims: going.map(plain), ms, ...(again ? { again } : {}) } as const
+          const { previous } = await this.#calls.call(broker, question, ms)
           for (const [at, asked] of going.entries()) asked.answer(previous[at] ?? undefined)
         } else for (const asked of open) await asked.newerSettled(this.#setup.env, untilMs, late)
       } catch (error) {

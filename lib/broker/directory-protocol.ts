@@ -12,7 +12,8 @@ export const claimsMax = 1_000
 export type Question =
   | { op: 'join'; member: Member }
   | { op: 'reassert'; claims: Held[]; ms: number }
-  | { op: 'claim'; claims: Held[]; ms: number }
+  /** `again`: perhaps they have been written already, by this broker or another one. */
+  | { op: 'claim'; claims: Held[]; ms: number; again?: boolean }
   /** `withdrawn`: no client ever had these claims; their call failed, and may have been done. */
   | { op: 'release'; claims: Held[]; ms: number; withdrawn?: boolean }
   | { op: 'moving'; claims: Held[]; ms: number }

@@ -17,6 +17,8 @@ export interface DirectoryServerSetup {
   readonly peers: ServedPeers
   /** Whose peers may connect which addresses. */
   readonly access: Access
+  /** That claim of the run was overtaken before it was told that it has it. */
+  displaced(run: Run, held: Held, by: Owner): void
   connected(run: Run, address: string): void
   disconnected(run: Run, address: string, owner: Owner | undefined): void
   /** Number of the last change of members that peers were told. */
@@ -138,7 +140,10 @@ export class DirectoryServer {
     const claimed = await sessions.claimMany(from, question.claims, this.#until(question), {
       isWanted: () => !signal.aborted && stay.isConfirmed(),
       mayRevoke: () => stay.isConfirmed() || stay.hasLeft(),
+      again: question.again === true,
     })
+    for (const { address, claim, overtakenBy } of claimed)
+      if (overtakenBy) this.#setup.displaced(from, { address, claim }, overtakenBy)
     const previous = await Promise.all(claimed.map(({ previous }) => this.#living(from, previous)))
     for (const { address } of question.claims) this.#setup.connected(from, address)
     return { previous }

@@ -111,7 +111,10 @@ export class Reception {
   }
 
   remove(inbox: Inbox): void {
-    if (this.#inboxes.get(inbox.address) === inbox) this.#inboxes.delete(inbox.address)
+    if (this.#inboxes.get(inbox.address) !== inbox) return
+    this.#inboxes.delete(inbox.address)
+    // Who was put off is not to wait until this peer is sure: the address may be elsewhere by then.
+    for (const [channel, addresses] of this.#unsure) if (addresses.delete(inbox.address)) tellRoom(channel, inbox.address)
   }
 
   /** The address has left and is expected elsewhere: senders wait for it instead of hearing that it is absent. */
@@ -188,12 +191,13 @@ export class Reception {
    */
   #again(refused: Refusal, channel: Channel, to: string, inbox: Inbox | undefined, bytes: number): number {
     const { reason } = refused
-    if (reason !== UNSURE && inbox && inbox.state !== 'closed') {
+    const isHere = inbox !== undefined && inbox.state !== 'closed'
+    if (reason !== UNSURE && isHere) {
       if (inbox.hasRoom(bytes)) this.#tellRoomSoon(refused, channel, to)
       else this.#tellRoom(channel, inbox)
       return FULL
     }
-    if (reason === UNSURE && !this.#host.isSure()) this.#putOff(channel, to)
+    if (reason === UNSURE && isHere && !this.#host.isSure()) this.#putOff(channel, to)
     else if (reason === FULL || reason === UNSURE) this.#tellRoomSoon(refused, channel, to)
     return reason
   }

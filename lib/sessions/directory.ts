@@ -46,9 +46,13 @@ export interface Held {
   readonly claim: number
 }
 
-/** A claim that was written. `previous` is whom it displaced, if that one was not known to be gone. */
+/**
+ * A claim that was written. `previous` is whom it displaced, if that one was not known to be gone; `overtakenBy` who had displaced it before
+ * its writer learnt that it was written.
+ */
 export interface Claimed extends Held {
   readonly previous: Owner | undefined
+  readonly overtakenBy?: Owner
 }
 
 /** What became of a release: our record is gone; another holds the address; nobody held it. */

@@ -32,6 +32,8 @@ export interface Op extends Held {
 
 /** Somebody else, for whom this process writes. He may go to another one, and ask there for the very same claims. */
 export interface Asker {
+  /** He asked for it before, perhaps another process: it may have been written, and overtaken since. */
+  readonly again: boolean
   /** He waits for it here: asked before each write. */
   isWanted(): boolean
   /** A claim that he did not get here, he cannot have got from another process: asked before each removal of one. */
@@ -97,5 +99,5 @@ export function others(op: Op, told: Owner | undefined): Owner[] {
 export function named(op: Op, result: Moved): Moved {
   if (op.suspects.length === 0 || result.kind !== 'claim' || result.previous) return result
   const previous = others(op, undefined).at(-1)
-  return previous ? { kind: 'claim', previous } : result
+  return previous ? { ...result, previous } : result
 }

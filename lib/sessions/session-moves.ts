@@ -17,9 +17,12 @@ export interface Move extends Held {
   readonly wrote: boolean
 }
 
-/** What each kind of operation resolves to. `previous` is whom a claim was written over: perhaps an earlier claim of the same run. */
+/**
+ * What each kind of operation resolves to. `previous` is whom a claim was written over: perhaps an earlier claim of the same run; `overtakenBy`
+ * who was written over it before its writer learnt of it.
+ */
 export type Moved =
-  | { kind: 'claim'; previous: Owner | undefined }
+  | { kind: 'claim'; previous: Owner | undefined; overtakenBy?: Owner }
   | { kind: 'reassert'; by: Owner | undefined }
   | { kind: 'release'; released: Released }
   | { kind: 'moving' }
@@ -73,7 +76,8 @@ function claimStep(move: Move, found: SessionRecord | 'unreadable' | undefined, 
     return { done: claimed(found.owner.claim === move.claim ? found.previous : undefined) }
   }
   // An attempt of ours succeeded and was overtaken before we learnt it: the other one is newer, and stays.
-  if (move.wrote && found.previous && sameClaim(found.previous, ownerOf(move))) return { done: claimed(undefined) }
+  if (move.wrote && found.previous && sameClaim(found.previous, ownerOf(move)))
+    return { done: { kind: 'claim', previous: undefined, overtakenBy: found.owner } }
   return { write: written(move, found.owner, timeOver(nowMs, found)), then: claimed(found.owner) }
 }
 

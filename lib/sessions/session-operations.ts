@@ -74,6 +74,10 @@ export class SessionOperations {
       for (const op of ops) {
         op.call = call
         op.asker = asker
+        if (asker?.again) {
+          op.wrote = true
+          op.blind = false
+        }
         this.#lines.enqueue(op)
       }
     })

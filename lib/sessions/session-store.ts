@@ -100,10 +100,11 @@ export class SessionStore implements AsyncDisposable {
   async claimMany(run: Run, claims: readonly Held[], untilMs: number, asker?: Asker): Promise<Claimed[]> {
     const moved = await this.#operations.call('claim', run, claims, untilMs, asker)
     return moved.map((result, index) => {
-      const previous = result.kind === 'claim' ? result.previous : undefined
+      const { previous, overtakenBy } = result.kind === 'claim' ? result : { previous: undefined }
       // An earlier claim of this run is known to its peer; an earlier run of this identity is gone.
       const { address, claim } = claims[index]!
-      return { address, claim, previous: previous?.identity === run.identity ? undefined : previous }
+      const claimed = { address, claim, previous: previous?.identity === run.identity ? undefined : previous }
+      return overtakenBy && !sameRun(overtakenBy, run) ? { ...claimed, overtakenBy } : claimed
     })
   }
 

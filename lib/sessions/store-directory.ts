@@ -150,7 +150,8 @@ export class StoreDirectory implements Directory {
     const turn = this.#turns.enter(claims.map(({ address }) => address))
     try {
       const claimed = await this.#sessions.claimMany(this.#run, claims, untilMs)
-      for (const { address, claim } of claimed) {
+      for (const { address, claim, overtakenBy } of claimed) {
+        if (overtakenBy) this.#handler.displaced(address, claim, overtakenBy)
         if (!this.#waiters.expect(address)) continue
         this.#waiters.appeared(address, { address, owner: { ...this.#run, claim }, moving: false, member: this.#keeper.self })
       }

@@ -64,9 +64,9 @@ async function setUp(t: Test, { held: count = 1, ...given }: Options = {}) {
   /** What becomes of claims and releases; absent: they are not asked for. */
   const answers: { claim?: () => Promise<unknown>; release?: () => Promise<unknown> } = {}
   const ask = (broker: Run, { op, claims, ...more }: Question & { op: 'claim' | 'release' }): Promise<unknown> => {
-    const withdrawn = 'withdrawn' in more ? ' withdrawn' : ''
+    const flag = 'withdrawn' in more ? ' withdrawn' : 'again' in more ? ' again' : ''
     asked.push(
-      `${time.nowMs} ${broker.identity} ${op}${withdrawn} ${claims.map(({ address, claim }) => `${address} ${claim}`).join()}`,
+      `${time.nowMs} ${broker.identity} ${op}${flag} ${claims.map(({ address, claim }) => `${address} ${claim}`).join()}`,
     )
     return answers[op]?.() ?? Promise.reject(new Error(`'${op}' is not asked for here`))
   }
@@ -107,7 +107,7 @@ async function setUp(t: Test, { held: count = 1, ...given }: Options = {}) {
     held,
     'all was checked with the joining',
   )
-  return { time, client, options, told, checks, late, brokers, asked, answers }
+  return { time, client, options, held, told, checks, late, brokers, asked, answers }
 }
 
 t.test('as long as checks are answered the lease is sure; each is of a few, and in turns they are of all', async t => {
@@ -216,6 +216,17 @@ t.test('where the check of all fails then, the lease stays unsure, and the next 
   t.equal(told.pop(), '15000 sure')
 })
 
+t.test('who holds nothing any more then is sure with the next check: there is nothing to ask', async t => {
+  const { time, client, told, brokers, held } = await setUp(t, { whenStoreIsDown: 'stop' })
+  brokers.manner = () => 'fail'
+  await time.run(11_999)
+  t.equal(client.lease, 'unsure')
+  held.splice(0)
+  told.splice(0)
+  await time.run(1)
+  t.same(told, ['12000 sure'])
+})
+
 t.test(
   'a new broker has checked all: what the one before did not answer counts no more, nor does what it answers late',
   async t => {
@@ -239,6 +250,24 @@ t.test(
 
 const failing = (code: ErrorCode) => () => Promise.reject(new HomingError(code, 'on purpose'))
 const alice = (claim: number): Held[] => [{ address: 'alice', claim }]
+
+t.test('a claim whose answer did not come is said to be asked for again, by whichever broker there is then', async t => {
+  const { time, client, asked, answers } = await setUp(t, { held: 0 })
+  answers.claim = failing('LOST')
+  const claiming = client.claim(alice(7), 10_000)
+  await time.run(50)
+  client.brokerDown()
+  answers.claim = () => Promise.resolve({ previous: [null] } satisfies Answers['claim'])
+  await client.brokerUp(otherHub)
+  await time.run(1_000)
+  await claiming
+  const [first, ...more] = asked
+  t.equal(first, '0 hub claim alice 7')
+  t.same(
+    more.map(line => line.replace(/^[0-9]+ /, '')),
+    ['hub2 claim again alice 7'],
+  )
+})
 
 t.test('a claim that failed is released by the broker that there is then', async t => {
   const { time, client, told, asked, answers } = await setUp(t, { held: 0 })

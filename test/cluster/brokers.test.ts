@@ -210,6 +210,32 @@ inMode('broker', 'a connect that the killed broker had is not asked again behind
   t.match(await cluster.settle(c.whereIs('carl')), { identity: 'b' })
 })
 
+void t.test(
+  'a connect that a broker wrote before it died goes over nobody who has come since, at the next broker (seed 1)',
+  async t => {
+    await using cluster = await simulateCluster({ seed: 1, brokers: ['one', 'two'] })
+    const a = await cluster.peer('a', { brokers: ['one', 'two'] })
+    const b = await cluster.peer('b', { brokers: ['one', 'two'] })
+    const c = await cluster.peer('c', { brokers: ['two'] })
+    cluster.storeSlow(0.5, 10_000, 'one')
+    const connect = b.connectClient('carl', () => {})
+    await cluster.run(100)
+    cluster.kill('one')
+    await cluster.run(1)
+    const newest = taker()
+    const carl = await cluster.settle(c.connectClient('carl', newest.take), 1_000)
+    const overtaken = await cluster.settle(connect)
+    await cluster.run(1_000)
+    t.equal(overtaken.end, 'displaced')
+    t.equal(carl.end, undefined)
+    t.match(await cluster.settle(a.whereIs('carl')), { identity: 'c' })
+    t.equal((await cluster.settle(b.sendMessage('carl', 1))).status, 'delivered')
+    t.same(newest.bodies, [1])
+    await cluster.run(30_000)
+    t.same(check(cluster.history.events), [])
+  },
+)
+
 inMode('broker', 'a connect that was given up while the broker stood still is not done afterwards', async (t, cluster) => {
   const [a, b, c] = await threePeers(cluster)
   const carl = await cluster.settle(a.connectClient('carl', () => {}))

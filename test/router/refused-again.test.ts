@@ -13,7 +13,7 @@ import { Router } from '../../lib/router/router.ts'
 import type { Waiter } from '../../lib/mesh/channel.ts'
 import type { Run } from '../../lib/sessions/directory.ts'
 import { encodeBody } from '../../lib/wire/body.ts'
-import { FULL, PREFIX, UNSURE } from '../../lib/wire/frame.ts'
+import { FULL, NOT_HERE, PREFIX, UNSURE } from '../../lib/wire/frame.ts'
 import { MESSAGE } from '../../lib/wire/kinds.ts'
 import { bodyDefaults } from '../../lib/wire/scan.ts'
 import { Splitter } from '../../lib/wire/splitter.ts'
@@ -185,3 +185,25 @@ t.test('refused as unsure, told that it is sure again, sent again, and the path 
   await pair.settle()
   t.equal(last(), 'accepted')
 })
+
+for (const breaks of [false, true]) {
+  const how = breaks ? ', also over a break of the path' : ''
+  t.test(`refused as unsure: who waits for it is told when the client leaves, and that it is not here${how}`, async t => {
+    const pair = new Pair()
+    await pair.settle()
+    pair.router.setSure(false)
+    const first = pair.send(2)
+    await pair.arrive('a')
+    pair.router.reception.remove(pair.inbox)
+    await pair.arrive('b')
+    t.same([first(), pair.room], [`refused ${UNSURE}`, ['bob']])
+    if (breaks) {
+      const again = await sentAgainOverABreak(pair)
+      t.equal(again(), `refused ${UNSURE}`)
+      t.same(pair.room, ['bob', 'bob'])
+    }
+    const last = pair.send(2)
+    await pair.settle()
+    t.equal(last(), `refused ${NOT_HERE}`)
+  })
+}

@@ -53,7 +53,7 @@ t.test('a claim that is not wanted any more is not written, however often it was
   const { sessions, store } = user()
   let wanted = true
   store.down = true
-  const claiming = sessions.claimMany(a, alice(1), inMs(10_000), { isWanted: () => wanted, mayRevoke: () => true })
+  const claiming = sessions.claimMany(a, alice(1), inMs(10_000), { isWanted: () => wanted, mayRevoke: () => true, again: false })
   const rejected = t.rejects(claiming, { code: 'LOST' })
   await time.run(500)
   wanted = false
@@ -71,7 +71,7 @@ t.test(
   async t => {
     for (const manner of ['doubtful', 'late'] as const) {
       const { time, user, soon, inMs } = setUp()
-      const asker = { isHere: true, isWanted: () => asker.isHere, mayRevoke: () => asker.isHere }
+      const asker = { again: false, isHere: true, isWanted: () => asker.isHere, mayRevoke: () => asker.isHere }
       const [one, other] = [user(), user()]
       await soon(one.sessions.claimMany(b, alice(1), inMs(1_000)))
       if (manner === 'doubtful') one.store.ambiguous = true
@@ -269,8 +269,25 @@ t.test('an ambiguous claim that was overtaken is not repeated', async t => {
   await time.run(1)
   one.store.ambiguous = false
   await soon(two.sessions.claimMany(b, alice(9), inMs(5_000)))
-  await soon(claiming)
+  t.same(await soon(claiming), [{ address: 'alice', claim: 1, previous: undefined, overtakenBy: { ...b, claim: 9 } }])
   t.match(await soon(two.sessions.read('alice')), { owner: { ...b, claim: 9 } })
+})
+
+t.test('a claim that another process may have written is not repeated where that one was overtaken', async t => {
+  for (const again of [true, false]) {
+    const { user, soon, inMs } = setUp()
+    const [one, two, three] = [user(), user(), user()]
+    const asker = { again, isWanted: () => true, mayRevoke: () => true }
+    t.same(await soon(two.sessions.claimMany(a, alice(1), inMs(1_000), asker)), [
+      { address: 'alice', claim: 1, previous: undefined },
+    ])
+    await soon(one.sessions.claimMany(a, alice(2), inMs(1_000)))
+    await soon(three.sessions.claimMany(b, alice(9), inMs(1_000)))
+    const [claimed] = await soon(two.sessions.claimMany(a, alice(2), inMs(1_000), asker))
+    const owner = (await soon(three.sessions.read('alice')))?.owner
+    if (again) t.same([claimed!.overtakenBy, owner], [owner, { ...b, claim: 9 }])
+    else t.same([claimed!.overtakenBy, owner], [undefined, { ...a, claim: 2 }], 'who asks for the first time comes last')
+  }
 })
 
 t.test('a datastore that is down is waited for until the deadline, then DATASTORE', async t => {

@@ -16,6 +16,8 @@ export interface BrokerCallsSetup {
 
 /** How long after a failure the next try follows, ms. */
 export const retryMs = 100
+/** How long one question may take before it is asked again of whichever broker there is then, ms. */
+export const askMs = 5_000
 
 /** Failures after which the same question may be asked again, of this broker or the next. */
 const mayPass: ReadonlySet<string> = new Set(['LOST', 'TIMEOUT', 'UNREACHABLE', 'ABSENT', 'CLOSED', 'OVERLOADED', 'FENCED'])

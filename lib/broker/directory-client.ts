@@ -1,6 +1,5 @@
 /** The directory of a peer behind a broker: asks the broker, and hears from it. */
-import type { Env, Timer } from '../env/env.ts'
-import { Standstill } from '../env/standstill.ts'
+import type { Env } from '../env/env.ts'
 import { HomingError } from '../errors.ts'
 import type { Router } from '../router/router.ts'
 import { passing } from '../sessions/deadline.ts'
@@ -8,7 +7,6 @@ import type {
   Claimed,
   Directory,
   DirectoryHandler,
-  Doubt,
   Held,
   LeaseState,
   Located,
@@ -18,13 +16,14 @@ import type {
   Run,
   Self,
 } from '../sessions/directory.ts'
-import { someMax } from '../sessions/held-audit.ts'
-import { trustedMs, type SessionOptions } from '../sessions/options.ts'
+import type { SessionOptions } from '../sessions/options.ts'
 import { Turns } from '../sessions/turns.ts'
-import { BrokerCalls, late, retryMs } from './broker-calls.ts'
+import { askMs, BrokerCalls, late, retryMs } from './broker-calls.ts'
+import { BrokerLease } from './broker-lease.ts'
 import { ClaimsAsked, type AskedClaim } from './claims-asked.ts'
 import { readNews } from './directory-answers.ts'
 import { claimsMax, directoryProtocol, type News } from './directory-protocol.ts'
+import { GatheredFinds } from './gathered-finds.ts'
 import { KnownMembers } from './known-members.ts'
 import { WithdrawnClaims } from './withdrawn-claims.ts'
 
@@ -39,13 +38,6 @@ export interface DirectoryClientSetup {
   trouble(error: HomingError): void
 }
 
-interface Asked {
-  readonly waiting: { resolve(located: Located | undefined): void; reject(error: unknown): void }[]
-}
-
-/** How long one question may take before it is asked again of whichever broker there is then, ms. */
-const askMs = 5_000
-
 export class DirectoryClient implements Directory {
   readonly #setup: DirectoryClientSetup
   readonly #run: Run
@@ -54,23 +46,11 @@ export class DirectoryClient implements Directory {
   readonly #members: KnownMembers
   /** How often it was asked to join somewhere: an answer to a question from before says nothing of the members here. */
   #joins = 0
-  /** Addresses to be asked for in the next question, and those that are being asked for. */
-  #gathering = new Map<string, Asked>()
-  #gatherDue = false
-  #lease: LeaseState = 'unsure'
-  #why: Doubt | undefined
-  #heardMs: number
-  /** Of what is held, where the check of a few at a time has got to, and when the last few were checked. */
-  #auditing: Iterator<Held> | undefined
+  readonly #finds: GatheredFinds
+  readonly #lease: BrokerLease
   readonly #turns = new Turns()
   readonly #claimsAsked: ClaimsAsked
   readonly #withdrawn: WithdrawnClaims
-  #checkedMs = 0
-  /** When the first such check was begun that was not answered, or failed. */
-  #uncheckedMs: number | undefined
-  readonly #standstill: Standstill
-  readonly #ticker: Timer
-  #storeUp = true
 
   constructor(setup: DirectoryClientSetup) {
     this.#setup = setup
@@ -89,10 +69,20 @@ export class DirectoryClient implements Directory {
       lookUp: identity => this.lookUpMember(identity),
       readAll: () => this.readMembers(),
     })
-    const { clock, timers } = env
-    this.#heardMs = this.#checkedMs = clock.monotonicMs()
-    this.#standstill = new Standstill(clock)
-    this.#ticker = timers.every(Math.min(1_000, options.renewEveryMs / 3), () => this.#tick())
+    this.#lease = new BrokerLease({
+      env,
+      options,
+      calls: this.#calls,
+      handler,
+      stoodStill: () => this.#members.stoodStill(),
+      trouble,
+    })
+    this.#finds = new GatheredFinds({
+      env,
+      withinMs: options.operationTimeoutMs,
+      calls: this.#calls,
+      met: located => this.#met(located),
+    })
     router.serveProtocol(directoryProtocol, { tell: (from, body) => this.#hear(from, readNews(body)) })
   }
 
@@ -105,78 +95,22 @@ export class DirectoryClient implements Directory {
     const join = ++this.#joins
     const { members, told } = await this.#calls.call(broker, { op: 'join', member: this.#self }, this.#setup.options.leaseMs * 2)
     if (this.#calls.broker !== broker || this.#joins !== join) return
-    this.#tick()
+    this.#lease.look()
     this.#calls.joins()
     this.#members.joined(members, told)
-    await this.#revalidate(broker)
+    await this.#lease.revalidate(broker)
     if (this.#calls.broker !== broker) return
     this.#calls.wake()
-    this.#tellStore(true, '')
+    this.#lease.tellStore(true, '')
   }
 
+  /** The link to the broker is gone. */
   brokerDown(): void {
-    if (this.#calls.joined) this.#heardMs = this.#setup.env.clock.monotonicMs()
-    this.#calls.linkDown()
-    // The link was silent for about as long as a peer with a datastore of its own would trust its last renewal.
-    if (this.#setup.options.whenStoreIsDown === 'stop' && this.#lease === 'sure') this.#becomes('unsure', 'store')
-    this.#tellStore(false, 'no broker is linked')
+    this.#lease.brokerDown()
   }
 
-  #tellStore(up: boolean, text: string): void {
-    if (this.#storeUp === up) return
-    this.#storeUp = up
-    if (up) {
-      this.#setup.handler.storeUp()
-      const broker = this.#calls.joined
-      if (broker && this.#lease === 'unsure') void this.#revalidateAgain(broker)
-    } else this.#setup.handler.storeDown(new HomingError('DATASTORE', text))
-  }
-
-  /** What this peer holds is put back where the datastore or the broker lost it; what others took is given up. */
-  async #revalidate(broker: Run): Promise<void> {
-    const held = [...this.#setup.handler.held()]
-    for (let from = 0; from < held.length; from += claimsMax) await this.#reassert(broker, held.slice(from, from + claimsMax))
-    this.#heardMs = this.#setup.env.clock.monotonicMs()
-    this.#uncheckedMs = undefined
-    this.#becomes('sure', undefined)
-  }
-
-  async #reassert(broker: Run, claims: readonly Held[]): Promise<void> {
-    const answer = await this.#calls.call(broker, { op: 'reassert', claims: [...claims], ms: askMs }, askMs)
-    const { elsewhere, refused = [] } = answer
-    for (const { at, owner } of elsewhere) {
-      const lost = claims[at]
-      if (lost) this.#setup.handler.displaced(lost.address, lost.claim, owner)
-    }
-    for (const at of refused) {
-      const lost = claims[at]
-      if (lost) this.#setup.handler.refused?.(lost.address, lost.claim)
-    }
-  }
-
-  /** As `HeldAudit.checkSome` does for a peer with a datastore of its own. */
-  #checkSome(broker: Run): void {
-    this.#auditing ??= this.#setup.handler.held()[Symbol.iterator]()
-    const claims: Held[] = []
-    for (let next = this.#auditing.next(); !next.done; next = this.#auditing.next())
-      if (claims.push(next.value) === someMax) break
-    if (claims.length < someMax) this.#auditing = undefined
-    if (claims.length > 0) void this.#check(broker, claims)
-    // What it held when it came into doubt it has given up since.
-    else if (this.#lease === 'unsure') void this.#revalidateAgain(broker)
-  }
-
-  async #check(broker: Run, claims: readonly Held[]): Promise<void> {
-    this.#uncheckedMs ??= this.#setup.env.clock.monotonicMs()
-    try {
-      await this.#reassert(broker, claims)
-      if (this.#calls.broker !== broker) return
-      this.#uncheckedMs = undefined
-      if (this.#calls.joined && this.#storeUp && this.#lease === 'unsure') await this.#revalidateAgain(broker)
-    } catch (error) {
-      if (error instanceof HomingError) this.#setup.trouble(error)
-      else throw error
-    }
+  get lease(): LeaseState {
+    return this.#lease.state
   }
 
   #hear(from: Run, news: News | undefined): void {
@@ -187,70 +121,20 @@ export class DirectoryClient implements Directory {
       case 'displaced':
         return handler.displaced(news.address, news.claim, news.by)
       case 'revalidate':
-        return void this.#revalidateAgain(broker)
+        return void this.#lease.revalidateAgain(broker)
       case 'memberUp':
       case 'memberChanged':
       case 'memberDown':
-        this.#tick()
+        this.#lease.look()
         return this.#members.hear(news)
       case 'untold':
         return this.#members.unheard()
       case 'store':
-        return this.#tellStore(news.up, news.text)
+        return this.#lease.tellStore(news.up, news.text)
       case 'fenced':
         this.#end(new HomingError('FENCED', `'${this.#run.identity}' has a newer incarnation`))
         return handler.fenced(news.by)
     }
-  }
-
-  async #revalidateAgain(broker: Run): Promise<void> {
-    try {
-      await this.#revalidate(broker)
-    } catch (error) {
-      if (error instanceof HomingError) return this.#setup.trouble(error)
-      throw error
-    }
-  }
-
-  // The lease: the broker renews it as long as it is linked
-
-  get lease(): LeaseState {
-    this.#tick()
-    return this.#lease
-  }
-
-  #becomes(state: LeaseState, why: Doubt | undefined): void {
-    if (this.#lease === state && this.#why === why) return
-    this.#lease = state
-    this.#why = why
-    this.#setup.handler.lease(state, why)
-  }
-
-  #tick(): void {
-    const { env, options } = this.#setup
-    const nowMs = env.clock.monotonicMs()
-    const stoodMs = this.#standstill.look()
-    const { joined } = this.#calls
-    // Who was judged gone a renewal ago may have shown since that he lives.
-    if (this.#calls.broker && stoodMs > options.renewEveryMs) this.#members.stoodStill()
-    if (stoodMs > trustedMs(options)) {
-      // Others may have judged it dead meanwhile: nothing is taken before the broker said what is still ours.
-      this.#becomes('unsure', 'late')
-      if (joined) void this.#revalidateAgain(joined)
-      return
-    }
-    if (joined && this.#storeUp) {
-      if (nowMs - this.#checkedMs >= options.renewEveryMs) {
-        this.#checkedMs = nowMs
-        this.#checkSome(joined)
-      }
-      if (nowMs - (this.#uncheckedMs ?? nowMs) < trustedMs(options) - options.renewEveryMs) this.#heardMs = nowMs
-      else if (this.#lease === 'sure') this.#becomes('unsure', 'store')
-      return
-    }
-    // That its datastore fails, the broker may have noticed as late as its next renewal.
-    const lagMs = joined ? options.renewEveryMs + 2 * options.operationTimeoutMs : 0
-    if (nowMs - this.#heardMs > trustedMs(options) - lagMs && this.#lease === 'sure') this.#becomes('unsure', 'store')
   }
 
   // Asking
@@ -313,33 +197,8 @@ export class DirectoryClient implements Directory {
     })
   }
 
-  /** One question at a time for an address; those of one turn of the loop go together. */
   find(address: string): Promise<Located | undefined> {
-    if (this.#calls.ended) return Promise.reject(this.#calls.ended)
-    return new Promise((resolve, reject) => {
-      const asked = this.#gathering.get(address) ?? { waiting: [] }
-      asked.waiting.push({ resolve, reject })
-      this.#gathering.set(address, asked)
-      if (this.#gatherDue) return
-      this.#gatherDue = true
-      queueMicrotask(() => void this.#findGathered())
-    })
-  }
-
-  async #findGathered(): Promise<void> {
-    this.#gatherDue = false
-    const gathered = [...this.#gathering]
-    this.#gathering = new Map()
-    for (let from = 0; from < gathered.length; from += claimsMax) {
-      const chunk = gathered.slice(from, from + claimsMax)
-      try {
-        const untilMs = this.#setup.env.clock.monotonicMs() + this.#setup.options.operationTimeoutMs
-        const { located } = await this.#calls.ask(() => ({ op: 'find', addresses: chunk.map(([address]) => address) }), untilMs)
-        for (const [at, [, { waiting }]] of chunk.entries()) for (const { resolve } of waiting) resolve(this.#met(located[at]))
-      } catch (error) {
-        for (const [, { waiting }] of chunk) for (const { reject } of waiting) reject(error)
-      }
-    }
+    return this.#finds.find(address)
   }
 
   #met(located: Located | null | undefined): Located | undefined {
@@ -384,10 +243,10 @@ export class DirectoryClient implements Directory {
 
   async readMembers(): Promise<readonly Member[]> {
     const untilMs = this.#setup.env.clock.monotonicMs() + this.#setup.options.operationTimeoutMs
-    this.#tick()
+    this.#lease.look()
     const { question } = this.#members
     const { members, told } = await this.#calls.ask(() => ({ op: 'members' }), untilMs)
-    this.#tick()
+    this.#lease.look()
     this.#members.listed(members, told, question)
     return this.members()
   }
@@ -425,7 +284,7 @@ export class DirectoryClient implements Directory {
 
   #end(error: HomingError): void {
     if (this.#calls.ended) return
-    this.#ticker.cancel()
+    this.#lease.end()
     this.#members.end()
     this.#calls.end(error)
     this.#withdrawn.end()

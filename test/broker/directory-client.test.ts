@@ -227,6 +227,16 @@ t.test('who holds nothing any more then is sure with the next check: there is no
   t.same(told, ['12000 sure'])
 })
 
+t.test('who holds nothing any more after a check failed is in doubt until the next check at most', async t => {
+  const { time, told, brokers, held } = await setUp(t, { whenStoreIsDown: 'stop' })
+  brokers.manner = () => 'fail'
+  await time.run(3_500)
+  held.splice(0)
+  t.same(told.splice(0), ['3000 trouble LOST'])
+  await time.run(30_000)
+  t.same(told, ['5000 unsure store', '6000 sure'])
+})
+
 t.test(
   'a new broker has checked all: what the one before did not answer counts no more, nor does what it answers late',
   async t => {

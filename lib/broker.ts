@@ -148,7 +148,6 @@ export class Broker extends EventEmitter<BrokerEvents> implements AsyncDisposabl
       sessions,
       peers: this.#peers,
       access: this.#settings.access,
-      displaced: (run, { address, claim }, by) => this.#tell(run, { op: 'displaced', address, claim, by }),
       connected: (run, address) => {
         this.#clients++
         this.emit('clientConnected', { address, identity: run.identity })

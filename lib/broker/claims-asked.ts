@@ -18,6 +18,7 @@ export class AskedClaim implements Held {
   readonly #line: AskedClaim[]
   #state: State = 'open'
   #previous: Owner | undefined
+  #overtakenBy: Owner | undefined
   #isOver = false
   #isDoubtful = false
   #settled: { readonly promise: Promise<void>; readonly resolve: () => void } | undefined
@@ -48,6 +49,11 @@ export class AskedClaim implements Held {
     return this.#previous
   }
 
+  /** Who had it by the time it was answered, where that was somebody else. */
+  get overtakenBy(): Owner | undefined {
+    return this.#overtakenBy
+  }
+
   /**
    * Whether a broker is to be asked for it now; from then on older ones are not. Otherwise a newer one was asked for: where that was answered, so
    * is this one by it.
@@ -59,8 +65,9 @@ export class AskedClaim implements Held {
     return !newer
   }
 
-  answer(previous: Owner | undefined): void {
+  answer(previous: Owner | undefined, overtakenBy?: Owner): void {
     this.#previous = previous
+    this.#overtakenBy = overtakenBy
     this.#becomes('answered')
   }
 
@@ -95,7 +102,7 @@ export class AskedClaim implements Held {
     // This one was written after all, and only its answer was lost: or one between them.
     const wasWritten = previous?.incarnation === this.#run.incarnation && previous.claim >= this.claim
     if (!wasWritten) newer.#previous = { identity: this.#run.identity, incarnation: this.#run.incarnation, claim: this.claim }
-    this.answer(wasWritten ? undefined : previous)
+    this.answer(wasWritten ? undefined : previous, newer.#overtakenBy)
   }
 
   #becomes(state: State): void {

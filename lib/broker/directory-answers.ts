@@ -10,8 +10,9 @@ type Check = (value: unknown) => boolean
 /** Whether the answer is one to the question. Of an answer that says nothing, nothing is asked. */
 const answers: { readonly [Q in Question['op']]: (fields: Fields, question: Question & { op: Q }) => boolean } = {
   join: ({ members, told }) => isList(members, isWholeMember) && orAbsent(isAtLeastZero)(told),
-  reassert: ({ elsewhere }) => isList(elsewhere, each => isAtLeastZero(fieldsOf(each).at) && isOwner(fieldsOf(each).owner)),
-  claim: ({ previous }, { claims }) => isList(previous, orNull(isOwner), claims.length),
+  reassert: ({ elsewhere }) => isList(elsewhere, isPlaced),
+  claim: ({ previous, overtaken }, { claims }) =>
+    isList(previous, orNull(isOwner), claims.length) && (overtaken === undefined || isList(overtaken, isPlaced)),
   release: ({ released }, { claims }) => isList(released, isReleased, claims.length),
   moving: () => true,
   find: ({ located }, { addresses }) => isList(located, orNull(isLocated), addresses.length),
@@ -79,6 +80,11 @@ function isRun(value: unknown): boolean {
 
 function isOwner(value: unknown): boolean {
   return isRun(value) && isClaim(fieldsOf(value).claim)
+}
+
+function isPlaced(value: unknown): boolean {
+  const { at, owner } = fieldsOf(value)
+  return isAtLeastZero(at) && isOwner(owner)
 }
 
 function isReleased(value: unknown): boolean {

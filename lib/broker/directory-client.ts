@@ -152,7 +152,7 @@ export class DirectoryClient implements Directory {
     try {
       for (let from = 0; from < asked.length; from += claimsMax) await this.#claim(asked.slice(from, from + claimsMax), untilMs)
       await turn.come(this.#setup.env, untilMs)
-      return asked.map(({ address, claim, previous }) => ({ address, claim, previous }))
+      return asked.map(({ address, claim, previous, overtakenBy }) => ({ address, claim, previous, overtakenBy }))
     } catch (error) {
       const withdrawn = asked.filter(({ mayBeWritten }) => mayBeWritten)
       this.#withdrawn.add(withdrawn)
@@ -172,8 +172,9 @@ export class DirectoryClient implements Directory {
           const ms = this.#calls.leftMs(untilMs)
           const again = going.some(({ mayBeWritten }) => mayBeWritten)
           const question = { op: 'claim', claims: going.map(plain), ms, ...(again ? { again } : {}) } as const
-          const { previous } = await this.#calls.call(broker, question, ms)
-          for (const [at, asked] of going.entries()) asked.answer(previous[at] ?? undefined)
+          const { previous, overtaken = [] } = await this.#calls.call(broker, question, ms)
+          const by = new Map(overtaken.map(({ at, owner }) => [at, owner]))
+          for (const [at, asked] of going.entries()) asked.answer(previous[at] ?? undefined, by.get(at))
         } else for (const asked of open) await asked.newerSettled(this.#setup.env, untilMs, late)
       } catch (error) {
         // No other answer of a broker says that nothing was written.

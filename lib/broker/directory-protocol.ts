@@ -32,7 +32,8 @@ export interface Answers {
   join: { members: Member[]; told?: number }
   /** By place in the claims: who holds an address that is not the asker's any more; which ones the asker may not hold (absent: none). */
   reassert: { elsewhere: { at: number; owner: Owner }[]; refused?: number[] }
-  claim: { previous: (Owner | null)[] }
+  /** By place in the claims: whom each displaced; and who had displaced one that was asked for again before its answer (absent: none). */
+  claim: { previous: (Owner | null)[]; overtaken?: { at: number; owner: Owner }[] }
   release: { released: Released[] }
   moving: null
   find: { located: (Located | null)[] }

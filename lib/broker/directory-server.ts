@@ -17,8 +17,6 @@ export interface DirectoryServerSetup {
   readonly peers: ServedPeers
   /** Whose peers may connect which addresses. */
   readonly access: Access
-  /** That claim of the run was overtaken before it was told that it has it. */
-  displaced(run: Run, held: Held, by: Owner): void
   connected(run: Run, address: string): void
   disconnected(run: Run, address: string, owner: Owner | undefined): void
   /** Number of the last change of members that peers were told. */
@@ -142,11 +140,10 @@ export class DirectoryServer {
       mayRevoke: () => stay.isConfirmed() || stay.hasLeft(),
       again: question.again === true,
     })
-    for (const { address, claim, overtakenBy } of claimed)
-      if (overtakenBy) this.#setup.displaced(from, { address, claim }, overtakenBy)
     const previous = await Promise.all(claimed.map(({ previous }) => this.#living(from, previous)))
-    for (const { address } of question.claims) this.#setup.connected(from, address)
-    return { previous }
+    for (const { address, overtakenBy } of claimed) if (!overtakenBy) this.#setup.connected(from, address)
+    const overtaken = claimed.flatMap(({ overtakenBy }, at) => (overtakenBy ? [{ at, owner: overtakenBy }] : []))
+    return overtaken.length > 0 ? { previous, overtaken } : { previous }
   }
 
   /** A former owner that is gone has nothing to hand over. */
@@ -154,7 +151,13 @@ export class DirectoryServer {
     if (!previous) return null
     if (previous.identity === from.identity) return previous.incarnation === from.incarnation ? previous : null
     const { directory } = this.#setup
-    const member = directory.member(previous.identity) ?? (await directory.lookUpMember(previous.identity).catch(toldByStore))
+    let member = directory.member(previous.identity)
+    try {
+      member ??= await directory.lookUpMember(previous.identity)
+    } catch (error) {
+      if (error instanceof HomingError && error.code === 'DATASTORE') return previous // in doubt it is told
+      throw error
+    }
     if (member?.incarnation !== previous.incarnation) return null
     // Its broker has gone, and it has not come to another one: if it lives, it learns of its loss when it joins somewhere.
     if (member.via !== undefined && !directory.member(member.via)) return null
@@ -211,10 +214,4 @@ export class DirectoryServer {
     this.#listings.delete(id)
     await listing.return?.()
   }
-}
-
-/** The directory tells its peer by itself that the datastore failed; here it only means that nothing is known. */
-function toldByStore(error: unknown): undefined {
-  if (error instanceof HomingError && error.code === 'DATASTORE') return undefined
-  throw error
 }

@@ -9,7 +9,7 @@ import type { Settings } from '../options.ts'
 import type { Inbox } from '../router/inbox.ts'
 import type { Router } from '../router/router.ts'
 import { settledBy } from '../sessions/deadline.ts'
-import type { Directory, Held, Owner, Run } from '../sessions/directory.ts'
+import type { Claimed, Directory, Held, Owner, Run } from '../sessions/directory.ts'
 import { Connecting, type Asked } from './connecting.ts'
 import { Departures } from './departures.ts'
 import { HandOver, type Former, type GivenUp } from './hand-over.ts'
@@ -82,7 +82,7 @@ export class Clients {
       router,
       directory,
       checkAllowed: address => this.#checkAllowed(address),
-      connected: (client, inbox, previous, asked) => this.#connected(client, inbox, previous, asked),
+      connected: (client, inbox, claimed, asked) => this.#connected(client, inbox, claimed, asked),
       disconnect: client => this.disconnect(client),
       handlerFailed,
       quietly,
@@ -129,16 +129,25 @@ export class Clients {
     throw new HomingError('REFUSED', `the allow-list does not let '${identity}' connect '${address}'`)
   }
 
-  #connected(client: Client, inbox: Inbox, previous: Owner | undefined, asked: Asked): void {
+  #connected(client: Client, inbox: Inbox, { previous, overtakenBy }: Claimed, asked: Asked): void {
     const { events, self } = this.#setup
     const { reception } = this.#router
     // Both may be: another peer took it from our former client, which has not heard of that yet.
     const elsewhere = previous?.incarnation === self.incarnation ? undefined : previous
     const newer = reception.serving(inbox.address)
     if (newer && newer.claim > inbox.claim) {
-      this.#overtaken(client, inbox, newer)
+      this.#overtaken(client, inbox, this.#ownerOf(newer))
       // What the former owner left is older than what the newer client has taken: it is fetched, so that that one knows, and reported.
       if (elsewhere) this.#fill(inbox, undefined, elsewhere, asked)
+      if (newer.state === 'open') this.#handOver.opened(newer)
+      return
+    }
+    if (overtakenBy) {
+      // Who has it asks for what this claim left: that is what the client before it here had.
+      const { left } = newer ? this.#giveUp(inbox.address, newer.claim, overtakenBy) : { left: [] }
+      this.#overtaken(client, inbox, overtakenBy)
+      if (elsewhere) this.#fill(inbox, undefined, elsewhere, asked)
+      this.#handOver.keep(inbox, left, overtakenBy)
       return
     }
     const former = reception.claimed(inbox)
@@ -149,19 +158,22 @@ export class Clients {
       events.emit('displaced', { address: client.address, by: this.#ownerOf(inbox) })
     }
     if (!former && !elsewhere) {
-      this.#handOver.opened(inbox)
       inbox.claimed('open')
+      this.#handOver.opened(inbox)
       return
     }
     inbox.claimed('held')
     this.#fill(inbox, former && { inbox: former, left: left! }, elsewhere, asked)
   }
 
-  /** A newer connect was answered before this one, because its deadline came first: its claim was written over this one's. */
-  #overtaken(client: Client, inbox: Inbox, newer: Inbox): void {
+  /**
+   * A newer connect was answered before this one: here, because its deadline came first, and its claim was written over this one's; or
+   * elsewhere, while the answer to this one was lost.
+   */
+  #overtaken(client: Client, inbox: Inbox, by: Owner): void {
     inbox.close(false)
     client.finish('displaced')
-    this.#setup.events.emit('displaced', { address: client.address, by: this.#ownerOf(newer) })
+    this.#setup.events.emit('displaced', { address: client.address, by })
   }
 
   #fill(inbox: Inbox, former: Former | undefined, elsewhere: Owner | undefined, asked: Asked): void {

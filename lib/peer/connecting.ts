@@ -5,7 +5,7 @@ import { homingError, type HomingError } from '../errors.ts'
 import { Inbox } from '../router/inbox.ts'
 import type { Router } from '../router/router.ts'
 import { passing } from '../sessions/deadline.ts'
-import type { Directory, Owner } from '../sessions/directory.ts'
+import type { Claimed, Directory } from '../sessions/directory.ts'
 
 /** When a claim was asked for, and how often this peer had doubted what it holds by then. */
 export interface Asked {
@@ -19,8 +19,8 @@ export interface ConnectingSetup {
   readonly directory: Pick<Directory, 'claim' | 'release'>
   /** Throws `REFUSED` where this peer may not hold the address. */
   checkAllowed(address: string): void
-  /** The claim of this inbox is written, over that of `previous`. Called for all of a row in one turn. */
-  connected(client: Client, inbox: Inbox, previous: Owner | undefined, asked: Asked): void
+  /** The claim of this inbox is written. Called for all of a row in one turn. */
+  connected(client: Client, inbox: Inbox, claimed: Claimed, asked: Asked): void
   disconnect(client: Client): Promise<unknown>
   /** A handler threw. */
   handlerFailed(where: string, error: unknown): void
@@ -83,7 +83,7 @@ export class Connecting {
       const claimed = await directory.claim(inboxes, untilMs)
       if (this.#ended) throw this.#ended
       this.#checkStillAllowed(inboxes, untilMs)
-      claimed.forEach(({ previous }, at) => connected(clients[at]!, inboxes[at]!, previous, asked))
+      claimed.forEach((one, at) => connected(clients[at]!, inboxes[at]!, one, asked))
       return clients
     } catch (error) {
       for (const inbox of inboxes) inbox.close(false)

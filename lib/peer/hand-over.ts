@@ -180,8 +180,9 @@ export class HandOver {
     return filled
   }
 
-  #notTaken({ address, displacedBy }: Fill): void {
-    if (displacedBy) this.#takenFrom.delete(takingOf(address, displacedBy))
+  #notTaken(fill: Fill): void {
+    const taking = fill.displacedBy && takingOf(fill.address, fill.displacedBy)
+    if (taking !== undefined && this.#takenFrom.get(taking) === fill) this.#takenFrom.delete(taking)
   }
 
   async #fetchAndOpen({ inbox, by, former, previous, revalidate }: Filling): Promise<number | undefined> {
@@ -203,8 +204,8 @@ export class HandOver {
       if (got.length > 0 && inbox.state === 'held') await revalidate(this.#leftOf(untilMs))
     } finally {
       if (inbox.state === 'held') {
-        this.opened(inbox)
         inbox.open(got)
+        this.opened(inbox)
       } else {
         // Displaced meanwhile: it is older than what came to it by itself.
         this.#leftovers.keepAhead(inbox, got, this.#fills.get(inbox)?.displacedBy)

@@ -100,6 +100,7 @@ export class Reception {
 
   claimsEnded(inboxes: readonly Inbox[]): void {
     this.#claiming.end(inboxes)
+    if (this.#unsure.size > 0) for (const { address } of inboxes) this.#putOffNoMore(address)
   }
 
   /** The claim is written: this inbox serves the address from now on. Returns the one that served it here before. */
@@ -113,8 +114,18 @@ export class Reception {
   remove(inbox: Inbox): void {
     if (this.#inboxes.get(inbox.address) !== inbox) return
     this.#inboxes.delete(inbox.address)
-    // Who was put off is not to wait until this peer is sure: the address may be elsewhere by then.
-    for (const [channel, addresses] of this.#unsure) if (addresses.delete(inbox.address)) tellRoom(channel, inbox.address)
+    if (this.#unsure.size > 0) this.#putOffNoMore(inbox.address)
+  }
+
+  /** Where the address is here no more, who was put off does not wait until this peer is sure: it may be elsewhere by then. */
+  #putOffNoMore(address: string): void {
+    const inbox = this.at(address)
+    if (inbox && inbox.state !== 'closed') return
+    for (const [channel, addresses] of this.#unsure) {
+      if (!addresses.delete(address)) continue
+      if (addresses.size === 0) this.#unsure.delete(channel)
+      tellRoom(channel, address)
+    }
   }
 
   /** The address has left and is expected elsewhere: senders wait for it instead of hearing that it is absent. */

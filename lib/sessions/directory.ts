@@ -52,7 +52,7 @@ export interface Held {
  */
 export interface Claimed extends Held {
   readonly previous: Owner | undefined
-  readonly overtakenBy?: Owner
+  readonly overtakenBy?: Owner | undefined
 }
 
 /** What became of a release: our record is gone; another holds the address; nobody held it. */

@@ -12,6 +12,8 @@ export interface Op extends Held {
   /** Nobody is known to hold the address: a claim is tried without reading. */
   blind: boolean
   wrote: boolean
+  /** It was asked for before: another process may have written it. */
+  again: boolean
   /** Over whom a write of a claim went that may have taken effect without us knowing: nobody else can tell them. */
   readonly suspects: Owner[]
   races: number
@@ -61,6 +63,7 @@ export function newOp(kind: MoveKind, run: Run, address: string, claim: number, 
     key,
     blind: kind === 'claim',
     wrote: false,
+    again: false,
     suspects: [],
     races: 0,
     flying: false,

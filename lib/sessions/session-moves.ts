@@ -15,6 +15,8 @@ export interface Move extends Held {
   readonly run: Run
   /** A write of it left and was neither confirmed nor refused: it may have happened, or may happen yet. */
   readonly wrote: boolean
+  /** Another process may have written it as well. */
+  readonly again: boolean
 }
 
 /**
@@ -75,9 +77,12 @@ function claimStep(move: Move, found: SessionRecord | 'unreadable' | undefined, 
     // Ours, written by an attempt whose answer was lost; or a later one, which must not be undone.
     return { done: claimed(found.owner.claim === move.claim ? found.previous : undefined) }
   }
-  // An attempt of ours succeeded and was overtaken before we learnt it: the other one is newer, and stays.
-  if (move.wrote && found.previous && sameClaim(found.previous, ownerOf(move)))
-    return { done: { kind: 'claim', previous: undefined, overtakenBy: found.owner } }
+  // An attempt of ours succeeded and was overtaken before we learnt it, or a later claim of this run was: the other one is newer, and stays.
+  if (found.previous && sameRun(found.previous, move.run)) {
+    const mayBeThis = found.previous.claim === move.claim && (move.wrote || move.again)
+    if (mayBeThis || found.previous.claim > move.claim)
+      return { done: { kind: 'claim', previous: undefined, overtakenBy: found.owner } }
+  }
   return { write: written(move, found.owner, timeOver(nowMs, found)), then: claimed(found.owner) }
 }
 

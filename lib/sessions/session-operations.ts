@@ -75,7 +75,7 @@ export class SessionOperations {
         op.call = call
         op.asker = asker
         if (asker?.again) {
-          op.wrote = true
+          op.again = true
           op.blind = false
         }
         this.#lines.enqueue(op)

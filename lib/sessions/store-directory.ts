@@ -151,8 +151,7 @@ export class StoreDirectory implements Directory {
     try {
       const claimed = await this.#sessions.claimMany(this.#run, claims, untilMs)
       for (const { address, claim, overtakenBy } of claimed) {
-        if (overtakenBy) this.#handler.displaced(address, claim, overtakenBy)
-        if (!this.#waiters.expect(address)) continue
+        if (overtakenBy || !this.#waiters.expect(address)) continue
         this.#waiters.appeared(address, { address, owner: { ...this.#run, claim }, moving: false, member: this.#keeper.self })
       }
       // Nearly always nobody held them: 100,000 claims are not worth 100,000 promises.

@@ -38,6 +38,17 @@ void t.test('what a newer one was written over the oldest was, and each over the
   )
 })
 
+void t.test('who has the newest has all before it', async t => {
+  const [older, newer] = line(2).claims as [AskedClaim, AskedClaim]
+  t.ok(newer.go())
+  newer.answer(undefined, other)
+  t.notOk(older.go())
+  t.same(
+    [older, newer].map(({ overtakenBy }) => overtakenBy),
+    [other, other],
+  )
+})
+
 void t.test('one that was written after all has nobody before it that is known', async t => {
   const [older, newer] = line(2).claims as [AskedClaim, AskedClaim]
   t.ok(newer.go())

@@ -219,6 +219,7 @@ void t.test(
     const c = await cluster.peer('c', { brokers: ['two'] })
     cluster.storeSlow(0.5, 10_000, 'one')
     const connect = b.connectClient('carl', () => {})
+    const queued = b.sendMessage('carl', 0, { deadlineMs: 10_000 })
     await cluster.run(100)
     cluster.kill('one')
     await cluster.run(1)
@@ -230,7 +231,8 @@ void t.test(
     t.equal(carl.end, undefined)
     t.match(await cluster.settle(a.whereIs('carl')), { identity: 'c' })
     t.equal((await cluster.settle(b.sendMessage('carl', 1))).status, 'delivered')
-    t.same(newest.bodies, [1])
+    t.equal((await cluster.settle(queued)).status, 'delivered')
+    t.same(newest.bodies, [0, 1], 'what waited at the one that was overtaken goes where the address is')
     await cluster.run(30_000)
     t.same(check(cluster.history.events), [])
   },

@@ -271,8 +271,10 @@ const sessions: readonly PlantedBug[] = [
     what: 'after a write without an answer, whoever holds the address is taken to be newer',
     module: 'sessions/session-moves.js',
     shows: lostAnswers,
-    find: 'if (move.wrote && found.previous && sameClaim(found.previous, ownerOf(move)))',
-    replace: 'if (move.wrote)',
+    find: 'if (found.previous && sameRun(found.previous, move.run)) {',
+    replace: `if (move.wrote)
+        return { done: claimed(undefined) };
+    if (found.previous && sameRun(found.previous, move.run)) {`,
   },
   {
     name: 'unanswered-claim-succeeds',

@@ -186,6 +186,24 @@ t.test('refused as unsure, told that it is sure again, sent again, and the path 
   t.equal(last(), 'accepted')
 })
 
+t.test('refused as unsure while it was being claimed: who waits is told when the claim fails', async t => {
+  const pair = new Pair()
+  await pair.settle()
+  pair.router.reception.remove(pair.inbox)
+  const claiming = new Inbox(2, pair.router.inboxHost, pair.inbox.consumer)
+  pair.router.reception.claiming([claiming])
+  pair.router.setSure(false)
+  const first = pair.send(2)
+  await pair.arrive('a')
+  claiming.close(false)
+  pair.router.reception.claimsEnded([claiming])
+  await pair.arrive('b')
+  t.same([first(), pair.room], [`refused ${UNSURE}`, ['bob']])
+  const last = pair.send(2)
+  await pair.settle()
+  t.equal(last(), `refused ${NOT_HERE}`)
+})
+
 for (const breaks of [false, true]) {
   const how = breaks ? ', also over a break of the path' : ''
   t.test(`refused as unsure: who waits for it is told when the client leaves, and that it is not here${how}`, async t => {

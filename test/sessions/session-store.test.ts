@@ -273,6 +273,18 @@ t.test('an ambiguous claim that was overtaken is not repeated', async t => {
   t.match(await soon(two.sessions.read('alice')), { owner: { ...b, claim: 9 } })
 })
 
+t.test('an older claim of a run goes over nobody who displaced a newer one of it', async t => {
+  const { user, soon, inMs } = setUp()
+  const [one, two, three] = [user(), user(), user()]
+  await soon(one.sessions.claimMany(a, alice(5), inMs(1_000)))
+  await soon(three.sessions.claimMany(b, alice(9), inMs(1_000)))
+  const by = { ...b, claim: 9 }
+  t.same(await soon(two.sessions.claimMany(a, alice(4), inMs(1_000))), [
+    { address: 'alice', claim: 4, previous: undefined, overtakenBy: by },
+  ])
+  t.match(await soon(three.sessions.read('alice')), { owner: by })
+})
+
 t.test('a claim that another process may have written is not repeated where that one was overtaken', async t => {
   for (const again of [true, false]) {
     const { user, soon, inMs } = setUp()

@@ -1,0 +1,46 @@
+/** What a broker answers where its datastore does not say all that it should know. */
+import t from 'tap'
+import { Access } from '../../lib/access/access.ts'
+import { DirectoryServer, type DirectoryServerSetup } from '../../lib/broker/directory-server.ts'
+import { HomingError } from '../../lib/errors.ts'
+import type { RequestContext } from '../../lib/router/serving.ts'
+import type { Claimed, Member, Owner } from '../../lib/sessions/directory.ts'
+import { StillEnv } from '../fuzz/still-env.ts'
+
+const from = { identity: 'a', incarnation: '1' }
+const former: Owner = { identity: 'b', incarnation: '2', claim: 3 }
+const by: Owner = { identity: 'c', incarnation: '3', claim: 9 }
+
+/** Answers a claim of two addresses that were written so, where the look-up of a member ends so. */
+async function claim(written: readonly Claimed[], lookUpMember: () => Promise<Member | undefined>) {
+  const connected: string[] = []
+  const setup = {
+    env: new StillEnv(),
+    directory: { member: () => undefined, lookUpMember },
+    sessions: { claimMany: () => Promise.resolve(written) },
+    peers: { confirm: () => Promise.resolve(), stay: () => ({ isConfirmed: () => true, hasLeft: () => false }) },
+    access: new Access(undefined, error => t.error(error)),
+    connected: (_: unknown, address: string) => void connected.push(address),
+  }
+  const server = new DirectoryServer(setup as unknown as DirectoryServerSetup)
+  const claims = written.map(({ address }) => ({ address, claim: 1 }))
+  const context = { signal: new AbortController().signal } as unknown as RequestContext
+  return { answer: await server.answer(from, { op: 'claim', claims, ms: 1_000 }, context), connected }
+}
+
+t.test('a displaced owner of whom it cannot be said whether it lives is named; one that is gone is not', async t => {
+  const written = [{ address: 'alice', claim: 1, previous: former }]
+  const down = () => Promise.reject(new HomingError('DATASTORE', 'on purpose'))
+  t.same((await claim(written, down)).answer, { previous: [former] })
+  t.same((await claim(written, () => Promise.resolve(undefined))).answer, { previous: [null] })
+})
+
+t.test('a claim that was overtaken before its answer is said to be, and counts as no client', async t => {
+  const written = [
+    { address: 'alice', claim: 1, previous: undefined },
+    { address: 'bob', claim: 1, previous: undefined, overtakenBy: by },
+  ]
+  const { answer, connected } = await claim(written, () => Promise.resolve(undefined))
+  t.same(answer, { previous: [null, null], overtaken: [{ at: 1, owner: by }] })
+  t.same(connected, ['alice'])
+})

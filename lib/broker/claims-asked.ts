@@ -20,6 +20,7 @@ export class AskedClaim implements Held {
   #previous: Owner | undefined
   #overtakenBy: Owner | undefined
   #isOver = false
+  #isConnected = false
   #isDoubtful = false
   #settled: { readonly promise: Promise<void>; readonly resolve: () => void } | undefined
 
@@ -71,6 +72,11 @@ export class AskedClaim implements Held {
     this.#becomes('answered')
   }
 
+  /** Its call is over, with an answer to all its claims. */
+  connects(): void {
+    this.#isConnected = true
+  }
+
   /** A broker was asked for it, and did not say what became of it. */
   doubt(): void {
     this.#isDoubtful = true
@@ -102,7 +108,9 @@ export class AskedClaim implements Held {
     // This one was written after all, and only its answer was lost: or one between them.
     const wasWritten = previous?.incarnation === this.#run.incarnation && previous.claim >= this.claim
     if (!wasWritten) newer.#previous = { identity: this.#run.identity, incarnation: this.#run.incarnation, claim: this.claim }
-    this.answer(wasWritten ? undefined : previous, newer.#overtakenBy)
+    // Where its client is connected already, it may have come and gone.
+    const connected = newer.#isConnected ? { ...this.#run, claim: newer.claim } : undefined
+    this.answer(wasWritten ? undefined : previous, newer.#overtakenBy ?? connected)
   }
 
   #becomes(state: State): void {

@@ -152,6 +152,7 @@ export class DirectoryClient implements Directory {
     try {
       for (let from = 0; from < asked.length; from += claimsMax) await this.#claim(asked.slice(from, from + claimsMax), untilMs)
       await turn.come(this.#setup.env, untilMs)
+      for (const one of asked) one.connects()
       return asked.map(({ address, claim, previous, overtakenBy }) => ({ address, claim, previous, overtakenBy }))
     } catch (error) {
       const withdrawn = asked.filter(({ mayBeWritten }) => mayBeWritten)

@@ -143,11 +143,12 @@ export class Clients {
       return
     }
     if (overtakenBy) {
-      // Who has it asks for what this claim left: that is what the client before it here had.
-      const { left } = newer ? this.#giveUp(inbox.address, newer.claim, overtakenBy) : { left: [] }
+      const former = newer && { inbox: newer, left: this.#giveUp(inbox.address, newer.claim, overtakenBy).left }
+      this.#departures.cameElsewhere(inbox.address, inbox.claim)
       this.#overtaken(client, inbox, overtakenBy)
-      if (elsewhere) this.#fill(inbox, undefined, elsewhere, asked)
-      this.#handOver.keep(inbox, left, overtakenBy)
+      // Who has it asks for what this claim left: what the clients before it had.
+      if (former || elsewhere) this.#fill(inbox, former, elsewhere, asked)
+      this.#handOver.keep(inbox, [], overtakenBy)
       return
     }
     const former = reception.claimed(inbox)

@@ -32,9 +32,9 @@ export class Departures {
     return this.#env.clock.monotonicMs() + movedMs
   }
 
-  /** It has connected to another peer. */
+  /** It has connected to another peer, over that claim or an older one. */
   cameElsewhere(address: string, claim: number): void {
-    if (this.#moved.get(address) !== claim) return
+    if ((this.#moved.get(address) ?? Infinity) > claim) return
     this.#moved.delete(address)
     this.check()
   }

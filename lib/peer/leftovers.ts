@@ -120,13 +120,11 @@ export class Leftovers {
 
   /**
    * Where two claims were written over one, and both stay for a moment, whoever stays in the end asks for what the one before both had left:
-   * what the other one had of it by then is kept under the other's claim.
+   * what the other one had of it by then is kept under the other's claim. And whoever displaced a claim that was overtaken before its answer
+   * asks for what that one left, though it never had a client: what the client before it had is kept under that one's claim.
    */
   #find({ address, claim, by }: Take): Kept | undefined {
-    const kept = this.#kept.get({ address, claim })
-    if (kept) return kept
-    const taken = this.#takenBy.get(takingOf(address, by))
-    return taken && taken.claim > claim ? taken : undefined
+    return this.#kept.get({ address, claim }) ?? this.#takenBy.get(takingOf(address, by))
   }
 
   /** Nobody can come for anything any more. */

@@ -5,15 +5,18 @@ import type { Inbox } from './inbox.ts'
 export class ClaimsUnderWay {
   readonly #rows = new Set<readonly Inbox[]>()
   #byAddress: Map<string, Inbox> | undefined
+  /** Some address is being claimed more than once. */
+  #hasRivals = false
 
   add(row: readonly Inbox[]): void {
     this.#rows.add(row)
-    if (this.#byAddress) index(row, this.#byAddress)
+    if (this.#byAddress) this.#index(row, this.#byAddress)
   }
 
   end(row: readonly Inbox[]): void {
     this.#rows.delete(row)
-    if (this.#rows.size === 0) this.#byAddress = undefined
+    // An older one may still be under way where the newest has ended.
+    if (this.#rows.size === 0 || this.#hasRivals) this.#byAddress = undefined
     else if (this.#byAddress) {
       for (const inbox of row) if (this.#byAddress.get(inbox.address) === inbox) this.#byAddress.delete(inbox.address)
     }
@@ -24,12 +27,16 @@ export class ClaimsUnderWay {
     if (this.#rows.size === 0) return undefined
     if (!this.#byAddress) {
       this.#byAddress = new Map()
-      for (const row of this.#rows) index(row, this.#byAddress)
+      this.#hasRivals = false
+      for (const row of this.#rows) this.#index(row, this.#byAddress)
     }
     return this.#byAddress.get(address)
   }
-}
 
-function index(row: readonly Inbox[], byAddress: Map<string, Inbox>): void {
-  for (const inbox of row) byAddress.set(inbox.address, inbox)
+  #index(row: readonly Inbox[], byAddress: Map<string, Inbox>): void {
+    for (const inbox of row) {
+      this.#hasRivals ||= byAddress.has(inbox.address)
+      byAddress.set(inbox.address, inbox)
+    }
+  }
 }

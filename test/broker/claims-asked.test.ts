@@ -49,6 +49,20 @@ void t.test('who has the newest has all before it', async t => {
   )
 })
 
+void t.test('a newer one that is connected may have come and gone: the older connects nobody', async t => {
+  for (const connects of [true, false]) {
+    const { asked, claims } = line(2)
+    const [older, newer] = claims as [AskedClaim, AskedClaim]
+    t.ok(newer.go())
+    newer.answer(undefined)
+    if (connects) newer.connects()
+    asked.leave([newer])
+    t.notOk(older.go())
+    t.ok(older.isAnswered)
+    t.same(older.overtakenBy, connects ? { ...run, claim: 2 } : undefined, 'unless its call failed for another address')
+  }
+})
+
 void t.test('one that was written after all has nobody before it that is known', async t => {
   const [older, newer] = line(2).claims as [AskedClaim, AskedClaim]
   t.ok(newer.go())

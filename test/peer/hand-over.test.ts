@@ -242,6 +242,14 @@ t.test(
   },
 )
 
+t.test('who displaced a claim that never had a client asks by it for what the client before it left', async t => {
+  const world = new World()
+  world.handOver.keep({ address: 'alice', claim: 4 }, [message('hi', 1)], ben)
+  t.match(await world.take(ben, 5), { messages: [{ number: 1 }], left: 0 })
+  world.env.pass(10_000)
+  t.same(world.unclaimed, [])
+})
+
 t.test('who asks, and waits no more when the datastore does not say in time whose the address is, ends no client', async t => {
   const world = new World()
   const asker = new AbortController()

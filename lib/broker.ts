@@ -3,6 +3,7 @@ import { EventEmitter } from 'node:events'
 import type { AllowRule, Authorize } from './access/rules.ts'
 import { DirectoryServer } from './broker/directory-server.ts'
 import { directoryProtocol, type MemberNews, type News } from './broker/directory-protocol.ts'
+import { aliveProtocol, Incumbents } from './broker/incumbents.ts'
 import { ServedPeers } from './broker/served-peers.ts'
 import type { BrokerEvents } from './broker-events.ts'
 import type { Datastore } from './datastores/datastore.ts'
@@ -18,11 +19,10 @@ import { FrameRelay, relayDefaults } from './mesh/relay.ts'
 import type { Settings } from './options.ts'
 import { LibraryRefusal } from './router/remote-failure.ts'
 import { Router } from './router/router.ts'
-import type { DirectoryHandler, Member, Probe, Run } from './sessions/directory.ts'
+import type { DirectoryHandler, Member, Run } from './sessions/directory.ts'
 import { PeerRecords } from './sessions/peer-records.ts'
 import { SessionStore } from './sessions/session-store.ts'
 import { StoreDirectory } from './sessions/store-directory.ts'
-import { isName } from './wire/name.ts'
 import { bodyDefaults } from './wire/scan.ts'
 
 /** How long a broker waits at its end for what is under way, ms. */
@@ -114,19 +114,27 @@ export class Broker extends EventEmitter<BrokerEvents> implements AsyncDisposabl
     const datastore = (this.#datastore = await openStore())
     this.#router.meets(this.#mesh)
     const sessions = (this.#sessions = new SessionStore({ env: this.#env, datastore, cluster, trouble }))
-    this.#peers = new ServedPeers({
+    const incumbents: Incumbents = new Incumbents({
+      identity: this.identity,
+      otherBrokers: () => this.#otherBrokers(),
+      isBroker: run => this.#isBroker(run),
+      ask: run => peers.ask(run),
+      dial: incumbent => probeRun(this.#env, this.#link, incumbent, incumbent.endpoints),
+      call: (broker, protocol, run, options) => this.#router.call(broker, protocol, run, options),
+    })
+    const peers = (this.#peers = new ServedPeers({
       env: this.#env,
       records: new PeerRecords(datastore, cluster, trouble),
       sessions,
       options,
       identity: this.identity,
-      probe: incumbent => this.#probe(incumbent),
+      probe: incumbent => incumbents.probe(incumbent),
       tell: (run, news) => this.#tell(run, news),
       joined: run => void this.emit('peerJoined', { ...run }),
       gone: (run, why) => void this.emit('peerGone', { ...run, why }),
       trouble,
-    })
-    datastore.onLoss?.(() => this.#peers?.lost())
+    }))
+    datastore.onLoss?.(() => peers.lost())
     const listening = await this.#mesh.listen(listen)
     this.#directory = await StoreDirectory.join({
       env: this.#env,
@@ -146,7 +154,7 @@ export class Broker extends EventEmitter<BrokerEvents> implements AsyncDisposabl
       env: this.#env,
       directory: this.#directory,
       sessions,
-      peers: this.#peers,
+      peers,
       access: this.#settings.access,
       connected: (run, address) => {
         this.#clients++
@@ -167,7 +175,7 @@ export class Broker extends EventEmitter<BrokerEvents> implements AsyncDisposabl
         }
       },
     })
-    this.#router.serveProtocol(aliveProtocol, { call: (from, run) => this.#answerAlive(from, run) })
+    this.#router.serveProtocol(aliveProtocol, { call: (from, run) => incumbents.answer(from, run) })
     for (const member of this.#directory.members()) this.#dialBroker(member)
   }
 
@@ -306,10 +314,8 @@ export class Broker extends EventEmitter<BrokerEvents> implements AsyncDisposabl
     throw new HomingError('REFUSED', `'${remote.identity}' is no broker of this cluster: the datastore does not name it as one`)
   }
 
-  /** A question that may end links is for brokers only. */
-  #answerAlive(from: Run, asked: unknown): Promise<Probe> {
-    if (!this.#isBroker(from)) throw new LibraryRefusal(new HomingError('REFUSED', `'${from.identity}' is no broker`))
-    return this.#peers!.ask(readRun(asked))
+  #otherBrokers(): Member[] {
+    return this.members().filter(({ role, identity }) => role === 'broker' && identity !== this.identity)
   }
 
   /** By its record, which only who may write to the datastore can have made. */
@@ -332,25 +338,6 @@ export class Broker extends EventEmitter<BrokerEvents> implements AsyncDisposabl
       )
     }
     return true
-  }
-
-  async #probe(incumbent: Member): Promise<Probe> {
-    const { via } = incumbent
-    if (via === undefined) return probeRun(this.#env, this.#link, incumbent, incumbent.endpoints)
-    const broker = this.#directory?.member(via)
-    if (!broker) return 'silent'
-    try {
-      const alive = await this.#router.call(
-        broker,
-        aliveProtocol,
-        { identity: incumbent.identity, incarnation: incumbent.incarnation },
-        { deadlineMs: 2_000 },
-      )
-      return alive === 'answers' || alive === 'refused' ? alive : 'silent'
-    } catch (error) {
-      if (error instanceof HomingError) return 'silent'
-      throw error
-    }
   }
 
   // What the rooms below tell
@@ -455,8 +442,7 @@ export class Broker extends EventEmitter<BrokerEvents> implements AsyncDisposabl
     }
     await quietly('mesh', this.#mesh.close(goodbyeMs))
     await quietly('peers', this.#peers?.end())
-    const others = this.members().some(({ role, identity }) => role === 'broker' && identity !== this.identity)
-    if (!others) await quietly('forget', this.#peers?.forget(this.#env.clock.monotonicMs() + goodbyeMs))
+    if (this.#otherBrokers().length === 0) await quietly('forget', this.#peers?.forget(this.#env.clock.monotonicMs() + goodbyeMs))
     await quietly('leave', this.#directory?.leave(this.#env.clock.monotonicMs() + goodbyeMs))
     this.#router.close(new HomingError('CLOSED', 'this broker has been closed'))
     await quietly('sessions', this.#sessions?.[Symbol.asyncDispose]())
@@ -467,13 +453,4 @@ export class Broker extends EventEmitter<BrokerEvents> implements AsyncDisposabl
   [Symbol.asyncDispose](): Promise<void> {
     return this.close()
   }
-}
-
-/** Between brokers: is this run linked to you? */
-const aliveProtocol = 'alive/1'
-
-function readRun(body: unknown): Run {
-  const { identity, incarnation } = (body ?? {}) as Partial<Run>
-  if (isName(identity) && isName(incarnation)) return { identity, incarnation }
-  throw new LibraryRefusal(new HomingError('REFUSED', 'not a question of alive/1'))
 }

@@ -1,7 +1,7 @@
 /** Answers the questions of the peers that are linked to a broker. */
 import type { Access } from '../access/access.ts'
 import type { Env } from '../env/env.ts'
-import type { Directory, Held, Located, Owner, Run } from '../sessions/directory.ts'
+import type { Claimed, Directory, Held, Located, Owner, Run } from '../sessions/directory.ts'
 import { sameMember } from '../sessions/records.ts'
 import type { SessionStore } from '../sessions/session-store.ts'
 import { HomingError } from '../errors.ts'
@@ -140,28 +140,37 @@ export class DirectoryServer {
       mayRevoke: () => stay.isConfirmed() || stay.hasLeft(),
       again: question.again === true,
     })
-    const previous = await Promise.all(claimed.map(({ previous }) => this.#living(from, previous)))
+    const previous = await this.#living(from, claimed)
     for (const { address, overtakenBy } of claimed) if (!overtakenBy) this.#setup.connected(from, address)
     const overtaken = claimed.flatMap(({ overtakenBy }, at) => (overtakenBy ? [{ at, owner: overtakenBy }] : []))
     return overtaken.length > 0 ? { previous, overtaken } : { previous }
   }
 
-  /** A former owner that is gone has nothing to hand over. */
-  async #living(from: Run, previous: Owner | undefined): Promise<Owner | null> {
-    if (!previous) return null
-    if (previous.identity === from.identity) return previous.incarnation === from.incarnation ? previous : null
+  /** The former owners, but those that are gone: they have nothing to hand over. */
+  #living(from: Run, claimed: readonly Claimed[]): Promise<(Owner | null)[]> {
+    const asked = new Map<string, Promise<boolean>>()
+    const mayLive = (owner: Owner): Promise<boolean> => {
+      const answer = asked.get(owner.incarnation) ?? this.#mayLive(from, owner)
+      asked.set(owner.incarnation, answer)
+      return answer
+    }
+    return Promise.all(claimed.map(async ({ previous }) => (previous && (await mayLive(previous)) ? previous : null)))
+  }
+
+  async #mayLive(from: Run, { identity, incarnation }: Run): Promise<boolean> {
+    if (identity === from.identity) return incarnation === from.incarnation
     const { directory } = this.#setup
-    let member = directory.member(previous.identity)
+    let member = directory.member(identity)
     try {
-      member ??= await directory.lookUpMember(previous.identity)
+      // Who is known may be its former run: that it has started again may not have been heard of yet.
+      if (member?.incarnation !== incarnation) member = await directory.lookUpMember(identity)
     } catch (error) {
-      if (error instanceof HomingError && error.code === 'DATASTORE') return previous // in doubt it is told
+      if (error instanceof HomingError && error.code === 'DATASTORE') return true // in doubt it is told
       throw error
     }
-    if (member?.incarnation !== previous.incarnation) return null
+    if (member?.incarnation !== incarnation) return false
     // Its broker has gone, and it has not come to another one: if it lives, it learns of its loss when it joins somewhere.
-    if (member.via !== undefined && !directory.member(member.via)) return null
-    return previous
+    return member.via === undefined || directory.member(member.via) !== undefined
   }
 
   async #release(from: Run, question: Question & { op: 'release' }): Promise<Answers['release']> {

@@ -18,8 +18,8 @@ export interface ServedPeersSetup {
   readonly options: Readonly<SessionOptions>
   /** The broker's own identity: what the records of its peers name as the way to them. */
   readonly identity: string
-  /** Asks an incumbent that is not linked here. Does not reject. */
-  probe(incumbent: Member): Promise<Probe>
+  /** Asks an incumbent, wherever it is. Does not reject. */
+  readonly probe: (incumbent: Member) => Promise<Probe>
   tell(run: Run, news: News): void
   joined(run: Run): void
   gone(run: Run, why: Departure): void
@@ -145,11 +145,11 @@ export class ServedPeers {
    * A former run of the identity that is dead on this machine, or silent for a lease, is taken over from.
    */
   async join(run: Run, given: Member): Promise<Member> {
-    const { env, records, options, identity } = this.#setup
+    const { env, records, options, identity, probe } = this.#setup
     const standstills = this.#countStandstills()
     const losses = this.#losses
     const member = this.#described(run, given)
-    const joining = new Joining({ env, records, options, probe: incumbent => this.#probe(incumbent), waiting: () => {} })
+    const joining = new Joining({ env, records, options, probe, waiting: () => {} })
     // A run that is gone again must not go on writing: its beats would look like life.
     this.#joining.set(run.incarnation, joining)
     let beat: number
@@ -182,11 +182,6 @@ export class ServedPeers {
 
   #described(run: Run, given: Member): Member {
     return { ...given, ...run, endpoints: [], role: 'peer', via: this.#setup.identity }
-  }
-
-  async #probe(incumbent: Member): Promise<Probe> {
-    if (incumbent.via === this.#setup.identity) return this.ask(incumbent)
-    return this.#setup.probe(incumbent)
   }
 
   /** Rewrites what a peer says of itself. */

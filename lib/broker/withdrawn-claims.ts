@@ -2,6 +2,7 @@
  * Claims that this peer asked for and did not get: perhaps they were written, by a broker that could not say so any more, or that cannot know
  * whether another one gave them to this peer after all. So the peer itself asks the broker that it has now to release them.
  */
+import { setMaxListeners } from 'node:events'
 import type { Env } from '../env/env.ts'
 import { homingError, HomingError } from '../errors.ts'
 import type { Held } from '../sessions/directory.ts'
@@ -26,6 +27,7 @@ export class WithdrawnClaims {
 
   constructor(setup: WithdrawnClaimsSetup) {
     this.#setup = setup
+    setMaxListeners(0, this.#ending.signal) // one for each release that waits for a broker
   }
 
   /** Releases them in the background. What others, or newer claims of this peer, were written since then stays. */

@@ -106,6 +106,8 @@ export class Joining {
 
   /** Over the very record that was judged: whoever wrote it meanwhile is alive. */
   async #write(self: Self, beat: number, ifVersion: string | null): Promise<Joined | number> {
+    // To ask an incumbent takes seconds: a record for nobody would keep a successor out for a lease.
+    if (this.#stopped) return 0
     const startedMs = this.#env.clock.monotonicMs()
     const version = await this.#records.put({ member: self, beat }, ifVersion)
     return version === undefined ? 0 : { startedMs, beat }

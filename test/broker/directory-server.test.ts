@@ -12,11 +12,11 @@ const former: Owner = { identity: 'b', incarnation: '2', claim: 3 }
 const by: Owner = { identity: 'c', incarnation: '3', claim: 9 }
 
 /** Answers a claim of two addresses that were written so, where the look-up of a member ends so. */
-async function claim(written: readonly Claimed[], lookUpMember: () => Promise<Member | undefined>) {
+async function claim(written: readonly Claimed[], lookUpMember: () => Promise<Member | undefined>, known?: Partial<Member>) {
   const connected: string[] = []
   const setup = {
     env: new StillEnv(),
-    directory: { member: () => undefined, lookUpMember },
+    directory: { member: () => known, lookUpMember },
     sessions: { claimMany: () => Promise.resolve(written) },
     peers: { confirm: () => Promise.resolve(), stay: () => ({ isConfirmed: () => true, hasLeft: () => false }) },
     access: new Access(undefined, error => t.error(error)),
@@ -34,6 +34,29 @@ t.test('a displaced owner of whom it cannot be said whether it lives is named; o
   t.same((await claim(written, down)).answer, { previous: [former] })
   t.same((await claim(written, () => Promise.resolve(undefined))).answer, { previous: [null] })
 })
+
+t.test(
+  'a displaced owner that has started again, which this broker has not heard of yet, is named; its former run is not',
+  async t => {
+    const known = { identity: 'b', incarnation: '1' }
+    let lookedUp = 0
+    const read = () => {
+      lookedUp++
+      return Promise.resolve({ identity: 'b', incarnation: '2' } as Member)
+    }
+    const bob: Owner = { identity: 'b', incarnation: '2', claim: 4 }
+    const gone: Owner = { identity: 'b', incarnation: '0', claim: 1 }
+    const written = [
+      { address: 'alice', claim: 1, previous: former },
+      { address: 'bob', claim: 1, previous: bob },
+      { address: 'carl', claim: 1, previous: gone },
+    ]
+    t.same((await claim(written, read, known)).answer, { previous: [former, bob, null] })
+    t.equal(lookedUp, 2, 'once for each run')
+    t.same((await claim(written.slice(0, 1), read, { identity: 'b', incarnation: '2' })).answer, { previous: [former] })
+    t.equal(lookedUp, 2, 'who is known is not looked up')
+  },
+)
 
 t.test('a claim that was overtaken before its answer is said to be, and counts as no client', async t => {
   const written = [

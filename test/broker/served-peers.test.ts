@@ -32,13 +32,13 @@ function setUp() {
   const datastore = gate.datastore('hub', engine.connect())
   const gone: string[] = []
   const told: string[] = []
-  const peers = new ServedPeers({
+  const peers: ServedPeers = new ServedPeers({
     env,
     records: new PeerRecords(datastore, 'test'),
     sessions: new SessionStore({ env, datastore, cluster: 'test' }),
     options: sessionOptions({}),
     identity: 'hub',
-    probe: async () => 'silent',
+    probe: incumbent => peers.ask(incumbent),
     tell: ({ incarnation }, { op }) => void told.push(`${incarnation} ${op}`),
     joined() {},
     gone: ({ identity }, why) => void gone.push(`${identity} ${why}`),

@@ -308,3 +308,29 @@ inMode('broker', 'a connect that was given up and withdrawn leaves the address w
   t.match(await cluster.settle(c.whereIs('carl')), { identity: 'a' })
   t.equal((await cluster.settle(c.sendMessage('carl', 1))).status, 'delivered')
 })
+
+void t.test(
+  'F13: a reset link is no crash: who is linked to another broker keeps its identity, before it has joined there (seed 1)',
+  async t => {
+    await using cluster = await simulateCluster({ seed: 1, brokers: ['one', 'two'] })
+    const b = await cluster.peer('b', { brokers: ['one', 'two'], machine: 'shared' })
+    await cluster.settle(b.connectClient('bob', () => {}))
+    cluster.storeSlow(300, 0, 'two')
+    cluster.reset('b', 'one')
+    await cluster.run(100)
+    t.match(cluster.history.of('linkUp').at(-1), { other: 'two' }, 'it is linked, and its joining waits for the datastore')
+    const startedMs = cluster.nowMs
+    const twin = cluster.startPeer('b2', { identity: 'b', brokers: ['one'], machine: 'shared' })
+    t.match(await cluster.settle(twin.catch((error: unknown) => error)), { code: 'IDENTITY_IN_USE' })
+    t.ok(cluster.nowMs - startedMs <= 2_000, `${cluster.nowMs - startedMs} ms`)
+    await cluster.run(5_000)
+    t.same(cluster.history.of('fenced'), [])
+    t.equal((await cluster.settle(b.sendMessage('bob', 1))).status, 'delivered')
+    cluster.kill('b')
+    const killedMs = cluster.nowMs
+    await cluster.settle(cluster.startPeer('b3', { identity: 'b', brokers: ['one'], machine: 'shared' }))
+    t.ok(cluster.nowMs - killedMs <= 2_000, `after a crash at once: ${cluster.nowMs - killedMs} ms`)
+    await cluster.run(5_000)
+    t.same(check(cluster.history.events), [])
+  },
+)

@@ -1,5 +1,5 @@
 /** Histories in which one promise is broken, each by one rule alone. Several differ from a good one by a moment only. */
-import { diesBehindABroker, givenUpAndTaken, type Story } from './story.ts'
+import { diesBehindABroker, forgetsNewer, givenUpAndTaken, type Story } from './story.ts'
 
 export const bad: readonly Story[] = [
   {
@@ -246,6 +246,16 @@ export const bad: readonly Story[] = [
       former.takes(7_001, a.sends(7_000, 'bob', 'hello').gets(7_002, 'delivered'))
       world.fault(30_000, { fault: 'storeUp', name: 'b' })
       former.ends(32_000, 'displaced')
+    },
+  },
+  {
+    name: 'with "stop", both owners take what is sent long after the datastore lost the newer claim',
+    rule: 'H6',
+    options: { whenStoreIsDown: 'stop' },
+    tell({ a, b, c }, world) {
+      const newer = c.connects(1_000, 'bob')
+      forgetsNewer(b.connects(10, 'bob'), newer, a, world)
+      newer.takes(9_011, a.sends(9_010, 'bob', 'hello again').gets(9_012, 'delivered'))
     },
   },
   {

@@ -1,5 +1,5 @@
 /** Histories as they should be: most look wrong to a rule that does not know what is promised. */
-import { diesBehindABroker, givenUpAndTaken, type Story } from './story.ts'
+import { diesBehindABroker, forgetsNewer, givenUpAndTaken, type Story } from './story.ts'
 
 export const good: readonly Story[] = [
   {
@@ -205,6 +205,13 @@ export const good: readonly Story[] = [
       former.takes(21_001, a.sends(21_000, 'bob', 'hello').gets(21_002, 'delivered'))
       world.fault(30_000, { fault: 'storeWhole' })
       former.ends(32_000, 'displaced')
+    },
+  },
+  {
+    name: 'with "stop", the former owner has the address again where the datastore lost the newer claim, and the newer one stopped',
+    options: { whenStoreIsDown: 'stop' },
+    tell({ a, b, c }, world) {
+      forgetsNewer(b.connects(10, 'bob'), c.connects(1_000, 'bob'), a, world)
     },
   },
   {

@@ -56,6 +56,16 @@ export class World {
   }
 }
 
+/** The datastore loses the newer claim, at 1,000 ms, and is not to be had for its owner, until 19,900 ms; the former one goes on. */
+export function forgetsNewer(former: Holding, newer: Holding, sender: Actor, world: World): void {
+  const { name } = newer.by
+  world.fault(1_200, { fault: 'storeForgot', lostMs: 300 })
+  world.fault(1_300, { fault: 'storeDown', name })
+  former.takes(9_001, sender.sends(9_000, 'bob', 'hello').gets(9_002, 'delivered'))
+  world.fault(19_900, { fault: 'storeUp', name })
+  newer.ends(20_000, 'displaced')
+}
+
 /** A sends, gives up after 50 ms, and what it sent is taken at `atMs`, behind what somebody else sent right before. */
 export function givenUpAndTaken({ a, b, c }: Cast, world: World, atMs: number): void {
   const bob = b.connects(10, 'bob')

@@ -1,5 +1,8 @@
 import t from 'tap'
+import { virtualEnv } from '../../lib/env/virtual-env.ts'
 import type { Probe } from '../../lib/sessions/directory.ts'
+import { Joining } from '../../lib/sessions/joining.ts'
+import { sessionOptions } from '../../lib/sessions/options.ts'
 import { PeerRecords } from '../../lib/sessions/peer-records.ts'
 import { ownerOf, seed, whats, World } from './world.ts'
 
@@ -229,4 +232,25 @@ t.test('a start whose answers are lost knows its own record again', async t => {
     directory.members().map(({ identity }) => identity),
     ['one'],
   )
+})
+
+t.test('who was closed while an incumbent was asked leaves no record: nobody would renew it', async t => {
+  const world = new World(seed)
+  const { env, self } = await world.peer('one', { identity: 'a', machine: 'box' })
+  world.time.halt('one')
+  let answer: (probe: Probe) => void = () => t.fail('not asked')
+  const joining = new Joining({
+    env: virtualEnv(world.time, world.network, 'two', env.machine),
+    records: new PeerRecords(world.engine.connect(), 'test'),
+    options: sessionOptions({}),
+    probe: () => new Promise(resolve => (answer = resolve)),
+    waiting: () => {},
+  })
+  const joined = joining.join({ ...self, incarnation: 'second' }).catch((error: unknown) => error)
+  await world.time.run(500)
+  joining.stop()
+  answer('refused')
+  t.match(await world.soon(joined), { code: 'CLOSED' })
+  const record = await new PeerRecords(world.engine.connect(), 'test').get('a')
+  t.equal(record?.member.incarnation, self.incarnation)
 })

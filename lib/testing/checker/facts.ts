@@ -12,6 +12,12 @@ type Causes = Map<string, Spans>
 
 type Readers = { readonly [Kind in What]?: (event: EventOf<Kind>) => void }
 
+/** When the datastore lost records, and since when what was written is lost. */
+interface Loss {
+  readonly atMs: number
+  readonly sinceMs: number
+}
+
 export class Facts {
   readonly bounds: Bounds
   readonly events: readonly HistoryEvent[]
@@ -32,8 +38,7 @@ export class Facts {
 
   /** For a lease after the datastore lost records, one that is missing need not be a goodbye. */
   readonly forgot = new Spans()
-  /** When the datastore lost records, and since when what was written is lost. */
-  readonly losses: { readonly atMs: number; readonly sinceMs: number }[] = []
+  readonly losses: Loss[] = []
   /** Times in which some line was so slow that what is on its way comes late, and not silent. */
   readonly drips = new Spans()
   /** The datastore was not to be had, for anybody: by cause, because one may go on when another ends. */
@@ -74,6 +79,11 @@ export class Facts {
   /** The client that an event is about. */
   holder(event: { incarnation: string; client: number }): Holder | undefined {
     return this.runs.get(event.incarnation)?.clients.get(event.client)
+  }
+
+  /** What the datastore lost that the claim of a client may have been among. */
+  *lossesOf({ connectingMs, connectedMs }: Holder): Generator<Loss> {
+    for (const loss of this.losses) if (loss.sinceMs <= connectedMs && connectingMs < loss.atMs) yield loss
   }
 
   /** Who held an address, or tried to, in the order in which they came to their ends; from the first that was there at `fromMs` or later. */

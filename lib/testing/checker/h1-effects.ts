@@ -134,12 +134,9 @@ class Messages {
   }
 
   /** Whether its claim was among records that were lost right before it was displaced: it looked then, and found another one. */
-  #wasForgotten({ connectingMs, connectedMs, endMs }: Holder): boolean {
-    const { losses, bounds } = this.#facts
-    return losses.some(
-      ({ atMs, sinceMs }) =>
-        sinceMs <= connectedMs && connectingMs < atMs && atMs <= endMs && endMs <= atMs + bounds.renewEveryMs,
-    )
+  #wasForgotten(owner: Holder): boolean {
+    const { renewEveryMs } = this.#facts.bounds
+    return [...this.#facts.lossesOf(owner)].some(({ atMs }) => atMs <= owner.endMs && owner.endMs <= atMs + renewEveryMs)
   }
 
   /**

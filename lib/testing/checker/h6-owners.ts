@@ -7,9 +7,10 @@
  * renewal for each further 200, because its taker may have died before it could say so. With `whenStoreIsDown: 'stop'` trouble excuses nothing
  * that was sent later than that after the newer connect: who cannot renew has stopped by then. But a datastore in parts that each go on
  * (siblings are kept, and do not meet) is there for both: then it counts from when the parts have met. And what came while the former owner said
- * that it was not sure, and was taken when the newer one's client had ended, no two took: it waited.
+ * that it was not sure, and was taken when the newer one's client had ended, no two took: it waited. Where the datastore lost the newer claim, it may
+ * name the former owner again: that one may take what was sent since, as long as the newer one takes nothing that was sent later than the bound after it.
  */
-import type { Facts } from './facts.ts'
+import type { Delivery, Facts } from './facts.ts'
 import type { Holder } from './holder.ts'
 import { longestClear } from './spans.ts'
 import type { Violation } from './violation.ts'
@@ -90,10 +91,11 @@ function auditMs({ bounds }: Facts, { run }: Holder): number {
 function takenOnUnsure(facts: Facts, former: Holder, newer: Holder): number | undefined {
   const { whenStoreIsDown, overlapMsMax, slackMs } = facts.bounds
   if (whenStoreIsDown !== 'stop') return undefined
-  for (const event of facts.deliveries) {
-    if (event.address !== former.address || facts.holder(event) !== former) continue
-    const sentMs = facts.messages.get(event.id)?.asked.atMs
-    if (sentMs === undefined || sentMs > newer.endMs) continue
+  const lostMs = Math.min(...[...facts.lossesOf(newer)].map(({ atMs }) => atMs))
+  const bothMs = lostMs + overlapMsMax + slackMs
+  const isFormersAgain = ![...takenBy(facts, newer)].some(({ sentMs }) => bothMs < sentMs && sentMs <= former.endMs)
+  for (const { event, sentMs } of takenBy(facts, former)) {
+    if (sentMs > newer.endMs || (sentMs > lostMs && isFormersAgain)) continue
     let sinceMs = newer.connectedMs
     for (const { untilMs } of facts.splits.within(newer.connectedMs, sentMs)) sinceMs = Math.max(sinceMs, untilMs)
     if (sentMs <= sinceMs + overlapMsMax + slackMs) continue
@@ -101,6 +103,14 @@ function takenOnUnsure(facts: Facts, former: Holder, newer: Holder): number | un
     return sentMs
   }
   return undefined
+}
+
+function* takenBy(facts: Facts, holder: Holder): Generator<{ event: Delivery; sentMs: number }> {
+  for (const event of facts.deliveries) {
+    if (event.address !== holder.address || facts.holder(event) !== holder) continue
+    const sentMs = facts.messages.get(event.id)?.asked.atMs
+    if (sentMs !== undefined) yield { event, sentMs }
+  }
 }
 
 /** By what its peer itself said, all the time. */

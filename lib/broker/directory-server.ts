@@ -160,17 +160,20 @@ export class DirectoryServer {
   async #mayLive(from: Run, { identity, incarnation }: Run): Promise<boolean> {
     if (identity === from.identity) return incarnation === from.incarnation
     const { directory } = this.#setup
-    let member = directory.member(identity)
     try {
+      let member = directory.member(identity)
       // Who is known may be its former run: that it has started again may not have been heard of yet.
       if (member?.incarnation !== incarnation) member = await directory.lookUpMember(identity)
+      if (member?.incarnation !== incarnation) return false
+      const { via } = member
+      if (via === undefined || directory.member(via)) return true
+      // Its broker has started just now; or has gone, and it has not come to another one: if it lives, it learns of its loss when it joins somewhere.
+      await directory.lookUpMember(via)
+      return directory.member(via) !== undefined
     } catch (error) {
       if (error instanceof HomingError && error.code === 'DATASTORE') return true // in doubt it is told
       throw error
     }
-    if (member?.incarnation !== incarnation) return false
-    // Its broker has gone, and it has not come to another one: if it lives, it learns of its loss when it joins somewhere.
-    return member.via === undefined || directory.member(member.via) !== undefined
   }
 
   async #release(from: Run, question: Question & { op: 'release' }): Promise<Answers['release']> {

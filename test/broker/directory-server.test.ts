@@ -12,11 +12,15 @@ const former: Owner = { identity: 'b', incarnation: '2', claim: 3 }
 const by: Owner = { identity: 'c', incarnation: '3', claim: 9 }
 
 /** Answers a claim of two addresses that were written so, where the look-up of a member ends so. */
-async function claim(written: readonly Claimed[], lookUpMember: () => Promise<Member | undefined>, known?: Partial<Member>) {
+async function claim(
+  written: readonly Claimed[],
+  lookUpMember: (identity: string) => Promise<Member | undefined>,
+  member: (identity: string) => Partial<Member> | undefined = () => undefined,
+) {
   const connected: string[] = []
   const setup = {
     env: new StillEnv(),
-    directory: { member: () => known, lookUpMember },
+    directory: { member, lookUpMember },
     sessions: { claimMany: () => Promise.resolve(written) },
     peers: { confirm: () => Promise.resolve(), stay: () => ({ isConfirmed: () => true, hasLeft: () => false }) },
     access: new Access(undefined, error => t.error(error)),
@@ -38,7 +42,7 @@ t.test('a displaced owner of whom it cannot be said whether it lives is named; o
 t.test(
   'a displaced owner that has started again, which this broker has not heard of yet, is named; its former run is not',
   async t => {
-    const known = { identity: 'b', incarnation: '1' }
+    const known = { incarnation: '1' }
     let lookedUp = 0
     const read = () => {
       lookedUp++
@@ -51,12 +55,26 @@ t.test(
       { address: 'bob', claim: 1, previous: bob },
       { address: 'carl', claim: 1, previous: gone },
     ]
-    t.same((await claim(written, read, known)).answer, { previous: [former, bob, null] })
+    t.same((await claim(written, read, () => known)).answer, { previous: [former, bob, null] })
     t.equal(lookedUp, 2, 'once for each run')
-    t.same((await claim(written.slice(0, 1), read, { identity: 'b', incarnation: '2' })).answer, { previous: [former] })
+    t.same((await claim(written.slice(0, 1), read, () => ({ incarnation: '2' }))).answer, { previous: [former] })
     t.equal(lookedUp, 2, 'who is known is not looked up')
   },
 )
+
+t.test('so it is where its broker has started just now; where that is gone, it is as if it were itself', async t => {
+  const written = [{ address: 'alice', claim: 1, previous: former }]
+  for (const lives of [true, false]) {
+    const brokers = new Set<string>()
+    const lookUp = (identity: string) => {
+      if (lives) brokers.add(identity)
+      return Promise.resolve(undefined)
+    }
+    const known = (identity: string) =>
+      identity === 'b' ? { incarnation: '2', via: 'hub' } : brokers.has(identity) ? { incarnation: 'h' } : undefined
+    t.same((await claim(written, lookUp, known)).answer, { previous: [lives ? former : null] })
+  }
+})
 
 t.test('a claim that was overtaken before its answer is said to be, and counts as no client', async t => {
   const written = [

@@ -1,8 +1,8 @@
 /** Brokers that die, restart and stand in for each other: F3, P62. */
-import t from 'tap'
+import t, { type Test } from 'tap'
 import type { Client, Peer, Receipt } from '../../lib/index.ts'
 import { check, simulateCluster, type Cluster } from '../../lib/testing/index.ts'
-import { inMode, taker, threePeers } from '../support/clusters.ts'
+import { inMode, taker, threePeers, type Taker } from '../support/clusters.ts'
 
 inMode(
   'broker',
@@ -238,6 +238,17 @@ void t.test(
   },
 )
 
+/** Of three clients of one address, the first two end, and the newest gets what the first had not read. */
+async function unreadGoesTo(t: Test, cluster: Cluster, newest: Taker, clients: Client[]): Promise<void> {
+  await cluster.run(3_000)
+  t.same(
+    clients.map(({ end }) => end),
+    ['displaced', 'displaced', undefined],
+  )
+  t.same(newest.bodies, ['unread'])
+  t.same(check(cluster.history.events), [])
+}
+
 void t.test('what the client before an overtaken connect had not read goes to who overtook it (seed 1)', async t => {
   await using cluster = await simulateCluster({ seed: 1, brokers: ['one', 'two'] })
   const b = await cluster.peer('b', { brokers: ['one', 'two'] })
@@ -252,11 +263,7 @@ void t.test('what the client before an overtaken connect had not read goes to wh
   await cluster.run(1)
   const newest = taker()
   const carl = await cluster.settle(c.connectClient('carl', newest.take))
-  const overtaken = await cluster.settle(connect)
-  await cluster.run(3_000)
-  t.same([before.end, overtaken.end, carl.end], ['displaced', 'displaced', undefined])
-  t.same(newest.bodies, ['unread'])
-  t.same(check(cluster.history.events), [])
+  await unreadGoesTo(t, cluster, newest, [before, await cluster.settle(connect), carl])
 })
 
 inMode('brokerless', 'so it is where the datastore does not answer in time', async (t, cluster) => {
@@ -277,11 +284,7 @@ inMode('brokerless', 'so it is where the datastore does not answer in time', asy
   cluster.storeAmbiguous(false, 'b')
   cluster.storeUp('b')
   const carl = await cluster.settle(connectNewest)
-  const overtaken = await cluster.settle(connect)
-  await cluster.run(3_000)
-  t.same([before.end, overtaken.end, carl.end], ['displaced', 'displaced', undefined])
-  t.same(newest.bodies, ['unread'])
-  t.same(check(cluster.history.events), [])
+  await unreadGoesTo(t, cluster, newest, [before, await cluster.settle(connect), carl])
 })
 
 inMode('broker', 'a connect that was given up while the broker stood still is not done afterwards', async (t, cluster) => {

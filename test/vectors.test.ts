@@ -3,7 +3,7 @@ import { readdirSync, readFileSync } from 'node:fs'
 import t from 'tap'
 import { protocolVersions } from '../lib/link/handshake.ts'
 
-t.test('all formats have vectors, of the version that is spoken', async t => {
+t.test('F21: all formats have vectors, of the version that is spoken', async t => {
   const files = readdirSync('test/vectors').filter(name => name.endsWith('.json'))
   t.same(files.sort(), ['body.json', 'frames.json', 'handshake.json', 'protocols.json', 'records.json'])
   for (const file of files) {

@@ -120,7 +120,7 @@ function shapesOf({ calls, tells }: Heard): Map<string, Set<string>> {
 /** What cannot be brought about at will in a short world. */
 const unprovoked = ['directory/1 note', 'directory/1 revalidate', 'directory/1 untold', 'directory/1 fenced', 'alive/1']
 
-t.test('peers and brokers say what the vectors say, and nothing else', async t => {
+t.test('F21: peers and brokers say what the vectors say, and nothing else', async t => {
   const heard = await talk()
   const known = shapesOf({
     calls: vectors.calls.map(({ protocol, asked, answered }) => ({ protocol, asked: meant(asked), answered: meant(answered) })),

@@ -26,7 +26,7 @@ export class Children implements AsyncDisposable {
     const path = fileURLToPath(new URL(program, import.meta.url))
     const out = openSync(log, 'a')
     try {
-      const child = spawn('sh', ['-c', bare, process.execPath, ...nodeArgs, path, ...args], {
+      const child = spawn('sh', ['-c', bare, process.execPath, '--unhandled-rejections=strict', ...nodeArgs, path, ...args], {
         stdio: ['ignore', out, out, 'ipc'],
       })
       this.watch(child)

@@ -43,7 +43,9 @@ export class RunningProgram {
     this.#name = [name, ...args].join(' ')
     const file = fileURLToPath(new URL(`../../../bin/${name}`, import.meta.url))
     const { HOMING_STORE: _, HOMING_SECRET: __, ...inherited } = process.env
-    this.#process = spawn(process.execPath, [...node, file, ...args], { env: { ...inherited, ...env } })
+    this.#process = spawn(process.execPath, ['--unhandled-rejections=strict', ...node, file, ...args], {
+      env: { ...inherited, ...env },
+    })
     this.#closed = once(this.#process, 'close')
     void this.#closed.then(([code]) => this.#ended(code as number | null))
     this.#process.stderr.setEncoding('utf8').on('data', (text: string) => (this.stderr += text))

@@ -172,7 +172,7 @@ void t.test('what a peer asked is not done after it died, when its broker finds 
   t.match(await cluster.settle(b.whereIs('carl')), { identity: 'b' })
 })
 
-void t.test('nor after its machine lost power, while its broker takes the silent link for open still (seed 1)', async t => {
+void t.test('F2: nor after its machine lost power, while its broker takes the silent link for open still (seed 1)', async t => {
   await using cluster = await simulateCluster({ seed: 1, brokers: ['one', 'two'] })
   const { b, carl } = await leftWaiting(cluster, 'powerOff')
   await cluster.run(3_000)

@@ -79,9 +79,14 @@ inMode(
       const cutMs = cluster.nowMs
       cluster.cut(from, to, { oneWay: true })
       await cluster.run(40_000)
-      const seenMs = changes(cluster, 'b', 'hub', cutMs)
-      t.ok(seenMs[0] !== undefined && seenMs[0] - cutMs <= 6_000, `closed after ${seenMs[0]! - cutMs} ms`)
-      t.ok(mostWithin(seenMs, 10_000) <= 1, seenMs.join())
+      for (const [end, other] of [
+        ['b', 'hub'],
+        ['hub', 'b'],
+      ] as const) {
+        const seenMs = changes(cluster, end, other, cutMs)
+        t.ok(seenMs[0] !== undefined && seenMs[0] - cutMs <= 6_000, `${end} closed after ${seenMs[0]! - cutMs} ms`)
+        t.ok(mostWithin(seenMs, 10_000) <= 1, seenMs.join())
+      }
       cluster.heal(from, to)
       const waiting = a.sendMessage('bob', 1, { deadlineMs: 30_000, waitMs: 30_000 })
       t.equal((await cluster.settle(waiting)).status, 'delivered')
@@ -117,7 +122,7 @@ inBothModes(
       await cluster.run(100)
     }
     measured(t, 'F7', `${mode}: the cut-off owner delivers for so long beside the new one`, Math.max(0, lastMs - takenMs), 'ms')
-    t.ok(lastMs - takenMs <= 5_000 + 500, `${lastMs - takenMs} ms: one renewal and guard, and the time in which a cut is noticed`)
+    t.ok(lastMs - takenMs <= 5_000, `${lastMs - takenMs} ms: one renewal and guard`)
     const settled = former.bodies.length
     cluster.rejoin('b')
     cluster.storeUp()

@@ -1,7 +1,7 @@
 /** F27: a member that says in the library's own protocols what no library says. The public door to a protocol lets it. */
 import { inBothModes, taker, threePeers } from '../support/clusters.ts'
 
-inBothModes('a broadcast of bytes that are no body is refused, and reaches nobody', async (t, cluster) => {
+inBothModes('F27: a broadcast of bytes that are no body is refused, and reaches nobody', async (t, cluster) => {
   const [a, b] = await threePeers(cluster)
   const bob = taker()
   await cluster.settle(b.connectClient('bob', bob.take))
@@ -19,7 +19,7 @@ inBothModes('a broadcast of bytes that are no body is refused, and reaches nobod
   t.equal((await cluster.settle(a.sendMessage('bob', 'hi'))).status, 'delivered')
 })
 
-inBothModes('asking for the rest of what a client left does not end the client', async (t, cluster) => {
+inBothModes('F27: asking for the rest of what a client left does not end the client', async (t, cluster) => {
   const [a, b] = await threePeers(cluster)
   const bob = taker()
   await cluster.settle(b.connectClient('bob', bob.take))
@@ -34,7 +34,7 @@ inBothModes('asking for the rest of what a client left does not end the client',
   t.same(bob.bodies, ['hi'])
 })
 
-inBothModes('a question for an address that is none is refused', async (t, cluster) => {
+inBothModes('F27: a question for an address that is none is refused', async (t, cluster) => {
   const [a, b] = await threePeers(cluster)
   await cluster.settle(b.connectClient('bob', () => {}))
   const by = { identity: 'a', incarnation: a.incarnation, claim: 99 }

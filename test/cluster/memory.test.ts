@@ -11,7 +11,7 @@ async function withSmall(cluster: Cluster, waitingBytesMax: number): Promise<[Pe
 }
 
 inBothModes(
-  'promise 7: what a displaced client left counts until its new owner has it, or it is forgotten',
+  'F16, promise 7: what a displaced client left counts until its new owner has it, or it is forgotten',
   async (t, cluster) => {
     const [a, b, c] = await threePeers(cluster)
     await cluster.settle(b.connectClient('bob'))
@@ -31,7 +31,7 @@ inBothModes(
 )
 
 inBothModes(
-  'promise 7: addresses that come and go with full inboxes fill no more than the memory of their peer',
+  'F16, promise 7: addresses that come and go with full inboxes fill no more than the memory of their peer',
   async (t, cluster) => {
     const [a, b, c] = await withSmall(cluster, 900 << 10)
     let mostBytes = 0
@@ -51,7 +51,7 @@ inBothModes(
 )
 
 inBothModes(
-  'promise 7: requests that are being served count: what is too much is overloaded, and those served go on',
+  'F16, promise 7: requests that are being served count: what is too much is overloaded, and those served go on',
   async (t, cluster) => {
     const [a, b] = await withSmall(cluster, 8 << 20)
     const carl = taker()
@@ -79,7 +79,7 @@ inBothModes(
 )
 
 inBothModes(
-  'promise 7: calls of a protocol that are being answered count; beyond the memory their askers hear of it',
+  'F16, promise 7: calls of a protocol that are being answered count; beyond the memory their askers hear of it',
   async (t, cluster) => {
     const [a, b] = await withSmall(cluster, 4 << 20)
     let busy = 0

@@ -6,7 +6,7 @@ import { check, simulateCluster } from '../../lib/testing/index.ts'
 import { inBothModes, inMode, storeUser, taker, threePeers } from '../support/clusters.ts'
 
 /** One renewal and guard, and the time of the look-ups. */
-const stopsMs = 5_000 + 500
+const stopsMs = 5_000
 
 inBothModes('promise 4, P56: the newest connect wins, in one step, and the former owner is told', async (t, cluster) => {
   const [a, b, c] = await threePeers(cluster)
@@ -37,18 +37,22 @@ inBothModes('P14: a disconnect at the former owner leaves the mapping, and names
   t.match(await cluster.settle(a.whereIs('bob')), { identity: 'c' })
 })
 
-inBothModes('promise 4: a former owner cut off from its rival stops within one renewal and guard', async (t, cluster, mode) => {
-  const [a, b, c] = await threePeers(cluster)
-  const former = await cluster.settle(b.connectClient('bob', () => {}))
-  if (mode === 'broker') return
-  cluster.cut('b', 'c')
-  await cluster.settle(c.connectClient('bob', () => {}))
-  const movedMs = cluster.nowMs
-  await cluster.until(() => former.end !== undefined, stopsMs)
-  t.equal(former.end, 'displaced')
-  t.ok(cluster.nowMs - movedMs <= stopsMs)
-  t.equal((await cluster.settle(a.sendMessage('bob', 1))).status, 'delivered')
-})
+inMode(
+  'brokerless',
+  'F7, promise 4: a former owner cut off from its rival stops within one renewal and guard',
+  async (t, cluster) => {
+    const [a, b, c] = await threePeers(cluster)
+    const former = await cluster.settle(b.connectClient('bob', () => {}))
+    cluster.cut('b', 'c')
+    await cluster.settle(c.connectClient('bob', () => {}))
+    const movedMs = cluster.nowMs
+    await cluster.until(() => former.end !== undefined, stopsMs)
+    t.equal(former.end, 'displaced')
+    t.ok(cluster.nowMs - movedMs <= stopsMs)
+    t.equal((await cluster.settle(a.sendMessage('bob', 1))).status, 'delivered')
+    t.same(check(cluster.history.events), [])
+  },
+)
 
 inMode('brokerless', 'promise 4: the note gets through although the datastore failed when it was due', async (t, cluster) => {
   const [, b, c] = await threePeers(cluster)
@@ -204,7 +208,8 @@ inBothModes('F7: a partition: inside each side all works, across it says so, and
   t.equal((await cluster.settle(c.sendMessage('anna', 1))).status, 'delivered')
   await cluster.run(8_000)
   const across = await cluster.settle(a.sendMessage('bob', 1, { deadlineMs: 3_000 }))
-  t.match(across.status, /unreachable|unknown|absent/)
+  // A broker gives up the lease of a peer whose link it has found silent: then the address is absent.
+  t.match(across.status, mode === 'broker' ? /unreachable|unknown|absent/ : /unreachable|unknown/)
   const waiting = [2, 3, 4].map(n => a.sendMessage('bob', n, { deadlineMs: 60_000, waitMs: 60_000 }))
   await cluster.run(20_000)
   cluster.rejoin('b')

@@ -145,7 +145,7 @@ async function lateAt(server: RedisServer, password?: string): Promise<number> {
   return names.length
 }
 
-t.test('sentinels make the replica the master', { skip, timeout: 60_000 }, async t => {
+t.test('F2: sentinels make the replica the master', { skip, timeout: 60_000 }, async t => {
   await using servers = await startRedisBehindSentinels({ downAfterMs: 1_000 })
   await failOver(t, servers.url, servers.master, async () => {
     t.equal(await lateAt(servers.replica), 0, 'the replica knows none of the late claims')
@@ -153,7 +153,7 @@ t.test('sentinels make the replica the master', { skip, timeout: 60_000 }, async
   })
 })
 
-t.test('a replica takes over from its master in a cluster', { skip, timeout: 60_000 }, async t => {
+t.test('F2: a replica takes over from its master in a cluster', { skip, timeout: 60_000 }, async t => {
   await using cluster = await startRedisCluster({ replicas: true, nodeTimeoutMs: 2_000 })
   const [master] = cluster.nodes
   const replica = cluster.nodes[3]!

@@ -11,7 +11,7 @@ t.comment(`seed ${seed} (HOMING_SEED repeats it)`)
 const eachMs = 700
 
 for (const target of targets) {
-  t.test(`${target.name}: what was found before`, async t => {
+  t.test(`F25: ${target.name}: what was found before`, async t => {
     using unheard = new Unheard()
     for (const { file, bytes } of keptInputs(target.name)) {
       const failure = await verdict(target, bytes, unheard)
@@ -19,7 +19,7 @@ for (const target of targets) {
     }
   })
 
-  t.test(`${target.name}: ${target.about}`, async t => {
+  t.test(`F25: ${target.name}: ${target.about}`, async t => {
     const fuzzer = new Fuzzer(target, [...target.seeds(), ...keptInputs(target.name).map(({ bytes }) => bytes)], seed)
     // Its seeds at least, however slow the machine is; then by time.
     await fuzzer.run(fuzzer.toFeed, Infinity)

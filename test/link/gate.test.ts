@@ -21,7 +21,7 @@ function world(given = {}) {
   return { time, gate, call }
 }
 
-t.test('of one host so many at a time: the one that has taken longest makes room', async t => {
+t.test('F26: of one host so many at a time: the one that has taken longest makes room', async t => {
   const { gate, call } = world({ strangersPerHostMax: 3, handshakesPerSecondMax: 1_000 })
   const proven = call('a')
   proven.visit!.proved()
@@ -37,7 +37,7 @@ t.test('of one host so many at a time: the one that has taken longest makes room
   t.equal(call('a').isCut || callers[2]!.isCut, false)
 })
 
-t.test('of all together so many: the greediest host makes room', async t => {
+t.test('F26: of all together so many: the greediest host makes room', async t => {
   const { call } = world({ strangersMax: 10, strangersPerHostMax: 8 })
   const greedy = Array.from({ length: 7 }, () => call('greedy'))
   const modest = [call('m1'), call('m2'), call('m3')]
@@ -51,7 +51,7 @@ t.test('of all together so many: the greediest host makes room', async t => {
   )
 })
 
-t.test('a rate for all hosts of which nobody has proved himself, and one for each other', async t => {
+t.test('F26: a rate for all hosts of which nobody has proved himself, and one for each other', async t => {
   const { time, gate, call } = world({ handshakesPerSecondMax: 100, strangersPerHostMax: 10, strangersMax: 1_000 })
   const member = call('member')
   member.visit!.proved()
@@ -68,7 +68,7 @@ t.test('a rate for all hosts of which nobody has proved himself, and one for eac
   t.equal(came(crowd), 90)
 })
 
-t.test('a host that nobody has heard of comes in beside hosts that come and go', async t => {
+t.test('F26: a host that nobody has heard of comes in beside hosts that come and go', async t => {
   const { time, call } = world({ handshakesPerSecondMax: 100, strangersPerHostMax: 10, strangersMax: 1_000 })
   const attack = (): void => {
     for (let at = 0; at < 300; at++) call(`bad-${at % 50}`).visit?.left()

@@ -55,30 +55,33 @@ const polite = fc.tuple(fc.constantFrom([HELLO, PROOF], [WELCOME, READY]), fc.bo
 })
 const frames = fc.oneof({ arbitrary: fc.array(frame, { maxLength: 5 }), weight: 9 }, polite)
 
-t.test('whatever arrives, in either role: no throw, an answer of a known kind, and no way in without the secret', async t => {
-  const reached = { verified: 0, remote: 0, refused: 0 }
-  fc.assert(
-    fc.property(fc.constantFrom('dialler', 'listener'), fc.boolean(), frames, (side, secret, frames) => {
-      const shake = new Handshake(side, options('me', secret ? [new Uint8Array(32).fill(1)] : []))
-      shake.start()
-      let over: HandshakeStep | undefined
-      for (const [kind, payload] of frames) {
-        const step = shake.receive(kind, payload)
-        if (over?.error && (step.error !== over.error || step.send.length > 0)) return false
-        if (secret && (step.verified || step.remote)) return false
-        if (step.error && !['BAD_FRAME', 'REFUSED', 'CLOSED'].includes(step.error.code)) return false
-        if (step.send.some(({ payload }) => payload.length > 4095)) return false
-        if (step.verified) {
-          reached.verified++
-          if (shake.accept().send[0]?.kind !== READY) return false
+t.test(
+  'F25: whatever arrives, in either role: no throw, an answer of a known kind, and no way in without the secret',
+  async t => {
+    const reached = { verified: 0, remote: 0, refused: 0 }
+    fc.assert(
+      fc.property(fc.constantFrom('dialler', 'listener'), fc.boolean(), frames, (side, secret, frames) => {
+        const shake = new Handshake(side, options('me', secret ? [new Uint8Array(32).fill(1)] : []))
+        shake.start()
+        let over: HandshakeStep | undefined
+        for (const [kind, payload] of frames) {
+          const step = shake.receive(kind, payload)
+          if (over?.error && (step.error !== over.error || step.send.length > 0)) return false
+          if (secret && (step.verified || step.remote)) return false
+          if (step.error && !['BAD_FRAME', 'REFUSED', 'CLOSED'].includes(step.error.code)) return false
+          if (step.send.some(({ payload }) => payload.length > 4095)) return false
+          if (step.verified) {
+            reached.verified++
+            if (shake.accept().send[0]?.kind !== READY) return false
+          }
+          if (step.remote) reached.remote++
+          if (step.error) reached.refused++
+          over = step.error ? step : over
         }
-        if (step.remote) reached.remote++
-        if (step.error) reached.refused++
-        over = step.error ? step : over
-      }
-      return true
-    }),
-    { seed, numRuns: 20_000 },
-  )
-  t.ok(reached.verified > 50 && reached.remote > 50 && reached.refused > 1000, JSON.stringify(reached))
-})
+        return true
+      }),
+      { seed, numRuns: 20_000 },
+    )
+    t.ok(reached.verified > 50 && reached.remote > 50 && reached.refused > 1000, JSON.stringify(reached))
+  },
+)

@@ -38,7 +38,7 @@ t.test('the remote is not to be asked for before the handshake ended', async t =
   t.same(world.far.frames, [], 'what is written before is dropped')
 })
 
-t.test('a socket that says nothing is closed when the time of the handshake is over, and released', async t => {
+t.test('F26: a socket that says nothing is closed when the time of the handshake is over, and released', async t => {
   const world = new LinkWorld()
   const raw = await world.raw(await world.listen())
   await world.time.until(() => world.far.reason !== undefined, world.options.handshakeTimeoutMs + 10)
@@ -47,7 +47,7 @@ t.test('a socket that says nothing is closed when the time of the handshake is o
   await world.time.until(() => raw.isClosed, 1_000)
 })
 
-t.test('a handshake that drips is closed at the same time', async t => {
+t.test('F26: a handshake that drips is closed at the same time', async t => {
   const world = new LinkWorld()
   const raw = await world.raw(await world.listen())
   const drip = world.time.timers.every(100, () => raw.connection.write(Uint8Array.of(0, 0, 15, 0)))

@@ -59,7 +59,7 @@ t.test('any byte is a sign of life, not only a pong', async t => {
   t.same(world.far.frames, [])
 })
 
-t.test('a frame that drips is cut off as slow, and the end that sent it hears why', async t => {
+t.test('F26: a frame that drips is cut off as slow, and the end that sent it hears why', async t => {
   const world = new LinkWorld()
   const { near } = await world.pair()
   world.tap.allowed = 0

@@ -55,7 +55,7 @@ async function member(endpoint: string): Promise<{ channel: Channel; link: Link;
   })
 }
 
-t.test('a reply counts only from the run that was asked', async t => {
+t.test('F27: a reply counts only from the run that was asked', async t => {
   await using asker = await createPeer({ identity: 'a', store: 'memory:forged-reply' })
   await using holder = await createPeer({ identity: 'b', store: 'memory:forged-reply' })
   let answer = (_reply: string): void => {}

@@ -51,7 +51,7 @@ async function unharmed(t: Test, { one, two, got, ends }: World): Promise<void> 
   t.equal(JSON.stringify(Object.getOwnPropertyNames(Object.prototype)), prototype, 'prototypes are as they were')
 }
 
-t.test('what others hold: it cannot be given back, moved, or ended in their name', async t => {
+t.test('F27: what others hold: it cannot be given back, moved, or ended in their name', async t => {
   const here = await world(t)
   const { mallory, one, two } = here
   const located = (await mallory.call('directory/1', { op: 'find', addresses: ['bob'] })) as {
@@ -97,7 +97,7 @@ t.test('what others hold: it cannot be given back, moved, or ended in their name
   await unharmed(t, here)
 })
 
-t.test('questions that are for brokers, or for who has joined, or that are none', async t => {
+t.test('F27: questions that are for brokers, or for who has joined, or that are none', async t => {
   const here = await world(t)
   const { broker, mallory, one } = here
   t.match(await mallory.call('alive/1', { identity: 'one', incarnation: one.incarnation }), { code: 'homing:REFUSED' })
@@ -131,7 +131,7 @@ t.test('questions that are for brokers, or for who has joined, or that are none'
   await unharmed(t, here)
 })
 
-t.test('who calls himself a broker speaks for nobody, unless the datastore says that he is one', async t => {
+t.test('F27: who calls himself a broker speaks for nobody, unless the datastore says that he is one', async t => {
   const here = await world(t)
   const { broker, one, two } = here
   await t.rejects(RawMember.dial(broker.endpoints[0]!, { identity: 'hub-2', role: 'broker', secrets }), {
@@ -225,7 +225,7 @@ function moved(bytes: Uint8Array): object {
   return { from: '', bytes, peer: 'one', origin: 'one/1', number: 1 }
 }
 
-t.test('what was handed over is from whom its former owner says, and says so', async t => {
+t.test('F27: what was handed over is from whom its former owner says, and says so', async t => {
   const { mallory, one } = await world(t)
   mallory.answers = () => ({ messages: [moved(encodeBody('forged'))], left: 0 })
   await mallory.call('directory/1', { op: 'claim', claims: [{ address: 'prize', claim: 1 }], ms: 1_000 })
@@ -234,7 +234,7 @@ t.test('what was handed over is from whom its former owner says, and says so', a
 })
 
 t.test(
-  'frames said again are taken once; frames ahead of their turn, of a size that none has, or twice at the start end the link',
+  'F27: frames said again are taken once; frames ahead of their turn, of a size that none has, or twice at the start end the link',
   async t => {
     const here = await world(t)
     const { broker, mallory, two, got } = here
@@ -291,7 +291,7 @@ function numbered(kind: number, label: number, sequence: number, payload: Buffer
   return frame
 }
 
-t.test('floods of pings, of ways and of messages to a client that takes none: others go on', async t => {
+t.test('F27: floods of pings, of ways and of messages to a client that takes none: others go on', async t => {
   const here = await world(t)
   const { broker, mallory, one, two } = here
   await two.connectClient('stuck', () => new Promise(() => {}))
@@ -331,7 +331,7 @@ t.test('floods of pings, of ways and of messages to a client that takes none: ot
   await unharmed(t, here)
 })
 
-t.test('under mutual TLS nobody is anybody else, in no role', { skip: withoutCertificates }, async t => {
+t.test('F27: under mutual TLS nobody is anybody else, in no role', { skip: withoutCertificates }, async t => {
   const authority = new CertificateAuthority(t.testdir())
   const ca = authority.cert
   const tlsOf = (name: string) => ({ ...authority.certify(name), ca, requireClientCertificate: true })
@@ -356,7 +356,7 @@ t.test('under mutual TLS nobody is anybody else, in no role', { skip: withoutCer
   t.equal(broker.peerCount, 2)
 })
 
-t.test('an allow-list holds against who keeps to no rule', async t => {
+t.test('F27: an allow-list holds against who keeps to no rule', async t => {
   const allow = [
     { who: ['one', 'two'], actions: '*', addresses: '*' } as const,
     { who: 'mallory', actions: ['send', 'connect'], addresses: 'm-*' } as const,

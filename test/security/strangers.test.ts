@@ -122,9 +122,13 @@ t.test(
   async t => {
     const code = fileURLToPath(new URL('./few-descriptors.js', import.meta.url))
     // Sixty-odd are taken by Node itself, its libraries and the datastore.
-    const child = spawn('sh', ['-c', 'unset NODE_OPTIONS; ulimit -n 120; exec "$0" "$@"', process.execPath, code], {
-      stdio: ['ignore', 'pipe', 'inherit', 'ipc'],
-    })
+    const child = spawn(
+      'sh',
+      ['-c', 'unset NODE_OPTIONS; ulimit -n 120; exec "$0" "$@"', process.execPath, '--unhandled-rejections=strict', code],
+      {
+        stdio: ['ignore', 'pipe', 'inherit', 'ipc'],
+      },
+    )
     t.teardown(() => void child.kill('SIGKILL'))
     const ask = async <T>(what: string): Promise<T> => {
       child.send(what)

@@ -61,7 +61,7 @@ async function silentAnn() {
   return { time, world, end }
 }
 
-t.test('F10: who is silent for a lease is judged by the next reading', async t => {
+t.test('F1: who is silent for a lease is judged by the next reading', async t => {
   const { time, world, end } = await silentAnn()
   await time.run(2 * renewEveryMs)
   t.same(world.told, ['up ann', 'down ann lapsed'])

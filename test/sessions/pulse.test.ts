@@ -99,7 +99,9 @@ function block(ms: number): void {
 /** Another process, and what it saw so far. */
 async function observer(t: Test, storeUrl: string) {
   const code = fileURLToPath(new URL('./lease-observer.js', import.meta.url))
-  const child = spawn(process.execPath, [code, storeUrl, JSON.stringify(options)], { stdio: ['pipe', 'pipe', 'inherit'] })
+  const child = spawn(process.execPath, ['--unhandled-rejections=strict', code, storeUrl, JSON.stringify(options)], {
+    stdio: ['pipe', 'pipe', 'inherit'],
+  })
   const seen: string[] = []
   const lines = createInterface({ input: child.stdout })
   lines.on('line', line => seen.push(line))
@@ -117,7 +119,7 @@ async function observer(t: Test, storeUrl: string) {
 
 for (const form of forms) {
   t.test(
-    `${form}: a busy peer is not a dead one: while its main loop stands still, others believe it, and it is sure afterwards`,
+    `F12: ${form}: a busy peer is not a dead one: while its main loop stands still, others believe it, and it is sure afterwards`,
     async t => {
       const storeUrl = `lmdb:${t.testdir()}`
       const { env, hears } = watchedEnv(form)
@@ -140,8 +142,8 @@ for (const form of forms) {
       t.same(told, ['lease unsure late'])
       await sees('down busy lapsed')
       while (told.length < 2) await turn(env)
-      t.same(told, ['lease unsure late', 'lease sure'])
-      t.equal(directory.lease, 'sure')
+      t.same(told.slice(0, 2), ['lease unsure late', 'lease sure'])
+      while (directory.lease !== 'sure') await turn(env) // on a busy machine it may have been late once more
     },
   )
 
@@ -167,7 +169,7 @@ for (const form of forms) {
     )
   })
 
-  t.test(`without its ${form} the main loop renews; the ${form} is started again`, async t => {
+  t.test(`F12: without its ${form} the main loop renews; the ${form} is started again`, async t => {
     const storeUrl = `lmdb:${t.testdir()}`
     const { env, started, hears } = watchedEnv(form, 1)
     const { directory, told } = await join(t, env, storeUrl, 'a')

@@ -49,7 +49,7 @@ t.test('keys are those of version 1', async t => {
   }
 })
 
-t.test('records of version 1 are written so, and read so', async t => {
+t.test('F21: records of version 1 are written so, and read so', async t => {
   t.same([...new Set(vectors.written.map(({ kind }) => kind))].sort(), ['notes', 'peer', 'session'])
   for (const { kind, key, record, hex } of vectors.written) {
     t.equal(Buffer.from(encode[kind](record as never)).toString('hex'), hex, `${kind}: written`)

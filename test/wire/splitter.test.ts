@@ -102,7 +102,7 @@ t.test('the longest and the shortest length are allowed, and a lower limit holds
   t.throws(() => splitter.push(frameOf(9, Buffer.alloc(999))), { code: 'BAD_FRAME' })
 })
 
-t.test('a claim of 64 MiB costs 64 KiB until its bytes come (F24)', async t => {
+t.test('F24: a claim of 64 MiB that is allowed sets aside what a body of 64 KiB takes, until its bytes come', async t => {
   const bytesMax = 64 << 20
   const splitters = Array.from({ length: 200 }, () => collecting(bytesMax).splitter)
   const before = process.memoryUsage()
@@ -110,8 +110,13 @@ t.test('a claim of 64 MiB costs 64 KiB until its bytes come (F24)', async t => {
   for (const splitter of splitters) splitter.push(Buffer.concat([prefix(bytesMax), Buffer.from([48])]))
   const tookMs = performance.now() - startedMs
   const after = process.memoryUsage()
-  const grown = after.arrayBuffers + after.heapUsed - before.arrayBuffers - before.heapUsed
-  t.ok(grown < splitters.length * 80 * 1024, `${splitters.length} claims of 64 MiB took ${grown} bytes`)
+  const [buffers, heap] = [after.arrayBuffers - before.arrayBuffers, after.heapUsed - before.heapUsed]
+  // The pool from which small buffers are cut may have been renewed once.
+  t.ok(
+    buffers <= splitters.length * 66 * 1024 + Buffer.poolSize,
+    `${splitters.length} claims of 64 MiB set ${buffers} bytes aside`,
+  )
+  t.ok(heap < splitters.length * 4 * 1024, `and took ${heap} bytes besides`)
   t.ok(tookMs < splitters.length, `and ${tookMs} ms`)
   t.ok(splitters.every(splitter => splitter.within))
 })

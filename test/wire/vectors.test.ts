@@ -237,7 +237,7 @@ function written({ kind, fields }: Vector): Buffer {
   }
 }
 
-t.test('frames of the link are written so, and read so', async t => {
+t.test('F21: frames of the link are written so, and read so', async t => {
   for (const vector of vectors.link) {
     const bytes = bytesOf(vector)
     const { kind, fields } = vector
@@ -353,7 +353,7 @@ const resumeOfB = plainFrame({
   hex: '',
 }).toString('hex', PREFIX)
 
-t.test('a channel writes so', async t => {
+t.test('F21: a channel writes so', async t => {
   const env = envWithChannel(aId)
   const { router, channel } = endOf(env, a, b)
   const tape = new Tape(7)
@@ -420,7 +420,7 @@ t.test('a channel writes so', async t => {
   t.same(other.frames, vectors.again.map(bare))
 })
 
-t.test('a channel reads so', async t => {
+t.test('F21: a channel reads so', async t => {
   const env = envWithChannel(bId)
   const { router, channel, heard } = endOf(env, b, a)
   const mesh = { kind: 'broker', endpoints: [], find: () => channel, channelTo: () => channel, channels: () => [channel] }
@@ -475,7 +475,7 @@ t.test('a channel reads so', async t => {
   t.equal(heard.messages.length, 2)
 })
 
-t.test('forms that the library does not write are read', async t => {
+t.test('F21: forms that the library does not write are read', async t => {
   const { channel, heard } = endOf(envWithChannel(bId), b, a)
   channel.attach(new Tape(0))
   give(channel, bare(vectors.channel[0]!))

@@ -106,7 +106,7 @@ export const failpoints: readonly Failpoint[] = [
     module: 'broker/directory-server.js',
     role: 'broker',
     timesMax: 15,
-    find: 'const previous = await Promise.all(claimed.map(',
+    find: 'const previous = await this.#living(from, claimed)',
   }),
   after('broker-joined-not-answered', {
     what: 'a broker has let a peer join, and not answered',
